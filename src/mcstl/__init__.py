@@ -1,0 +1,36 @@
+"""mcstl: learn subjective labels without averaging people away (MC-STL)."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Nothing heavy is imported before it is used: a name is loaded from its module on first access.
+_HOME = {
+    "Annotations": "annotations",
+    "read_table": "annotations",
+    "split": "annotations",
+    "load_encoder": "encoders",
+    "Model": "model",
+    "TrainingConfig": "training",
+    "Study": "study",
+    "evaluate": "study",
+    "fit": "study",
+    "run": "study",
+    "InputError": "errors",
+}
+_MODULES = ("datasets", "equations", "metrics")
+
+__all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"mcstl.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"mcstl.{name}")
+    raise AttributeError(f"module 'mcstl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,35 @@
+"""The one error that users cause, and how it is worded."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message is one line that says how to mend it.
+
+    The command line prints the message and exits with code 2; from Python it is a `ValueError`.
+    """
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest of `choices`, or nothing if none is near.
+
+    >>> did_you_mean("lable", ["id", "text", "label"])
+    " Did you mean 'label'?"
+    >>> did_you_mean("zzz", ["id", "text", "label"])
+    ''
+    """
+    by_folded = {choice.casefold(): choice for choice in choices}
+    near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
+    return f" Did you mean {by_folded[near[0]]!r}?" if near else ""
+
+
+def listed(words: Iterable[object], most: int = 12) -> str:
+    """Join `words` by commas for a message, the rest as a count.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    all_words = [str(word) for word in words]
+    shown = ", ".join(all_words[:most])
+    return shown if len(all_words) <= most else f"{shown} and {len(all_words) - most} more"
