@@ -1,0 +1,205 @@
+"""The paper: every equation one pure function, in the paper's order and symbols.
+
+Shapes: n rows (annotations), d dimensions, K value groups, T levels (thresholds), L = T + 1
+classes. ``S`` (n, K) is the membership, 1 where a row is in a group. ``w`` (n,) are row weights:
+a weight of two is the row twice. All functions work on `torch` tensors of any float type.
+
+Binary is the ordinal case with one threshold, and a preference is one threshold on a difference,
+so no function asks which task it serves: Eq. 2 is Eq. 4 with T = 1.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+#: How the KL term takes Q_k from the predictions: the paper's Eq. 3, their plain mean, or no term.
+KLForm = Literal["paper", "mean", "none"]
+#: The divisor of the paper's lambda_1 (A.2).
+PAPER_DIVISOR = 7.4
+#: A share of predictions is kept this far from 0 and 1, where the printed KL is infinite.
+SHARE_MARGIN = 1e-6
+
+
+def value_representation(S: Tensor, v: Tensor) -> Tensor:  # noqa: N803
+    """Eq. 1, V = the sum of the embeddings of the row's groups: (n, K) and (K, d) give (n, d).
+
+    A row in no group has V = 0.
+
+    >>> v = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> value_representation(torch.tensor([[1.0, 1.0], [0.0, 0.0]]), v)
+    tensor([[1., 2.],
+            [0., 0.]])
+    """
+    return S @ v
+
+
+def value_aware_representation(e: Tensor, V: Tensor) -> Tensor:  # noqa: N803
+    """§2.2, f = e + V: the text's embedding moved by its groups', both (n, d)."""
+    return e + V
+
+
+def levels(y: Tensor, n_thresholds: int) -> Tensor:
+    """§2.2, y^(t) = 1[y > t]: class indices (n,) as cumulative 0/1 targets (n, T).
+
+    >>> levels(torch.tensor([0, 1, 2]), 2)
+    tensor([[0., 0.],
+            [1., 0.],
+            [1., 1.]])
+    """
+    return (y[:, None] > torch.arange(n_thresholds, device=y.device)).to(torch.get_default_dtype())
+
+
+def ordered_biases(first: Tensor, gaps: Tensor) -> Tensor:
+    """§2.2, b_1 > b_2 > ... > b_T from b_1, shape (1,), and T - 1 free numbers.
+
+    Cao et al. (2020, Theorem 1) prove the order only at the optimum; taking each bias as the last
+    one minus a softplus keeps it throughout, so no class probability is ever negative.
+    """
+    return torch.cat([first, first - functional.softplus(gaps).cumsum(0)])
+
+
+def level_logits(score: Tensor, b: Tensor) -> Tensor:
+    """§2.2, the logits of p^(t) = sigma(o(f) + b_t): (n,) and (T,) give (n, T).
+
+    The paper prints b inside o(.); the text around it says that o(.) excludes it and that the
+    levels differ only in their bias, which is what this does.
+    """
+    return score[:, None] + b
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """§2.2, P_1 = 1 - p^(1), ..., P_L = p^(T): logits (n, T), falling in t, give (n, L).
+
+    >>> class_probabilities(torch.logit(torch.tensor([[0.75, 0.25]])))
+    tensor([[0.2500, 0.5000, 0.2500]])
+    """
+    p = torch.sigmoid(logits)
+    # 1 - p is taken as sigma(-z), which keeps its digits where p is near 1.
+    inner = p[:, :-1] - p[:, 1:]
+    return torch.cat([torch.sigmoid(-logits[:, :1]), inner, p[:, -1:]], dim=1)
+
+
+def cross_entropy(y_levels: Tensor, logits: Tensor) -> Tensor:
+    """Eq. 2 and 4, the sum over levels of the binary cross-entropy, in nats: (n, T) give (n,)."""
+    return functional.binary_cross_entropy_with_logits(logits, y_levels, reduction="none").sum(1)
+
+
+def group_counts(S: Tensor, w: Tensor) -> Tensor:  # noqa: N803
+    """§2.3, n_k = the weight of the annotations in each group: (K,)."""
+    return S.T @ w
+
+
+def group_means(S: Tensor, w: Tensor, values: Tensor) -> Tensor:  # noqa: N803
+    """§2.3, the mean of `values` (n, T) over each group, as y-bar_k: (K, T); NaN where empty."""
+    return (S.T @ (w[:, None] * values)) / group_counts(S, w)[:, None]
+
+
+class GroupTargets(NamedTuple):
+    """What the KL term compares with, computed once on the whole training set."""
+
+    y_bar: Tensor  # (K, T), P_k: the share of the group's annotations above each threshold
+    alpha: Tensor  # (K,), the weight of the group's term
+
+
+def soft_share(S: Tensor, w: Tensor, p: Tensor, y_bar: Tensor, sharpness: float) -> Tensor:  # noqa: N803
+    """Eq. 3, p'_k = the share of a group's predictions above y-bar_k, softly: (K, T).
+
+    `p` (n, T) are the rows' probabilities, `y_bar` (K, T) the thresholds, `sharpness` the paper's
+    l (10^4 there, where almost no gradient passes except at the threshold itself).
+    """
+    above = 1 + torch.tanh(sharpness * (p[:, None, :] - y_bar))  # (n, K, T)
+    total = torch.einsum("nk,nkt->kt", S * w[:, None], above)
+    # A group without rows at hand has n_k = 0, which removes its term whatever the share is.
+    return 0.5 * total / group_counts(S, w).clamp(min=1e-12)[:, None]
+
+
+def binomial_kl(y_bar: Tensor, share: Tensor, n: Tensor) -> Tensor:
+    """§2.3, KL(P_k || Q_k) between binomials of n_k draws, in nats: (K, T).
+
+    0 ln 0 is 0. The share is kept `SHARE_MARGIN` from 0 and 1, where the printed form is infinite.
+    """
+    q = share.clamp(SHARE_MARGIN, 1 - SHARE_MARGIN)
+    divergence = (
+        torch.xlogy(y_bar, y_bar)
+        + torch.xlogy(1 - y_bar, 1 - y_bar)
+        - torch.xlogy(y_bar, q)
+        - torch.xlogy(1 - y_bar, 1 - q)
+    )
+    return n[:, None] * divergence
+
+
+def label_divergence(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> Tensor:  # noqa: N803
+    """§2.3, alpha_k = KL(labels in C_k || labels in D_train) over the L classes, in nats: (K,)."""
+    onehot = functional.one_hot(y, n_classes).to(w.dtype)
+    inside = group_means(S, w, onehot)
+    overall = (w @ onehot) / w.sum()
+    return (torch.xlogy(inside, inside) - torch.xlogy(inside, overall)).sum(1)
+
+
+def group_targets(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> GroupTargets:  # noqa: N803
+    """§2.3, y-bar_k and alpha_k on the training set: every group needs at least one row."""
+    y_bar = group_means(S, w, levels(y, n_classes - 1).to(w.dtype))
+    return GroupTargets(y_bar, label_divergence(S, w, y, n_classes))
+
+
+def kl_term(
+    S: Tensor,  # noqa: N803
+    w: Tensor,
+    p: Tensor,
+    targets: GroupTargets,
+    kl: KLForm,
+    sharpness: float,
+) -> Tensor:
+    """Eq. 2 and 4, sum_k alpha_k sum_t KL(P_k^(t) || Q_k^(t)), a scalar, on the rows at hand.
+
+    ``paper`` takes Q_k from Eq. 3. ``mean`` takes the plain mean of the group's probabilities,
+    which has a useful gradient everywhere; Eq. 3 with l = 10^4 has almost none.
+    """
+    if kl == "none":
+        return p.new_zeros(())
+    n = group_counts(S, w)
+    if kl == "paper":
+        share = soft_share(S, w, p, targets.y_bar, sharpness)
+    else:
+        share = (S.T @ (w[:, None] * p)) / n.clamp(min=1e-12)[:, None]
+    return targets.alpha @ binomial_kl(targets.y_bar, share, n).sum(1)
+
+
+def lambda_1(n_thresholds: int, annotations_per_item: float) -> float:
+    """A.2, lambda_1 = 1 / (7.4 T m).
+
+    The paper prints m_i, the annotations of item i, but lambda_1 multiplies a sum over groups; m
+    is taken as the mean number of annotations per training item.
+
+    >>> lambda_1(1, 10)
+    0.013513513513513514
+    """
+    return 1 / (PAPER_DIVISOR * n_thresholds * annotations_per_item)
+
+
+def l2(v: Tensor) -> Tensor:
+    """Eq. 2, the sum over groups of ||v_k||^2."""
+    return v.square().sum()
+
+
+def temperature(S: Tensor, log_t: Tensor) -> Tensor:  # noqa: N803
+    """§2.4, t_k of each row: (n,) from membership (n, K) and the groups' log temperatures (K,).
+
+    The paper has one group per pair; a row in several has their geometric mean, and a row in none
+    has 1. The logarithm keeps t_k > 0.
+
+    >>> log_t = torch.log(torch.tensor([1.0, 4.0]))
+    >>> temperature(torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]), log_t)
+    tensor([4., 2., 1.])
+    """
+    return torch.exp(S @ log_t / S.sum(1).clamp(min=1))
+
+
+def preference_logits(r_a: Tensor, r_b: Tensor, t: Tensor) -> Tensor:
+    """§2.4, the logit of P(A preferred) = sigma((r_a - r_b) / t_k): three (n,) give (n, 1).
+
+    L_pl is `cross_entropy` on it, which is the Bradley-Terry loss.
+    """
+    return ((r_a - r_b) / t)[:, None]

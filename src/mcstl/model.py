@@ -1,0 +1,378 @@
+"""The network that owns v, o, b and t, and the model around it: save, load, predict."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from mcstl import __version__, equations, files
+from mcstl.annotations import Annotations, Task
+from mcstl.errors import InputError, did_you_mean, listed
+from mcstl.groups import Scheme, load_scheme
+from mcstl.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from mcstl.encoders import Encoder
+
+FloatArray = npt.NDArray[np.float64]
+Texts = Sequence[str] | Sequence[tuple[str, str]]
+
+#: The version of the model directory; raised when its meaning changes.
+SCHEMA = 1
+#: Numbers held at once while a mixture is predicted, 64 MiB as float32.
+_CHUNK = 2**24
+
+
+class Network(nn.Module):
+    """MC-STL's network (§2.2, Fig. 2): o(e + V) with ordered biases, or with temperatures.
+
+    `o` is one hidden layer of `hidden` units and a linear output without bias. In preference the
+    bias cancels, and each group has a temperature instead.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        n_groups: int,
+        n_thresholds: int,
+        *,
+        preference: bool = False,
+        hidden: int = 256,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.preference = preference
+        self.v = nn.Parameter(torch.randn(n_groups, dimension) / dimension**0.5)
+        self.first = nn.Linear(dimension, hidden)
+        self.rest = nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, 1, bias=False))
+        if preference:
+            self.log_t = nn.Parameter(torch.zeros(n_groups))
+        else:
+            self.b_first = nn.Parameter(torch.zeros(1))
+            self.b_gaps = nn.Parameter(torch.zeros(n_thresholds - 1))
+
+    def project(self, e: Tensor) -> Tensor:
+        """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
+        return self.first(e)  # type: ignore[no-any-return]
+
+    def shift(self, S: Tensor) -> Tensor:  # noqa: N803
+        """Return W V, what the groups add to it: membership (..., K) gives (..., hidden)."""
+        V = equations.value_representation(S, self.v)  # noqa: N806
+        return V @ self.first.weight.T
+
+    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
+        """Return o(e + V) from its two parts, which broadcast: (...).
+
+        The first layer is linear, so W (e + V) + c is taken as (W e + c) + W V: a text meets any
+        number of perspectives at the cost of one product.
+        """
+        return self.rest(projected + shift).squeeze(-1)  # type: ignore[no-any-return]
+
+    def logits(self, e: Tensor, S: Tensor) -> Tensor:  # noqa: N803
+        """Return the level logits of n rows: e (n, 1 or 2, d) and S (n, K) give (n, T)."""
+        shift = self.shift(S)
+        scores = self.score(self.project(e), shift[:, None])  # (n, 1 or 2)
+        return self._head(scores, S)
+
+    def grid_probabilities(self, e: Tensor, S: Tensor) -> Tensor:  # noqa: N803
+        """Return every text seen by every perspective: (n, 1 or 2, d), (P, K) give (n, P, L)."""
+        n, sides, _ = e.shape
+        scores = self.score(self.project(e)[:, None], self.shift(S)[None, :, None])  # (n, P, sides)
+        logits = self._head(scores.reshape(-1, sides), S.repeat(n, 1))
+        return equations.class_probabilities(logits).reshape(n, len(S), -1)
+
+    def _head(self, scores: Tensor, S: Tensor) -> Tensor:  # noqa: N803
+        if self.preference:
+            t = equations.temperature(S, self.log_t)
+            return equations.preference_logits(scores[:, 0], scores[:, 1], t)
+        b = equations.ordered_biases(self.b_first, self.b_gaps)
+        return equations.level_logits(scores[:, 0], b)
+
+
+@dataclass
+class Model:
+    """A trained network with what it needs to answer: its groups, its classes and its encoder.
+
+    `population` is the training set's memberships: distinct rows (P, K) and how often each occurs.
+    `facts` are settings and figures that travel with it and are not used.
+    """
+
+    network: Network
+    task: Task
+    classes: tuple[str, ...]
+    scheme: Scheme | None
+    encoder: "Encoder"
+    population: tuple[csr_matrix, npt.NDArray[np.float64]]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The names of the value groups, in the order of the embeddings."""
+        return self.scheme.names if self.scheme else ()
+
+    def membership(self, perspectives: Sequence[Sequence[str]]) -> csr_matrix:
+        """Return (P, K): row p is 1 at the groups that perspective p names.
+
+        Raises InputError for a name that is no group, with the nearest that is.
+        """
+        position = {name: k for k, name in enumerate(self.group_names)}
+        rows, columns = [], []
+        for row, perspective in enumerate(perspectives):
+            if isinstance(perspective, str):
+                raise InputError(
+                    f"a perspective is a list of group names; got {perspective!r}. "
+                    f"Write [[{perspective!r}]]"
+                )
+            for name in dict.fromkeys(perspective):
+                if name not in position:
+                    raise InputError(
+                        f"{name!r} is no group of this model; its groups: {listed(position)}."
+                        f"{did_you_mean(name, position)}"
+                    )
+                rows.append(row)
+                columns.append(position[name])
+        ones = np.ones(len(rows), dtype=np.float32)
+        return csr_matrix((ones, (rows, columns)), shape=(len(perspectives), len(position)))
+
+    def predict_proba(
+        self,
+        texts: Texts,
+        perspectives: Sequence[Sequence[str]] | None = None,
+        *,
+        progress: Progress = silent,
+    ) -> FloatArray:
+        """Return P(label | text, perspective): (n texts, n perspectives, L), float64.
+
+        Each perspective is a list of group names whose embeddings add (Eq. 1). Without
+        perspectives the answer is the population's: the mixture over the training set's
+        memberships, weighted by how often each occurs, shape (n, 1, L). In preference a text is
+        a pair (a, b) and class 1 means that a is preferred.
+
+        Raises InputError for an unknown group, or for texts of the wrong form.
+        """
+        if perspectives is None:
+            S, weights = self.population  # noqa: N806
+            mixture = (weights / weights.sum())[None, :]
+        else:
+            S, mixture = self.membership(perspectives), None  # noqa: N806
+        vectors, positions = self._vectors(texts, progress)
+        dense = torch.from_numpy(S.toarray().astype(np.float32))
+        self.network.eval()
+        step = max(1, _CHUNK // (max(1, len(dense)) * self.network.first.out_features))
+        parts = []
+        with torch.inference_mode():
+            e_all = torch.from_numpy(vectors)
+            device = next(self.network.parameters()).device
+            for start in range(0, len(positions), step):
+                e = e_all[positions[start : start + step]].to(device)
+                p = self.network.grid_probabilities(e, dense.to(device)).double().cpu().numpy()
+                parts.append(p if mixture is None else np.einsum("mp,npl->nml", mixture, p))
+        n_out = 1 if mixture is not None else len(dense)
+        return np.concatenate([np.empty((0, n_out, len(self.classes))), *parts])
+
+    def _vectors(
+        self, texts: Texts, progress: Progress
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Encode distinct texts: (m, d) vectors and (n, 1 or 2) positions."""
+        sides = 2 if self.task == "preference" else 1
+        if isinstance(texts, str):
+            raise InputError("texts is a list; write [text] for a single one")
+        rows: list[list[str]] = []
+        for number, text in enumerate(texts):
+            row = [text] if isinstance(text, str) else list(text)
+            if len(row) != sides or not all(isinstance(t, str) and t.strip() for t in row):
+                expected = "a pair (text_a, text_b)" if sides == 2 else "one text"
+                raise InputError(f"text {number} must be {expected}, not empty; got {text!r:.80}")
+            rows.append(row)
+        flat = [text for row in rows for text in row]
+        distinct = list(dict.fromkeys(flat))
+        where = {text: i for i, text in enumerate(distinct)}
+        positions = np.array([where[text] for text in flat], dtype=np.int64).reshape(-1, sides)
+        return self.encoder.encode(distinct, progress), positions
+
+    def predict_annotations(
+        self, annotations: Annotations, progress: Progress = silent
+    ) -> tuple[FloatArray, csr_matrix]:
+        """Return each annotation's probabilities under its own groups, (n, L), and (n, K)."""
+        if self.scheme is None:
+            S = csr_matrix((len(annotations), 0), dtype=np.float32)  # noqa: N806
+        else:
+            S = self.scheme.assign(annotations, self.encoder)  # noqa: N806
+        texts, positions = annotations.distinct_texts()
+        vectors = torch.from_numpy(self.encoder.encode(texts, progress))
+        return predict_rows(self.network, vectors, torch.from_numpy(positions), S), S
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model directory, ``model.safetensors`` and ``config.json``, whole or not.
+
+        The encoder is written by name and fingerprint, not its weights. Raises InputError if
+        `folder` holds something that is not a model.
+        """
+        from safetensors.torch import save_file
+
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
+            raise InputError(f"{folder} is not empty and holds no model; choose another folder")
+        scheme_state, arrays = self.scheme.state() if self.scheme else (None, {})
+        S, weights = self.population  # noqa: N806
+        tensors = {
+            f"network.{k}": v.detach().cpu().contiguous()
+            for k, v in self.network.state_dict().items()
+        }
+        tensors |= {
+            f"scheme.{k}": torch.from_numpy(np.ascontiguousarray(a)) for k, a in arrays.items()
+        }
+        tensors |= {
+            "population.indptr": torch.from_numpy(S.indptr.astype(np.int64)),
+            "population.indices": torch.from_numpy(S.indices.astype(np.int64)),
+            "population.weights": torch.from_numpy(np.asarray(weights, dtype=np.float64)),
+        }
+        config = {
+            "schema": SCHEMA,
+            "mcstl": __version__,
+            "task": self.task,
+            "classes": list(self.classes),
+            "encoder": {"name": self.encoder.name, "fingerprint": self.encoder.fingerprint},
+            "network": {
+                "dimension": self.network.first.in_features,
+                "hidden": self.network.first.out_features,
+                "n_groups": len(self.network.v),
+            },
+            "scheme": scheme_state,
+            "facts": self.facts,
+        }
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            temporary.mkdir()
+            save_file(tensors, temporary / "model.safetensors")
+            files.write_text(
+                temporary / "config.json", json.dumps(config, indent=1, ensure_ascii=False)
+            )
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, encoder: "Encoder | None" = None) -> Self:
+        """Read a model directory; the encoder is found by its name unless one is given.
+
+        Raises InputError if the folder is no model, is of another schema, is damaged, or was
+        trained on other encoder weights than those found.
+        """
+        folder = Path(folder)
+        config = _read_config(folder)
+        tensors = _read_tensors(folder / "model.safetensors")
+        try:
+            shape = config["network"]
+            task: Task = config["task"]
+            network = Network(
+                shape["dimension"],
+                shape["n_groups"],
+                len(config["classes"]) - 1,
+                preference=task == "preference",
+                hidden=shape["hidden"],
+            )
+            network.load_state_dict(_under("network.", tensors))
+            arrays = {k: v.numpy() for k, v in _under("scheme.", tensors).items()}
+            scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
+            population = _under("population.", tensors)
+            indices, indptr = population["indices"].numpy(), population["indptr"].numpy()
+            S = csr_matrix(  # noqa: N806
+                (np.ones(len(indices), dtype=np.float32), indices, indptr),
+                shape=(len(indptr) - 1, shape["n_groups"]),
+            )
+            S.check_format(full_check=True)
+            weights = population["weights"].numpy()
+            if weights.shape != (S.shape[0],) or (scheme and len(scheme.names) != S.shape[1]):
+                raise ValueError("its parts do not fit together")
+            wanted = config["encoder"]
+            if encoder is None:
+                from mcstl.encoders import load_encoder
+
+                encoder = load_encoder(wanted["name"])
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise InputError(f"the model in {folder} is damaged: {why}") from error
+        if encoder.fingerprint != wanted["fingerprint"]:
+            raise InputError(
+                f"the model in {folder} was trained on other weights of {wanted['name']!r} "
+                f"(fingerprint {wanted['fingerprint']}, here {encoder.fingerprint}); "
+                "give the folder of the encoder it was trained with"
+            )
+        network.eval()
+        classes = tuple(config["classes"])
+        return cls(network, task, classes, scheme, encoder, (S, weights), config["facts"])
+
+
+def predict_rows(
+    network: Network,
+    vectors: Tensor,
+    positions: Tensor,
+    S: csr_matrix,  # noqa: N803
+    batch: int = 4096,
+) -> FloatArray:
+    """Return the class probabilities of n rows, each under its own groups: (n, L), float64.
+
+    `vectors` (m, d) are distinct texts, `positions` (n, 1 or 2) the rows' texts among them.
+    """
+    network.eval()
+    device = network.first.weight.device
+    vectors = vectors.to(device)
+    n_classes = 2 if network.preference else len(network.b_gaps) + 2
+    parts = [np.empty((0, n_classes))]
+    with torch.inference_mode():
+        for start in range(0, len(positions), batch):
+            rows = slice(start, start + batch)
+            dense = torch.from_numpy(S[rows].toarray().astype(np.float32)).to(device)
+            logits = network.logits(vectors[positions[rows].to(device)], dense)
+            parts.append(equations.class_probabilities(logits.double()).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.exists():
+        raise InputError(f"{folder} holds no model (no config.json); give a folder that save wrote")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        schema = config["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not the config of a model of mcstl: {error}") from error
+    if schema != SCHEMA:
+        raise InputError(
+            f"the model in {folder} has schema {schema}; this mcstl ({__version__}) reads schema "
+            f"{SCHEMA}. Use the version that wrote it: {config.get('mcstl', 'unknown')}"
+        )
+    return config  # type: ignore[no-any-return]
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    bad = [name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
+    if bad:
+        raise InputError(f"{path} has numbers that are not finite in {listed(bad)}")
+    return tensors

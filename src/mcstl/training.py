@@ -1,0 +1,295 @@
+"""How the network is fitted: the configuration, the rows and the loop."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from mcstl import equations, files
+from mcstl.equations import KLForm
+from mcstl.errors import InputError
+from mcstl.model import Network, predict_rows
+from mcstl.progress import Progress, silent
+
+#: Called after each epoch with its number and the network as it stands.
+OnEpoch = Callable[[int, Network], None]
+_CHECKPOINT_EVERY_SECONDS = 20.0
+
+
+class TrainingConfig(BaseModel):
+    """The `training` part of a study: what the paper leaves open, and its two lambdas."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: Annotated[int, Field(ge=1)] = 256
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    learning_rate: Annotated[float, Field(gt=0)] = 0.003
+    batch_size: Annotated[int, Field(ge=1)] = 512
+    epochs: Annotated[int, Field(ge=1)] = 200
+    patience: Annotated[int, Field(ge=1)] = 10
+    lambda_1: Literal["paper"] | Annotated[float, Field(ge=0)] = "paper"
+    lambda_2: Annotated[float, Field(ge=0)] = 0.0001
+    kl: KLForm = "paper"
+    sharpness: Annotated[float, Field(gt=0)] = 10_000
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows to train or predict on; rows with the same texts, groups and label can be one.
+
+    `vectors` (m, d) float32 are the distinct texts, `positions` (n, 1 or 2) the rows' texts among
+    them, `S` (n, K) the membership, `y` (n,) class indices, `w` (n,) weights.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    positions: npt.NDArray[np.int64]
+    S: csr_matrix
+    y: npt.NDArray[np.int64]
+    w: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: npt.NDArray[Any]) -> Self:
+        """Return the rows given by position or mask; the texts are shared, not copied."""
+        return type(self)(
+            self.vectors, self.positions[rows], self.S[rows], self.y[rows], self.w[rows]
+        )
+
+    def without_groups(self) -> Self:
+        """Return the same rows in no group: the empty set of §3.3."""
+        none = csr_matrix((len(self), 0), dtype=np.float32)
+        return type(self)(self.vectors, self.positions, none, self.y, self.w)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network and how its training went."""
+
+    network: Network
+    epochs: int
+    best_epoch: int
+    validation_nll: float
+
+
+def fit(
+    train: Examples,
+    validation: Examples,
+    config: TrainingConfig,
+    *,
+    n_classes: int,
+    preference: bool = False,
+    annotations_per_item: float | None = None,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: Progress = silent,
+) -> Fitted:
+    """Minimise Eq. 2, Eq. 4 or L_pl by Adam, stopping on the validation rows' NLL.
+
+    `annotations_per_item` is m in the paper's lambda_1. The result is the epoch with the lowest
+    validation NLL. With a `checkpoint` file the training goes on where it was stopped and ends as
+    if it had not been; the file is removed at the end. Deterministic for a seed on one machine.
+
+    Raises InputError if the loss stops being a finite number.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        network = Network(
+            train.vectors.shape[1],
+            train.S.shape[1],
+            n_classes - 1,
+            preference=preference,
+            hidden=config.hidden,
+            dropout=config.dropout,
+        )
+        _start_biases(network, train, n_classes)
+        network.to(device)
+        return _loop(
+            _Rows.of(train, device),
+            validation,
+            network,
+            config,
+            n_classes,
+            annotations_per_item,
+            seed,
+            checkpoint,
+            on_epoch,
+            progress,
+        )
+
+
+def validation_nll(network: Network, rows: Examples) -> float:
+    """Return the mean negative log-likelihood of `rows` in nats, under their own groups."""
+    p = predict_rows(
+        network, torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions), rows.S
+    )
+    own = p[np.arange(len(rows)), rows.y]
+    return float(-(rows.w @ np.log(np.maximum(own, 1e-12))) / rows.w.sum())
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Examples as tensors; the distinct memberships are kept once, since many rows share them."""
+
+    vectors: Tensor
+    positions: Tensor
+    patterns: Tensor
+    pattern: Tensor
+    y: Tensor
+    w: Tensor
+
+    @classmethod
+    def of(cls, rows: Examples, device: torch.device) -> Self:
+        patterns, pattern = distinct_rows(rows.S)
+        tensors = (
+            torch.from_numpy(rows.vectors),
+            torch.from_numpy(rows.positions),
+            torch.from_numpy(patterns.toarray()),
+            torch.from_numpy(pattern),
+            torch.from_numpy(rows.y),
+            torch.from_numpy(rows.w),
+        )
+        return cls(*(tensor.to(device) for tensor in tensors))
+
+
+def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, npt.NDArray[np.int64]]:  # noqa: N803
+    """Return the distinct rows (P, K) of a membership and each row's position (n,) among them."""
+    S = csr_matrix(S, dtype=np.float32)  # noqa: N806
+    S.sort_indices()
+    keys = [
+        S.indices[a:b].tobytes() + S.data[a:b].tobytes()
+        for a, b in zip(S.indptr[:-1], S.indptr[1:], strict=True)
+    ]
+    first: dict[bytes, int] = {}
+    codes = np.array([first.setdefault(key, len(first)) for key in keys], dtype=np.int64)
+    starts = np.unique(codes, return_index=True)[1]
+    return S[starts], codes
+
+
+def _start_biases(network: Network, train: Examples, n_classes: int) -> None:
+    """Start the biases at the label rates, so that the first epochs learn texts and groups."""
+    if network.preference:
+        return
+    counts = np.bincount(train.y, weights=train.w, minlength=n_classes) + 1.0
+    above = np.cumsum(counts[::-1])[::-1][1:] / counts.sum()  # (T,) P(y > t)
+    b = np.log(above / (1 - above))
+    gaps = -np.diff(b)
+    with torch.no_grad():
+        network.b_first.fill_(float(b[0]))
+        network.b_gaps.copy_(torch.from_numpy(np.log(np.expm1(np.maximum(gaps, 1e-3)))))
+
+
+def _loop(
+    rows: _Rows,
+    validation: Examples,
+    network: Network,
+    config: TrainingConfig,
+    n_classes: int,
+    annotations_per_item: float | None,
+    seed: int,
+    checkpoint: Path | None,
+    on_epoch: OnEpoch | None,
+    progress: Progress,
+) -> Fitted:
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    loss_of = _loss(rows, network, config, n_classes, annotations_per_item)
+    best, best_epoch, epoch = math.inf, 0, 0
+    best_state = copy.deepcopy(network.state_dict())
+    if checkpoint and checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        network.load_state_dict(saved["network"])
+        optimizer.load_state_dict(saved["optimizer"])
+        best_state, best, best_epoch = saved["best_state"], saved["best"], saved["best_epoch"]
+        epoch = saved["epoch"]
+    saved_at = time.monotonic()
+    while epoch < config.epochs and epoch - best_epoch < config.patience:
+        epoch += 1
+        # Order and dropout depend on seed and epoch alone, so a resumed run goes the same way.
+        torch.manual_seed(seed * 1_000_003 + epoch)
+        network.train()
+        order = torch.randperm(len(rows.y)).to(rows.y.device)
+        for batch in order.split(config.batch_size):
+            loss = loss_of(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        nll = validation_nll(network, validation)
+        if not math.isfinite(nll):
+            raise InputError(
+                f"training diverged in epoch {epoch} (validation NLL {nll}); "
+                "lower training.learning_rate"
+            )
+        if nll < best:
+            best, best_epoch = nll, epoch
+            best_state = copy.deepcopy(network.state_dict())
+        if on_epoch:
+            on_epoch(epoch, network)
+        progress("training", epoch, config.epochs)
+        if checkpoint and time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS:
+            saved_at = time.monotonic()
+            with files.replacing(checkpoint) as temporary:
+                torch.save(
+                    {
+                        "network": network.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "best_state": best_state,
+                        "best": best,
+                        "best_epoch": best_epoch,
+                        "epoch": epoch,
+                    },
+                    temporary,
+                )
+    progress("training", config.epochs, config.epochs)
+    network.load_state_dict(best_state)
+    network.eval()
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
+    return Fitted(network.cpu(), epoch, best_epoch, best)
+
+
+def _loss(
+    rows: _Rows,
+    network: Network,
+    config: TrainingConfig,
+    n_classes: int,
+    annotations_per_item: float | None,
+) -> Callable[[Tensor], Tensor]:
+    """Return the loss of a batch of row numbers: the printed sum's share, per unit of weight."""
+    total = rows.w.sum()
+    levels = equations.levels(rows.y, n_classes - 1)
+    # §2.4 has no KL term.
+    with_kl = config.kl != "none" and not network.preference and len(network.v) > 0
+    if with_kl:
+        targets = equations.group_targets(rows.patterns[rows.pattern], rows.w, rows.y, n_classes)
+        if config.lambda_1 == "paper":
+            m = annotations_per_item or float(total / len(rows.positions.unique(dim=0)))
+            lambda_1 = equations.lambda_1(n_classes - 1, m)
+        else:
+            lambda_1 = config.lambda_1
+
+    def loss(batch: Tensor) -> Tensor:
+        S, w = rows.patterns[rows.pattern[batch]], rows.w[batch]  # noqa: N806
+        logits = network.logits(rows.vectors[rows.positions[batch]], S)
+        value = w @ equations.cross_entropy(levels[batch], logits)
+        if with_kl:
+            p = torch.sigmoid(logits)
+            value = value + lambda_1 * equations.kl_term(
+                S, w, p, targets, config.kl, config.sharpness
+            )
+        # The regulariser belongs to the whole training set; a batch pays its share of it.
+        value = value + config.lambda_2 * w.sum() / total * equations.l2(network.v)
+        return value / w.sum()
+
+    return loss
