@@ -4,8 +4,13 @@ Everything downstream takes an `Annotations`. What it promises: every row has an
 two) and a class index; a text is never empty; one item is one text (or one unordered pair).
 """
 
+import csv
+import gzip
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
@@ -16,13 +21,14 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from mcstl.errors import InputError, did_you_mean, listed
+from mcstl.errors import InputError, brief, did_you_mean, listed
 
 Task = Literal["binary", "ordinal", "preference"]
 SplitBy = Literal["annotation", "item", "annotator"]
 Labels = Mapping[str, Sequence[object]]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+ObjectArray = npt.NDArray[np.object_]
 
 TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
     "binary": ("text",),
@@ -48,6 +54,10 @@ TASK_FORMS = (
     "(text_a against text_b)"
 )
 _MOST_INFERRED_CLASSES = 20
+#: A longer "name" of a column is rather a text of a file without a header.
+_LONGEST_NAME = 60
+#: The names that a saved index gets.
+_NAMELESS = re.compile(r"$|Unnamed: \d+$|__index_level_\d+__$")
 _LABELS_EXAMPLE = "labels: {low: [1, 2], high: [3]}"
 
 
@@ -137,9 +147,11 @@ class Annotations:
         `columns` maps our names to the table's, as in ``{"text": "comment"}``; names of ours that
         are not mapped are taken as they stand. `labels` maps ordered classes to the raw values
         that they merge; rows with other labels are dropped and counted. Without `labels` the
-        classes are the sorted numbers, or false/true and no/yes. `item` may be left out where a
-        text is its own item. A preference table has ``text_a``, ``text_b`` and ``label``, or
-        ``chosen`` and ``rejected``, which get an orientation that does not tell the label.
+        classes are the sorted numbers, or false/true and no/yes; in preference 0/1 or b/a. `item`
+        may be left out where a text is its own item. A preference table has ``text_a``, ``text_b``
+        and ``label``, or ``chosen`` and ``rejected``, which get an orientation that does not tell
+        the label. Columns without a name (a saved index) are left out, and a table's own ``row``
+        and ``flipped`` unless they are mapped. `frame` is not modified.
 
         Raises InputError for anything that cannot be used, saying what came and what to do.
 
@@ -150,18 +162,20 @@ class Annotations:
         >>> data.task, data.classes, data.labels, data.attributes
         ('binary', ('fine', 'rude'), array([0, 0, 1]), ('gender',))
         """
+        if frame.empty:
+            raise InputError(f"{source} has no rows")
         table = _renamed(frame, columns or {}, source)
         table.insert(0, "row", np.arange(len(table), dtype=np.int64))
-        if table.empty:
-            raise InputError(f"{source} has no rows")
         if {"chosen", "rejected"} <= set(table.columns) and "text_a" not in table.columns:
             _check_texts(table, ("chosen", "rejected"), source)
             _orient(table)
         task = task or _guess_task(table, labels)
+        if task not in TEXT_COLUMNS:
+            raise InputError(f"task {brief(task)!r} is not known. {TASK_FORMS}")
         texts = TEXT_COLUMNS[task]
         for needed in (*texts, "label"):
             if needed not in table.columns:
-                raise InputError(_missing_column(needed, frame.columns, source, task))
+                raise InputError(_missing_column(needed, frame, source, task))
         _check_ids(table, source)
         classes, codes = _classes(table["label"], labels, task, source)
         kept = codes >= 0
@@ -169,10 +183,11 @@ class Annotations:
         if not kept.all():
             dropped["label missing or outside `labels`"] = int((~kept).sum())
         if not kept.any():
-            found = table["label"].map(_shown).unique()
+            wanted = [value for values in (labels or {}).values() for value in values]
+            found = sorted(set(_mapped(table["label"], _shown)))
             raise InputError(
-                f"no label in {source} is among `labels` {dict(labels or {})}; "
-                f"found: {listed(found)}"
+                f"no label in {source} is among the raw values in `labels`; found: "
+                f"{listed(found)}; `labels` has: {listed(wanted)}"
             )
         table["label"] = codes
         table = table[kept].reset_index(drop=True)
@@ -181,14 +196,14 @@ class Annotations:
         attributes = tuple(
             str(name) for name in table.columns if name not in (*KNOWN_COLUMNS, "row", "flipped")
         )
-        for name in attributes:
-            table[name] = _text_or_none(table[name])
-        if "annotator" in table.columns:
-            table["annotator"] = _text_or_none(table["annotator"])
-        if "rationale" in table.columns:
-            table["rationale"] = _text_or_none(table["rationale"]).fillna("")
-        if "values" in table.columns:
-            table["values"] = table["values"].map(_as_values)
+        readers: dict[str, Callable[[object], object]] = {
+            "annotator": _shown_or_none,
+            "rationale": lambda cell: _shown_or_none(cell) or "",
+            "values": _as_values,
+            **dict.fromkeys(attributes, _shown_or_none),
+        }
+        for name in readers.keys() & set(table.columns):
+            table[name] = _objects(_mapped(table[name], readers[name]))
         known = ["row", "item", *texts, "label", "flipped", "annotator", "rationale", "values"]
         order = [name for name in known if name in table.columns] + list(attributes)
         return cls(
@@ -204,21 +219,25 @@ class Annotations:
     def from_dataset(cls, dataset: Any, **options: Any) -> Self:
         """Check a Hugging Face `datasets.Dataset` and make it Annotations; options as `from_frame`.
 
-        A ClassLabel column is read by its names. Raises InputError as `from_frame` does, and for a
-        `DatasetDict`, of which one split has to be chosen.
+        A ClassLabel column, or one of lists of ClassLabel, is read by its names. Raises InputError
+        as `from_frame` does, for a `DatasetDict`, of which one split has to be chosen, and for a
+        dataset that is streamed.
         """
         if isinstance(dataset, dict):
             raise InputError(
                 f"this is a DatasetDict with the splits {listed(dataset)}; "
-                "pass one, as dataset['train']"
+                f"pass one, as dataset[{next(iter(dataset), 'train')!r}]"
+            )
+        if not hasattr(dataset, "__len__"):
+            raise InputError(
+                f"a table with an end is needed, this is a {type(dataset).__name__}; "
+                "load it without streaming=True"
             )
         frame = dataset.to_pandas()
         for name, feature in dataset.features.items():
-            names = getattr(feature, "names", None)
+            names = getattr(getattr(feature, "feature", feature), "names", None)
             if names:
-                frame[name] = [
-                    names[i] if i is not None and i >= 0 else None for i in dataset[name]
-                ]
+                frame[name] = _objects([_class_names(cell, names) for cell in dataset[name]])
         options.setdefault("source", "the Dataset")
         return cls.from_frame(frame, **options)
 
@@ -233,8 +252,13 @@ class Annotations:
         return cls.from_frame(read_table(path), **options)
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read CSV, TSV, JSON Lines or Parquet by the file's name; in CSV and TSV all cells are text.
+def read_table(path: str | Path, *, quotes: bool = True) -> pd.DataFrame:
+    """Read CSV, TSV, JSON Lines (also .gz) or Parquet by the file's name.
+
+    In CSV and TSV all cells are text, the empty cell is missing, and a column without a name in
+    the header is named "". `quotes=False` takes ``"`` in them as an ordinary character, as files
+    written without quoting need: a cell that starts with ``"`` would lose it, or swallow the lines
+    that follow.
 
     Raises InputError if the file cannot be read, saying why.
     """
@@ -246,33 +270,99 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         match kind:
             case "csv" | "tsv":
-                # `NA` and `None` are answers people give, so only the empty cell is missing.
-                return pd.read_csv(
-                    path,
-                    sep="," if kind == "csv" else "\t",
-                    dtype=str,
-                    keep_default_na=False,
-                    na_values=[""],
-                    encoding="utf-8-sig",
-                )
+                return _read_cells(path, "," if kind == "csv" else "\t", quotes)
             case "jsonl" | "ndjson":
-                return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+                return _read_json_lines(path)
             case "parquet":
-                return pd.read_parquet(path)
+                import pyarrow.parquet as pq
+
+                # As floats, whole numbers beside a missing one would change where they are long.
+                table: pd.DataFrame = pq.read_table(path).to_pandas(integer_object_nulls=True)
+                return table
+    except InputError:
+        raise
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 (byte 0x{error.object[error.start]:02x} at position "
-            f"{error.start}); save it as UTF-8, or: iconv -f latin1 -t utf-8 {path.name}"
-        ) from error
+        raise InputError(_not_utf8(path)) from error
     except Exception as error:  # whatever pandas, pyarrow, gzip or the disk says is the user's news
-        why = str(error).strip().splitlines()
+        why = brief(str(error).removeprefix("Error tokenizing data. C error: "), 120)
+        hint = (
+            "is it whole, and is every cell that holds a comma, tab or quote in double quotes?"
+            if isinstance(error, pd.errors.ParserError)
+            else "is it whole?"
+        )
         raise InputError(
-            f"{path} cannot be read as {kind}: {why[0] if why else type(error).__name__}; "
-            "is it whole?"
+            f"{path} cannot be read as {kind}: {why or type(error).__name__}; {hint}"
         ) from error
     raise InputError(
         f"{path.name} is not a table that can be read; expected .csv, .tsv, .jsonl or .parquet"
     )
+
+
+def _read_cells(path: Path, separator: str, quotes: bool) -> pd.DataFrame:
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty")
+    # The header is read as a row like any other: else pandas renames repeated columns, and takes
+    # the first cells for an index where rows are longer than the header.
+    # `NA` and `None` are answers people give, so only the empty cell is missing.
+    cells = pd.read_csv(
+        path,
+        sep=separator,
+        header=None,
+        dtype=str,
+        keep_default_na=False,
+        na_values=[""],
+        encoding="utf-8-sig",
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+    )
+    table = cells.iloc[1:].reset_index(drop=True)
+    table.columns = pd.Index(["" if _is_missing(name) else _shown(name) for name in cells.iloc[0]])
+    return table
+
+
+def _read_json_lines(path: Path) -> pd.DataFrame:
+    records = []
+    with _opened(path) as lines:
+        for number, line in enumerate(lines, 1):
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if not text.strip():
+                continue
+            try:
+                record = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise InputError(
+                    f"line {number} of {path} is not JSON ({error.msg} at character {error.pos}); "
+                    "is the file whole?"
+                ) from error
+            if not isinstance(record, dict):
+                raise InputError(
+                    f"line {number} of {path} is not an object; expected one per line, "
+                    'as {"text": "...", "label": 1}'
+                )
+            records.append(record)
+    return pd.DataFrame(records, dtype=object)
+
+
+def _opened(path: Path) -> Any:
+    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+
+
+def _not_utf8(path: Path) -> str:
+    """Say where the first byte stands that is not UTF-8, and how to mend it."""
+    with _opened(path) as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                # Spreadsheets save "Unicode text" as UTF-16, which starts with one of these.
+                old = (
+                    "utf-16" if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
+                )
+                return (
+                    f"{path} is not UTF-8 (byte 0x{byte:02x} in line {number}); save it as UTF-8, "
+                    f"or: iconv -f {old} -t utf-8 {path.name} > utf8-{path.name}"
+                )
+    return f"{path} is not UTF-8; save it as UTF-8"
 
 
 def minority_rows(annotations: Annotations) -> BoolArray:
@@ -346,7 +436,8 @@ def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:
     if by == "annotator":
         if not annotations.has("annotator"):
             raise InputError(
-                f"{annotations.source} has no annotator column, so it cannot be split by annotator"
+                f"{annotations.source} has no annotator column, so it cannot be split by "
+                "annotator; map one with columns: {annotator: ...}, or split by item"
             )
         missing = int(annotations.frame["annotator"].isna().sum())
         if missing:
@@ -365,7 +456,9 @@ def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:
         shape=(n_items + len(texts),) * 2,
     )
     _, component = connected_components(links, directed=False)
-    return component[items].astype(np.int64)
+    # Each component is known by its first item in sorted order.
+    _, first, component = np.unique(component[:n_items], return_index=True, return_inverse=True)
+    return first[component][items].astype(np.int64)
 
 
 def _part(
@@ -383,10 +476,15 @@ def _part(
     else:
         names, codes, sizes = np.unique(units[rows], return_inverse=True, return_counts=True)
         order = _random_order(len(names), seed)
-        before = np.cumsum(sizes[order]) - sizes[order]
-        # A unit is taken while at least half of it still fits, so the share is met on average.
-        chosen = order[before + sizes[order] / 2 <= share * len(rows)]
-        taken = np.isin(codes, chosen)
+        # A unit is taken if at least half of it still fits, so the share is met on average, and a
+        # unit larger than the share leaves room for those after it.
+        chosen = np.zeros(len(names), dtype=bool)
+        room = share * len(rows)
+        for unit in order:
+            if sizes[unit] <= 2 * room:
+                chosen[unit] = True
+                room -= sizes[unit]
+        taken = chosen[codes]
     return rows[~taken], rows[taken]
 
 
@@ -398,7 +496,7 @@ def _random_order(n: int, seed: list[int]) -> IntArray:
 
 def _sorted_codes(values: pd.Series) -> IntArray:
     """Codes in the order of the sorted values, so that they do not depend on the rows' order."""
-    return np.unique(values.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+    return pd.factorize(values.to_numpy(dtype=object), sort=True)[0].astype(np.int64)
 
 
 def _items_and_unflipped(annotations: Annotations) -> tuple[IntArray, IntArray]:
@@ -418,52 +516,62 @@ def _votes(annotations: Annotations) -> IntArray:
 
 
 def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], source: str) -> pd.DataFrame:
-    found = [str(name) for name in frame.columns]
+    """Copy the table under our names, without the columns that have none."""
+    found = [name for name in map(str, frame.columns) if not _NAMELESS.match(name)]
     for ours, theirs in columns.items():
         if ours not in KNOWN_COLUMNS:
             raise InputError(
-                f"columns: {ours!r} is not a column that mcstl knows; "
-                f"known: {listed(KNOWN_COLUMNS)}.{did_you_mean(ours, KNOWN_COLUMNS)}"
+                f"columns: {brief(ours)!r} is not a column that mcstl knows; "
+                f"known: {listed(KNOWN_COLUMNS)}.{did_you_mean(str(ours), KNOWN_COLUMNS)}"
             )
         if theirs not in found:
             raise InputError(
-                f"column {theirs!r} is not in {source}; found: {listed(found)}."
-                f"{did_you_mean(theirs, found)}"
+                f"column {brief(theirs)!r} is not in {source}; found: {listed(found)}."
+                f"{did_you_mean(str(theirs), found)}{_header_hint(found)}"
             )
     repeated = sorted({name for name in found if found.count(name) > 1})
     if repeated:
-        raise InputError(f"{source} has two columns named {listed(repeated)}")
+        raise InputError(
+            f"{source} has more than one column named {listed(repeated)}; rename all but one"
+        )
+    theirs_by_name = {str(name): frame[name] for name in frame.columns if str(name) in found}
     # One of the table's columns may serve twice (a text that is its own item), so copy, not rename.
-    taken = {ours: frame[theirs] for ours, theirs in columns.items()}
+    taken = {ours: theirs_by_name[theirs] for ours, theirs in columns.items()}
     others = {
-        str(name): frame[name]
-        for name in frame.columns
-        if str(name) not in taken and str(name) not in columns.values() and str(name) != "row"
+        name: column
+        for name, column in theirs_by_name.items()
+        if name not in taken and name not in columns.values() and name not in ("row", "flipped")
     }
     return pd.DataFrame({**taken, **others}).reset_index(drop=True)
 
 
-def _missing_column(needed: str, found: Iterable[object], source: str, task: Task) -> str:
-    names = [str(name) for name in found]
-    near = did_you_mean(needed, names)
+def _missing_column(needed: str, frame: pd.DataFrame, source: str, task: Task) -> str:
+    found = [str(name) for name in frame.columns]
     return (
-        f"column {needed!r} is not in {source} (task {task}); found: {listed(names)}.{near} "
-        f"Map it with columns: {{{needed}: ...}}"
+        f"column {needed!r} is not in {source} (task {task}); found: {listed(found)}."
+        f"{did_you_mean(needed, found)} Map it with columns: {{{needed}: ...}}."
+        f"{_header_hint(found)}"
     )
 
 
+def _header_hint(found: Sequence[str]) -> str:
+    """Say what the names of the columns give away about a file that was saved in another way."""
+    if len(found) == 1 and (by := re.search("[;\t|,]", found[0])):
+        return f" The cells seem to be separated by {by.group()!r}: save it as CSV with commas."
+    if any(len(name) > _LONGEST_NAME or isinstance(_comparable(name), float) for name in found):
+        return " Is the row with the names of the columns missing?"
+    return ""
+
+
 def _guess_task(table: pd.DataFrame, labels: Labels | None) -> Task:
-    if {"text_a", "text_b"} <= set(table.columns):
+    if {"text_a", "text_b"} & set(table.columns) and "text" not in table.columns:
         return "preference"
     if labels is not None:
         return "binary" if len(labels) == 2 else "ordinal"
-    if "label" in table.columns:
-        return (
-            "binary"
-            if len({_shown(v) for v in table["label"] if not _is_missing(v)}) <= 2
-            else "ordinal"
-        )
-    return "ordinal"
+    if "label" not in table.columns:
+        return "ordinal"
+    found = set(_mapped(table["label"], lambda v: None if _is_missing(v) else _comparable(v)))
+    return "binary" if len(found - {None}) <= 2 else "ordinal"
 
 
 def _orient(table: pd.DataFrame) -> None:
@@ -487,26 +595,32 @@ def _smaller_first(a: str, b: str) -> bool:
 def _check_ids(table: pd.DataFrame, source: str) -> None:
     if "annotation_id" not in table.columns:
         return
-    ids = table["annotation_id"]
+    ids = pd.Series(_mapped(table["annotation_id"], _shown_or_none), dtype=object)
+    if ids.isna().any():
+        raise InputError(
+            f"{int(ids.isna().sum())} rows of {source} have no annotation_id: row "
+            f"{listed(ids.index[ids.isna()], 5)} (counted from 0); "
+            "fill them or leave the whole column out"
+        )
     repeated = ids[ids.duplicated()]
     if len(repeated):
         raise InputError(
             f"{len(repeated)} rows of {source} repeat an annotation_id, the first one "
-            f"{repeated.iloc[0]!r} in row {repeated.index[0]}; every annotation needs its own"
+            f"{brief(repeated.iloc[0])!r} in row {repeated.index[0]} (counted from 0); "
+            "every annotation needs its own, so drop the copies or rename the column"
         )
 
 
 def _check_texts(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
     for name in columns:
-        texts = table[name]
-        is_text = texts.map(lambda value: isinstance(value, str))
-        bad = ~is_text | (texts.where(is_text, "").str.strip() == "")
-        if bad.any():
-            rows = table.loc[bad, "row"]
+        usable = _mapped(table[name], _is_usable_text).astype(bool)
+        if not usable.all():
+            rows = table.loc[~usable, "row"]
             raise InputError(
-                f"{len(rows)} rows of {source} have an empty or missing {name}: row "
+                f"{len(rows)} rows of {source} have no {name} (empty, missing or not text): row "
                 f"{listed(rows, 5)} (counted from 0); fill them or drop them"
             )
+        table[name] = _objects(table[name].to_numpy(dtype=object))
 
 
 def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None:
@@ -522,19 +636,22 @@ def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None
     codes, distinct = pd.factorize(keys)
     first = np.unique(codes, return_index=True)[1]
     if "item" in table.columns:
-        missing = table["item"].isna()
+        missing = _mapped(table["item"], _is_missing).astype(bool)
         if missing.any():
             raise InputError(
                 f"{int(missing.sum())} rows of {source} have no item: row "
-                f"{listed(table.loc[missing, 'row'], 5)} (counted from 0)"
+                f"{listed(table.loc[missing, 'row'], 5)} (counted from 0); fill them, or leave the "
+                "column out where every text is its own item"
             )
-        names = table["item"].map(_shown).to_numpy(dtype=object)
+        # A name that is text stays as it is: two texts that differ in a blank may be two items.
+        names = _mapped(table["item"], lambda v: v if isinstance(v, str) else _shown(v))
         texts_of_item = pd.Series(codes).groupby(names).nunique()
         if (texts_of_item > 1).any():
             bad = texts_of_item.index[texts_of_item > 1]
             raise InputError(
                 f"{len(bad)} items of {source} have more than one text, the first one item "
-                f"{bad[0]!r}; an item is one text (or pair), so give each its own name"
+                f"{brief(bad[0])!r}; an item is one text (or pair), so give each its own name, or "
+                "leave the column out where every text is its own item"
             )
     else:
         # A text that has no name is named by its content, the same in every table.
@@ -545,83 +662,114 @@ def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None
         table["flipped"] = cells[:, 0] != cells[first, 0][codes]
     else:
         table["flipped"] = False
-    table["item"] = names
+    table["item"] = _objects(names)
 
 
 def _classes(
     raw: pd.Series, labels: Labels | None, task: Task, source: str
 ) -> tuple[tuple[str, ...], IntArray]:
     """Return the class names and (n,) class indices, -1 where a label is in no class."""
-    if raw.map(lambda value: isinstance(value, list | tuple | set | np.ndarray)).any():
+    cells = raw.to_numpy(dtype=object)
+    if any(isinstance(cell, list | tuple | set | dict | np.ndarray) for cell in cells):
         raise InputError(
             f"labels in {source} are lists (multi-label); {TASK_FORMS}. Make one row per label, "
             "or put the lists into `values` as groups"
         )
-    classes = _inferred_labels(raw, task, source) if labels is None else labels
+    classes = _inferred_labels(cells, task, source) if labels is None else labels
     if len(classes) < 2 or (task != "ordinal" and len(classes) != 2):
         expected = "two or more" if task == "ordinal" else "exactly two"
-        raise InputError(f"task {task} needs {expected} classes; `labels` has {listed(classes)}")
+        whose = f"the labels in {source} are" if labels is None else "`labels` has"
+        raise InputError(
+            f"task {task} needs {expected} classes; {whose}: {listed(classes)}. Say which raw "
+            f"values make a class, lowest first, as in {_LABELS_EXAMPLE}"
+        )
     index: dict[float | str, int] = {}
     for position, (name, values) in enumerate(classes.items()):
         if isinstance(values, str) or not isinstance(values, Sequence):
-            raise InputError(f"labels: {name} needs a list of raw values, as in {_LABELS_EXAMPLE}")
+            raise InputError(
+                f"labels: {brief(name)} needs a list of raw values, as in {_LABELS_EXAMPLE}"
+            )
         for value in values:
             if index.setdefault(_comparable(value), position) != position:
-                raise InputError(f"labels: the raw value {value!r} is in two classes")
-    codes = raw.map(lambda value: -1 if _is_missing(value) else index.get(_comparable(value), -1))
-    return tuple(str(name) for name in classes), codes.to_numpy(dtype=np.int64)
+                raise InputError(f"labels: the raw value {brief(value)!r} is in two classes")
+    codes = _mapped(raw, lambda v: -1 if _is_missing(v) else index.get(_comparable(v), -1))
+    return tuple(str(name) for name in classes), codes.astype(np.int64)
 
 
-def _inferred_labels(raw: pd.Series, task: Task, source: str) -> dict[str, list[object]]:
-    found = {_comparable(value): _shown(value) for value in raw if not _is_missing(value)}
+def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, list[object]]:
+    """Read the ordered classes off the labels, or say why they have to be written down."""
+    found = {_comparable(cell): _shown(cell) for cell in pd.unique(cells) if not _is_missing(cell)}
     if not found:
         raise InputError(f"every label in {source} is missing")
     names = sorted(found.values())
     texts = [key for key in found if isinstance(key, str)]
-    if not texts:
-        numbers = sorted(key for key in found if not isinstance(key, str))
+    numbers = sorted(key for key in found if not isinstance(key, str))
+    if task == "preference" and set(found) <= {0.0, 1.0}:
+        return {"0": [0], "1": [1]}
+    if not texts and task != "preference":
         if len(numbers) > _MOST_INFERRED_CLASSES:
             raise InputError(
                 f"labels in {source} have {len(numbers)} distinct numbers from {numbers[0]:g} to "
-                f"{numbers[-1]:g} and look continuous; {TASK_FORMS}. Merge them into ordered "
-                f"classes, as in {_LABELS_EXAMPLE}"
+                f"{numbers[-1]:g} and look continuous; {TASK_FORMS}. Cut them into a few ordered "
+                f"classes first, or merge them, as in {_LABELS_EXAMPLE}"
             )
         return {found[number]: [number] for number in numbers}
-    for pair in (("false", "true"), ("no", "yes"), ("b", "a")):
+    pairs = [("false", "true"), ("no", "yes")] + [("b", "a")] * (task == "preference")
+    for pair in pairs:
         if {str(key).casefold() for key in found} <= set(pair):
-            by_folded = {str(key).casefold(): name for key, name in found.items()}
-            return {by_folded.get(end, end): [by_folded.get(end, end)] for end in pair}
-    if any("|" in text for text in texts):
+            by_folded = {name.casefold(): name for name in names}
+            return {name: [name] for name in (by_folded.get(end, end) for end in pair)}
+    if task == "preference":
         raise InputError(
-            f"labels in {source} hold several values each (multi-label), as {names[0]!r}; "
-            f"{TASK_FORMS}. Make one row per label, or put them into `values` as groups"
+            f"labels in {source} do not say which text is preferred: {listed(names)}. Name first "
+            "the class in which text_b is preferred, then the one in which text_a is, as in "
+            f"labels: {{b: [{brief(names[-1])}], a: [{brief(names[0])}]}}; ties are left out"
+        )
+    if several := [text for text in texts if _holds_several(text, found)]:
+        raise InputError(
+            f"labels in {source} hold several values each (multi-label), as "
+            f"{brief(sorted(several)[0])!r}; {TASK_FORMS}. Make one row per label, or put them "
+            "into `values` as groups"
         )
     raise InputError(
         f"labels in {source} are words without a known order (nominal?): {listed(names)}; "
-        f"{TASK_FORMS}. If they have an order, say so, lowest first, as in "
-        f"labels: {{{names[0]}: [{names[0]}], {names[-1]}: [{names[-1]}]}}"
-        + (
-            "; for preference the second class means that A is preferred"
-            if task == "preference"
-            else ""
-        )
+        f"{TASK_FORMS}. If they have an order, say so, lowest first, as in labels: "
+        f"{{{', '.join(f'{name}: [{name}]' for name in map(brief, (names[0], names[-1])))}}}"
     )
 
 
-def _comparable(value: object) -> float | str:
-    """A number where `value` is one (also as text), else its stripped text."""
-    if isinstance(value, str | bytes):
-        text = value.decode() if isinstance(value, bytes) else value
-        try:
-            return float(text)
-        except ValueError:
-            return text.strip()
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value))
+def _holds_several(label: str, labels: Iterable[object]) -> bool:
+    """Say whether a label is a list as text: ``a|b``, ``['a']``, or other labels by commas."""
+    parts = {part.strip() for part in re.split("[,;]", label)}
+    return "|" in label or label.startswith("[") or (len(parts) > 1 and parts <= set(labels))
+
+
+def _mapped(column: pd.Series, function: Callable[[Any], object]) -> ObjectArray:
+    """(n,) results of `function`, called once per distinct cell where cells can be compared."""
+    cells = column.to_numpy(dtype=object)
     try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return str(value).strip()
+        codes, distinct = pd.factorize(cells, use_na_sentinel=False)
+    except TypeError:  # lists
+        codes, distinct = np.arange(len(cells)), cells
+    return np.fromiter(map(function, distinct), dtype=object, count=len(distinct))[codes]
+
+
+def _objects(cells: Iterable[object]) -> pd.Series:
+    """Return a column of Python objects, whatever type pandas would infer for them."""
+    return pd.Series(list(cells), dtype=object)
+
+
+def _comparable(value: object) -> float | str:
+    """A number where `value` is one (also as text), else its stripped text; true is ``"true"``."""
+    text = str(value).strip()
+    if text.casefold() in ("true", "false"):
+        return text.casefold()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    # Python also reads "nan", "infinity" and "1_0" as numbers, which people write as words.
+    return number if math.isfinite(number) and "_" not in text else text
 
 
 def _shown(value: object) -> str:
@@ -631,13 +779,26 @@ def _shown(value: object) -> str:
     return str(value).strip()
 
 
+def _shown_or_none(value: object) -> str | None:
+    return None if _is_missing(value) else _shown(value)
+
+
 def _is_missing(value: object) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or value != value or value == ""
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return value is None or value is pd.NA or value is pd.NaT
 
 
-def _text_or_none(column: pd.Series) -> pd.Series:
-    values = [None if _is_missing(v) or not _shown(v) else _shown(v) for v in column]
-    return pd.Series(values, index=column.index, dtype=object)
+def _is_usable_text(value: object) -> bool:
+    if not isinstance(value, str) or not value.strip():
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which no encoder reads
+        return False
+    return True
 
 
 def _as_values(cell: object) -> list[str]:
@@ -646,7 +807,12 @@ def _as_values(cell: object) -> list[str]:
     elif isinstance(cell, list | tuple | set | np.ndarray):
         parts = cell
     else:
-        parts = () if _is_missing(cell) else (cell,)
-    return list(
-        dict.fromkeys(_shown(part) for part in parts if not _is_missing(part) and _shown(part))
-    )
+        parts = (cell,)
+    return list(dict.fromkeys(_shown(part) for part in parts if not _is_missing(part)))
+
+
+def _class_names(cell: Any, names: Sequence[str]) -> object:
+    """Replace the index of a ClassLabel, or each of a list, by its name; -1 and None by None."""
+    if isinstance(cell, list):
+        return [_class_names(part, names) for part in cell]
+    return None if cell is None or cell < 0 else names[cell]

@@ -24,12 +24,22 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f" Did you mean {by_folded[near[0]]!r}?" if near else ""
 
 
+def brief(word: object, most: int = 40) -> str:
+    r"""Return `word` on one line and no longer than `most`, since a cell may hold a whole page.
+
+    >>> brief("a page\nof text", most=8)
+    'a page …'
+    """
+    line = " ".join(str(word).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def listed(words: Iterable[object], most: int = 12) -> str:
-    """Join `words` by commas for a message, the rest as a count.
+    """Join `words` by commas for a message, each made brief, the rest as a count.
 
     >>> listed(["a", "b", "c"], most=2)
     'a, b and 1 more'
     """
-    all_words = [str(word) for word in words]
+    all_words = [brief(word) for word in words]
     shown = ", ".join(all_words[:most])
     return shown if len(all_words) <= most else f"{shown} and {len(all_words) - most} more"
