@@ -56,6 +56,7 @@ TASK_FORMS = (
 _MOST_INFERRED_CLASSES = 20
 #: A longer "name" of a column is rather a text of a file without a header.
 _LONGEST_NAME = 60
+_HALF_OF_A_PAIR = re.compile(r"[\ud800-\udfff]")
 #: The names that a saved index gets.
 _NAMELESS = re.compile(r"$|Unnamed: \d+$|__index_level_\d+__$")
 _LABELS_EXAMPLE = "labels: {low: [1, 2], high: [3]}"
@@ -173,7 +174,9 @@ class Annotations:
         if task not in TEXT_COLUMNS:
             raise InputError(f"task {brief(task)!r} is not known. {TASK_FORMS}")
         texts = TEXT_COLUMNS[task]
-        for needed in (*texts, "label"):
+        names = set(table.columns)
+        half = len({"chosen", "rejected"} & names) == 1 and not {*texts} & names
+        for needed in ("chosen", "rejected") if half else (*texts, "label"):
             if needed not in table.columns:
                 raise InputError(_missing_column(needed, frame, source, task))
         _check_ids(table, source)
@@ -337,6 +340,13 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
                 raise InputError(
                     f"line {number} of {path} is not an object; expected one per line, "
                     'as {"text": "...", "label": 1}'
+                )
+            # Only an escape can bring one in: UTF-8 has none.
+            escaped = b"\\ud" in line.lower()
+            if escaped and _HALF_OF_A_PAIR.search(json.dumps(record, ensure_ascii=False)):
+                raise InputError(
+                    f"line {number} of {path} holds half of a surrogate pair (a cut emoji), which "
+                    "is no text; drop it or write the file anew as UTF-8"
                 )
             records.append(record)
     return pd.DataFrame(records, dtype=object)
@@ -535,12 +545,15 @@ def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], source: str) -> pd
             f"{source} has more than one column named {listed(repeated)}; rename all but one"
         )
     theirs_by_name = {str(name): frame[name] for name in frame.columns if str(name) in found}
-    # One of the table's columns may serve twice (a text that is its own item), so copy, not rename.
+    # One of the table's columns may serve twice, so copy, not rename; a text that is mapped to be
+    # its own item stays the text, too.
     taken = {ours: theirs_by_name[theirs] for ours, theirs in columns.items()}
     others = {
         name: column
         for name, column in theirs_by_name.items()
-        if name not in taken and name not in columns.values() and name not in ("row", "flipped")
+        if name not in taken
+        and name not in ("row", "flipped")
+        and (name not in columns.values() or name in ("text", "text_a", "text_b"))
     }
     return pd.DataFrame({**taken, **others}).reset_index(drop=True)
 
@@ -564,7 +577,8 @@ def _header_hint(found: Sequence[str]) -> str:
 
 
 def _guess_task(table: pd.DataFrame, labels: Labels | None) -> Task:
-    if {"text_a", "text_b"} & set(table.columns) and "text" not in table.columns:
+    sides = {"text_a", "text_b"} & set(table.columns)
+    if len(sides) == 2 or (sides and "text" not in table.columns):  # the other side is misspelt
         return "preference"
     if labels is not None:
         return "binary" if len(labels) == 2 else "ordinal"
@@ -713,12 +727,18 @@ def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, l
                 f"{numbers[-1]:g} and look continuous; {TASK_FORMS}. Cut them into a few ordered "
                 f"classes first, or merge them, as in {_LABELS_EXAMPLE}"
             )
-        return {found[number]: [number] for number in numbers}
+        return {_shown(number): [number] for number in numbers}
     pairs = [("false", "true"), ("no", "yes")] + [("b", "a")] * (task == "preference")
     for pair in pairs:
         if {str(key).casefold() for key in found} <= set(pair):
             by_folded = {name.casefold(): name for name in names}
             return {name: [name] for name in (by_folded.get(end, end) for end in pair)}
+    if len(names) > _MOST_INFERRED_CLASSES:
+        raise InputError(
+            f"labels in {source} have {len(names)} distinct texts, as {brief(names[0])!r}; "
+            f"{TASK_FORMS}. Map another column with columns: {{label: ...}}, or merge them, as in "
+            f"{_LABELS_EXAMPLE}"
+        )
     if task == "preference":
         raise InputError(
             f"labels in {source} do not say which text is preferred: {listed(names)}. Name first "
@@ -792,13 +812,7 @@ def _is_missing(value: object) -> bool:
 
 
 def _is_usable_text(value: object) -> bool:
-    if not isinstance(value, str) or not value.strip():
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which no encoder reads
-        return False
-    return True
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _as_values(cell: object) -> list[str]:
