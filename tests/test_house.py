@@ -1,0 +1,200 @@
+"""The shape of the project: who imports whom, what stays unloaded, and no trace of a machine."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mcstl
+
+PROJECT = Path(__file__).parents[1]
+SOURCE = PROJECT / "src" / "mcstl"
+
+#: A file imports only from rooms above its own; a package is one room.
+HOUSE = (
+    "errors",
+    "files",
+    "progress",
+    "annotations",
+    "datasets",
+    "llm",
+    "encoders",
+    "groups",
+    "equations",
+    "metrics",
+    "model",
+    "training",
+    "baselines",
+    "audit",
+    "draft",
+    "study",
+    "tuning",
+    "reproduce",
+    "plots",
+    "report",
+    "serving",
+    "cli",
+)
+HEAVY = ("torch", "transformers", "sentence_transformers", "sklearn", "matplotlib")
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    """The room of a file: its module, or the package that it is in; "" for the front door."""
+    first = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def imported(code: str, package: str) -> Iterator[str]:
+    """Dotted names of all that `code`, a module of `package`, imports, inside functions too."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(parents if node.level else []), *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def imports_of(path: Path) -> set[str]:
+    package = ".".join(path.relative_to(SOURCE.parent).parts[:-1])
+    return set(imported(path.read_text(encoding="utf-8"), package))
+
+
+def rooms_in(names: set[str]) -> set[str]:
+    """The rooms among imported names; what the front door passes on is from the room behind it."""
+    parts = [name.split(".") for name in names]
+    inside = {part[1] for part in parts if part[0] == "mcstl" and len(part) > 1}
+    return {mcstl._HOME.get(name, name) for name in inside} - {"__version__"}
+
+
+def violations(own: str, names: set[str]) -> set[str]:
+    """Rooms that `own` must not import: those at or below it, and those that are not listed."""
+    above = HOUSE[: HOUSE.index(own)] if own else ()
+    return rooms_in(names) - {own, *above}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_run_one_way(path: Path) -> None:
+    own = room(path)
+    assert own in ("", *HOUSE), f"{own} has no place in the house: add it to the list"
+    assert not violations(own, imports_of(path))
+
+
+@pytest.mark.parametrize(
+    ("own", "code", "expected"),
+    [
+        ("study", "from mcstl.report import page", {"report"}),
+        ("study", "def f():\n    import mcstl.plots as p", {"plots"}),
+        ("study", "from mcstl import plots, metrics, __version__", {"plots"}),
+        ("study", "from . import plots", {"plots"}),
+        ("model", "from mcstl import Study", {"study"}),
+        ("study", "from .model import Model", set()),
+        ("metrics", "from mcstl.unheard import x", {"unheard"}),
+        ("groups", "from ..equations import f", {"equations"}),
+        ("groups", "from .taxonomy import f\nfrom mcstl.groups.rationale import g", set()),
+        ("", "from mcstl.errors import InputError", {"errors"}),
+    ],
+)
+def test_the_check_of_imports_sees_every_form(own: str, code: str, expected: set[str]) -> None:
+    package = "mcstl.groups" if own == "groups" else "mcstl"
+    assert violations(own, set(imported(code, package))) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "banned"),
+    [
+        ("metrics", {"torch"}),
+        ("plots", {"torch", "mcstl.model", "mcstl.training", "mcstl.study"}),
+        ("report", {"torch", "mcstl.model", "mcstl.training", "mcstl.study"}),
+    ],
+)
+def test_those_who_only_count_or_draw_see_no_network(own: str, banned: set[str]) -> None:
+    paths = [path for path in FILES if room(path) == own]
+    if not paths:
+        pytest.skip(f"{own} is not written yet")
+    for name in set().union(*map(imports_of, paths)):
+        assert not any(name == one or name.startswith(f"{one}.") for one in banned), name
+    assert not loaded_by(f"mcstl.{own}") & {"torch", "mcstl.model"}
+
+
+def test_only_the_command_line_parses_arguments() -> None:
+    parsers = {"typer", "argparse", "click"}
+    for path in FILES:
+        if room(path) != "cli":
+            assert not {name.split(".")[0] for name in imports_of(path)} & parsers, path
+
+
+def loaded_by(module: str) -> set[str]:
+    """Names of the modules that importing `module` in a new process loads."""
+    code = f"import {module}, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["mcstl", "mcstl.annotations", "mcstl.draft", "mcstl.cli"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    name = module.removeprefix("mcstl").removeprefix(".")
+    if name and not (SOURCE / f"{name}.py").exists():
+        pytest.skip(f"{module} is not written yet")
+    assert not loaded_by(module) & set(HEAVY)
+
+
+def test_front_door_leads_to_rooms_of_the_house() -> None:
+    assert set(mcstl._HOME.values()) | set(mcstl._MODULES) <= set(HOUSE)
+    assert set(mcstl.__all__) == {"__version__", *mcstl._HOME, *mcstl._MODULES}
+
+
+def project_files() -> Iterator[Path]:
+    """Every text file of the project that is not made by a tool."""
+    folders = ("src", "tests", "benchmarks", "examples", "studies", "docs", ".ci")
+    made = {"__pycache__", "node_modules"}
+    yield from (path for path in PROJECT.iterdir() if path.is_file())
+    for folder in folders:
+        for path in (PROJECT / folder).rglob("*"):
+            if path.is_file() and not made & set(path.parts):
+                yield path
+
+
+TRACES = {
+    "a path of one machine": re.compile(
+        r"(?<![\w.~:$}/-])/(?:work|home|root|Users|mnt)/\w|\b[A-Z]:\\Users\b|\.library\b"
+    ),
+    "the host of a package registry": re.compile(
+        r"pypi\.org|pythonhosted|artifactory|jfrog|devpi|index-url|conda\.anaconda|registry\.npmjs"
+    ),
+}
+
+
+def traces(text: str) -> list[str]:
+    return [what for what, pattern in TRACES.items() if pattern.search(text)]
+
+
+def test_no_file_names_a_machine_or_a_registry() -> None:
+    found = {
+        str(path.relative_to(PROJECT)): what
+        for path in project_files()
+        if path != Path(__file__)
+        and (what := traces(path.read_bytes().decode("utf-8", errors="ignore")))
+    }
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [
+        ('open("/home/me/data.csv")', 1),
+        ("cd /work/main", 1),
+        (r"C:\Users\me", 1),
+        ("pip install --index-url https://x", 1),
+        ("https://example.org/home/me and ../work/main and src/root/x", 0),
+    ],
+)
+def test_the_check_for_traces_finds_them(text: str, n: int) -> None:
+    assert len(traces(text)) == n
