@@ -1,0 +1,122 @@
+"""Registered data sets: one file per source, each turning the source's own files into Annotations.
+
+>>> from mcstl import datasets
+>>> data = datasets.load("simulated", annotations=200)
+>>> data.task, data.classes, len(data)
+('ordinal', ('oppose', 'unsure', 'support'), 200)
+"""
+
+import functools
+import importlib
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from mcstl.annotations import Annotations, Labels, Task
+from mcstl.datasets import simulated
+from mcstl.datasets.source import Source
+from mcstl.errors import InputError, did_you_mean, listed
+
+__all__ = ["Source", "load", "sources"]
+
+_FILES = ("valueeval23", "ukpconvarg1", "popquorn", "simulated")
+_log = logging.getLogger("mcstl")
+
+
+@functools.cache
+def sources() -> dict[str, Source]:
+    """Return the registered data sets by name.
+
+    >>> sorted(sources())
+    ['popquorn', 'simulated', 'ukpconvarg1', 'valueeval23']
+    """
+    found = (importlib.import_module(f"mcstl.datasets.{name}").SOURCE for name in _FILES)
+    return {source.name: source for source in found}
+
+
+def load(
+    name: str,
+    *,
+    data_dir: Path | str | None = None,
+    task: Task | None = None,
+    labels: Labels | None = None,
+    annotations: int | None = None,
+) -> Annotations:
+    """Load a registered data set from the source's own files in ``data_dir/name``.
+
+    `data_dir` falls back to the environment variable MCSTL_DATA. `task` and `labels` (as in
+    `Annotations.from_frame`) fall back to the data set's own; two `labels` without a task make a
+    data set of ordered classes binary, where it has that form. `annotations` is the size of the
+    simulated data. A whole data set whose counts differ from the stated ones is used with a logged
+    warning.
+
+    Raises InputError for an unknown name or task, without a data directory, and for a file that is
+    missing, truncated or another than expected.
+    """
+    source = sources().get(name)
+    if source is None:
+        raise InputError(
+            f"there is no data set {name!r}; choose from {listed(sources())}."
+            f"{did_you_mean(name, sources())}"
+        )
+    task = task or _default_task(source, labels)
+    if task not in source.tasks:
+        raise InputError(f"{name} has no task {task!r}; choose from {listed(source.tasks)}")
+    if annotations is not None and name != "simulated":
+        raise InputError(
+            f"annotations={annotations} sets the size of simulated data; {name} has its own"
+        )
+    if annotations is not None:
+        frame = simulated.table(task, annotations)
+    else:
+        try:
+            frame = source.read(_folder(source, data_dir), task)
+        except InputError as error:
+            raise InputError(f"{error} The files of {name} come from {source.homepage}") from error
+        _check_counts(source, frame)
+    loaded = Annotations.from_frame(
+        frame, labels=source.tasks[task] if labels is None else labels, task=task, source=name
+    )
+    return replace(loaded, dropped={**frame.attrs.get("dropped", {}), **loaded.dropped})
+
+
+def _default_task(source: Source, labels: Labels | None) -> Task:
+    default = next(iter(source.tasks))
+    two = labels is not None and len(labels) == 2
+    return "binary" if two and default == "ordinal" and "binary" in source.tasks else default
+
+
+def _folder(source: Source, data_dir: Path | str | None) -> Path:
+    """The data set's folder, checked to hold its files."""
+    if not source.files:
+        return Path()
+    root = data_dir or os.environ.get("MCSTL_DATA")
+    if not root:
+        raise InputError(
+            f"{source.name} needs a data directory that holds {source.name}/{source.files[0]}: "
+            "give --data-dir (from Python data_dir=...) or set MCSTL_DATA."
+        )
+    folder = Path(root).expanduser() / source.name
+    missing = [file for file in source.files if not (folder / file).is_file()]
+    if missing:
+        raise InputError(f"{folder} lacks {listed(missing)}.")
+    return folder
+
+
+def _check_counts(source: Source, frame: pd.DataFrame) -> None:
+    found = {"annotations": len(frame)}
+    for column in ("item", "annotator"):
+        if column in frame.columns:
+            found[f"{column}s"] = frame[column].nunique()
+    for what, expected in source.counts.items():
+        if found[what] != expected:
+            _log.warning(
+                "%s has %s %s where the source has %s: a part, another version, or a cut file?",
+                source.name,
+                f"{found[what]:,}",
+                what,
+                f"{expected:,}",
+            )

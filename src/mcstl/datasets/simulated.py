@@ -1,0 +1,454 @@
+"""Simulated annotations whose P(y | item, groups) is known: everything in them is made up.
+
+Residents of a town say what they think of proposals for its public places. Six value groups stand
+evenly around the circle of Schwartz (2012), on which neighbours agree and opposites clash:
+openness to change against conservation on one axis, self-transcendence against self-enhancement
+on the other. A proposal (opener x action x place x time, 4,608 texts) has an appeal to everybody
+and a direction on the circle; both are sums over its four parts. With S the groups that drive an
+annotation, as in the paper's Eq. 1 a set that may hold several,
+
+    score = appeal + sum over k in S of (leniency_k + direction . position_k)
+
+and P(y > t) = sigmoid(score - cut_t): one cut at 0 for binary, ordered cuts for ordered classes,
+the difference of two proposals' scores for preference (Bradley-Terry, §2.4). A personal habit with
+sd `annotator_sd` may be added to every score of an annotator.
+
+People belong to one to three groups, more likely to those that go with their attributes (links as
+made up as the rest); which of them come to mind differs by annotation, whatever the item, and only
+these are in ``values`` and speak in the rationale, which tells nothing more about the label.
+
+The default of 4,000 annotations takes well under a second, and the groups matter enough in them
+for a demo to show it. The same seed gives the same table on every machine: all chance comes from
+raw PCG64 bits, whose stream NumPy promises to keep.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import expit, ndtri
+
+from mcstl.annotations import Annotations, Task
+from mcstl.datasets.source import Source
+from mcstl.errors import InputError, did_you_mean, listed
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+ObjectArray = npt.NDArray[np.object_]
+
+#: The value groups, anticlockwise around the circle from 30 degrees in steps of 60.
+GROUPS = (
+    "Universalism",
+    "Self-direction",
+    "Achievement",
+    "Security",
+    "Tradition",
+    "Benevolence",
+)
+_ANGLES = np.deg2rad(np.arange(30, 390, 60))
+#: (K, 2) positions: right is self-transcendence, up is openness to change.
+_POSITIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+_LENIENCY = np.array([0.2, -0.1, 0.1, -0.35, -0.15, 0.3])
+
+# Text, appeal to everybody, direction (right, up) of each part of a proposal.
+_OPENERS = (
+    ("We should {}.", 0.0, 0.0, 0.0),
+    ("Why don't we {}?", 0.1, 0.1, 0.2),
+    ("After a long public debate, the council plans to {}.", 0.4, 0.2, -0.1),
+    ("Without asking anyone, the mayor has decided to {}.", -0.8, -0.3, -0.1),
+    ("Leading experts advise us to {}.", 0.3, -0.4, 0.1),
+    ("A group of young people would love to {}.", 0.1, 0.2, 0.5),
+    ("The oldest families in town want to {}.", -0.1, -0.2, -0.5),
+    ("To be kind to our neighbours, let us {}.", 0.2, 0.5, -0.2),
+)
+_ACTIONS = (
+    ("install security cameras at {}", -0.1, -0.9, -1.0),
+    ("keep {} exactly as it has always been", 0.0, 0.2, -1.5),
+    ("let volunteers run {}", 0.2, 1.0, 0.1),
+    ("welcome newcomers from abroad with a tour of {}", 0.1, 1.3, 0.5),
+    ("keep {} open all night", -0.3, -0.4, 1.4),
+    ("hold a contest with big cash prizes at {}", -0.2, -1.4, 0.5),
+    ("run {} on solar power", 0.5, 1.1, 0.6),
+    ("check the identity card of everyone who enters {}", -0.7, -0.8, -1.1),
+    ("let artists experiment freely with {}", -0.1, 0.4, 1.4),
+    ("serve lunch to lonely pensioners at {}", 0.6, 1.2, -0.7),
+    ("lease {} to an ambitious company", -0.6, -1.5, 0.2),
+    ("bring back the old religious procession at {}", -0.1, 0.1, -1.4),
+)
+_PLACES = (
+    ("the public library", 0.3, 0.2, 0.1),
+    ("the swimming pool", 0.1, -0.1, 0.3),
+    ("the primary school", -0.1, 0.1, -0.3),
+    ("the farmers' market", 0.2, 0.0, -0.2),
+    ("the history museum", 0.0, 0.1, -0.4),
+    ("the bus station", -0.2, -0.2, -0.1),
+    ("the community garden", 0.3, 0.4, 0.1),
+    ("the football stadium", -0.1, -0.5, 0.1),
+    ("the youth club", 0.0, 0.1, 0.4),
+    ("the town hall", -0.2, -0.1, -0.4),
+    ("the fishing harbour", 0.0, -0.2, -0.2),
+    ("the concert hall", 0.1, 0.0, 0.2),
+)
+_TIMES = (
+    ("from next month on", 0.0, 0.0, 0.1),
+    ("for a trial period of one year", 0.3, 0.0, 0.3),
+    ("for the next twenty years", -0.3, 0.1, -0.3),
+    ("during the summer holidays", 0.1, 0.0, 0.1),
+)
+_PARTS = (_OPENERS, _ACTIONS, _PLACES, _TIMES)
+_SHAPE = tuple(len(part) for part in _PARTS)
+_N_TEXTS = int(np.prod(_SHAPE))
+
+_REASONS = {
+    "Universalism": (
+        "I ask what is fair to all people and to nature.",
+        "Equal rights for everyone guide me, whoever they are.",
+        "The planet and social justice come first for me.",
+        "I try to think of the whole world, not only of us.",
+    ),
+    "Self-direction": (
+        "People should be free to choose for themselves.",
+        "Independence and new ideas matter most to me.",
+        "I value freedom and my own way of doing things.",
+        "Everyone should be able to explore and decide alone.",
+    ),
+    "Achievement": (
+        "I look at success and what gets results.",
+        "Ambition and hard work should pay off.",
+        "What counts for me is being competent and competitive.",
+        "I want us to do better than other towns.",
+    ),
+    "Security": (
+        "Safety and order are what I look at.",
+        "I think of the dangers and how to prevent them.",
+        "A stable and protected town matters most to me.",
+        "My family has to be safe, so I think of risks.",
+    ),
+    "Tradition": (
+        "Our customs and our heritage deserve respect.",
+        "I go by what our ancestors and our faith taught us.",
+        "Continuity with the past matters to me.",
+        "I judge it by the ways that were handed down to us.",
+    ),
+    "Benevolence": (
+        "I think of how we can help the people close to us.",
+        "Caring for friends and neighbours is what counts.",
+        "Kindness and loyalty to one another guide me.",
+        "I want those who depend on us to be looked after.",
+    ),
+}
+# Share of people, then the log-odds that it adds to belong to each of GROUPS.
+_ATTRIBUTES = {
+    "gender": {
+        "Woman": (0.49, (0.1, 0.0, -0.2, 0.0, 0.0, 0.4)),
+        "Man": (0.48, (-0.1, 0.0, 0.3, 0.0, 0.0, -0.2)),
+        "Non-binary": (0.03, (0.5, 0.5, 0.0, -0.4, -0.5, 0.0)),
+    },
+    "age": {
+        "18-29": (0.26, (0.6, 1.1, 0.4, -1.2, -1.5, -0.3)),
+        "30-44": (0.29, (0.1, 0.3, 0.8, -0.2, -0.6, 0.0)),
+        "45-59": (0.25, (-0.2, -0.4, 0.1, 0.5, 0.3, 0.2)),
+        "60+": (0.20, (-0.5, -1.2, -1.3, 0.9, 1.5, 0.4)),
+    },
+    "region": {
+        "Old Town": (0.30, (-0.2, -0.3, -0.4, 0.3, 0.9, 0.1)),
+        "Harbour": (0.25, (-0.4, 0.3, 0.5, 0.6, -0.3, -0.2)),
+        "University": (0.20, (0.8, 0.8, 0.2, -0.9, -0.9, -0.2)),
+        "Hills": (0.25, (0.1, -0.4, 0.0, -0.1, 0.1, 0.7)),
+    },
+}
+_BELONGING = -0.7  # log-odds of belonging to a group before attributes
+_COMES_TO_MIND = 0.7
+_MOST_GROUPS = 3
+_CLASSES: dict[Task, tuple[str, ...]] = {
+    "binary": ("oppose", "support"),
+    "ordinal": ("oppose", "unsure", "support"),
+    "preference": ("b", "a"),
+}
+_CUT_RANGE = 0.7  # ordered cuts are even from -this to +this
+_SIZE = 4000
+_ITEMS, _ANNOTATORS = 1500, 120
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Simulated annotations and the probabilities that they were drawn from.
+
+    `truth` is (n, L): P(y | item, groups of the row), in the classes' order. With personal habits
+    it is what to expect of somebody new with these groups: the habit is integrated out, and a
+    model that knows the annotator can do better. `appeal` (m,) and `pull` (m, K) are the items'
+    parts of the score, in the order of `items`; `cuts` are the T cuts.
+    """
+
+    annotations: Annotations
+    truth: FloatArray
+    items: tuple[str, ...]
+    appeal: FloatArray
+    pull: FloatArray
+    cuts: FloatArray
+    annotator_sd: float
+
+    def probability(self, items: Sequence[str], values: Sequence[Sequence[str]]) -> FloatArray:
+        """Return (items, values, L) true probabilities of items seen by sets of value groups.
+
+        A pair is taken in the order of ``annotations.items()``; an empty set of groups sees the
+        item's appeal alone. Raises InputError for an unknown item or group.
+
+        >>> simulation = simulate("binary", annotations=200)
+        >>> item = simulation.items[0]
+        >>> simulation.probability([item], [["Security"], ["Security", "Tradition"]]).shape
+        (1, 2, 2)
+        """
+        places = {name: place for place, name in enumerate(self.items)}
+        unknown = [item for item in items if item not in places]
+        if unknown:
+            raise InputError(
+                f"{len(unknown)} items are not in the simulation, the first one {unknown[0]!r}."
+                f"{did_you_mean(unknown[0], self.items)}"
+            )
+        rows = [places[item] for item in items]
+        members = np.zeros((len(values), len(GROUPS)))
+        for row, names in enumerate(values):
+            for name in names:
+                if name not in GROUPS:
+                    raise InputError(
+                        f"{name!r} is not a group of the simulation; groups: {listed(GROUPS)}."
+                        f"{did_you_mean(name, GROUPS)}"
+                    )
+                members[row, GROUPS.index(name)] = 1.0
+        scores = self.appeal[rows, None] + self.pull[rows] @ members.T
+        return _class_probabilities(scores, self.cuts, self.annotator_sd)
+
+
+def simulate(
+    task: Task = "ordinal",
+    *,
+    annotations: int = _SIZE,
+    items: int | None = None,
+    annotators: int | None = None,
+    classes: int = 3,
+    annotator_sd: float = 0.0,
+    seed: int = 0,
+) -> Simulation:
+    """Draw annotations with known probabilities; the model is in this module's docstring.
+
+    Nobody labels an item twice, and every item has the same number of annotations (give or take
+    one). `items` is by default a tenth of `annotations`, at most 1,500; `annotators` is 120, or
+    twice as many as an item has annotations if that is more. `classes` is for ordinal data. In
+    preference every pair is shown either way round by chance, and its class 1 means that A is
+    preferred; a personal habit then favours the first text or the second.
+
+    Raises InputError for sizes that cannot be had.
+
+    >>> simulation = simulate(annotations=1000)
+    >>> bool(np.allclose(simulation.truth.sum(axis=1), 1.0))
+    True
+    """
+    draw = _draw(task, annotations, items, annotators, classes, annotator_sd, seed)
+    return Simulation(
+        annotations=Annotations.from_frame(
+            draw.frame, labels=_labels(task, classes), task=task, source="simulated"
+        ),
+        truth=draw.truth,
+        items=draw.items,
+        appeal=draw.appeal,
+        pull=draw.pull,
+        cuts=draw.cuts,
+        annotator_sd=annotator_sd,
+    )
+
+
+def table(task: Task, annotations: int) -> pd.DataFrame:
+    """Return the raw table of the default simulation of a size, as a source's reader does."""
+    return _draw(task, annotations).frame
+
+
+class _Draw(NamedTuple):
+    frame: pd.DataFrame
+    truth: FloatArray
+    items: tuple[str, ...]
+    appeal: FloatArray
+    pull: FloatArray
+    cuts: FloatArray
+
+
+def _draw(
+    task: Task,
+    annotations: int,
+    items: int | None = None,
+    annotators: int | None = None,
+    classes: int = 3,
+    annotator_sd: float = 0.0,
+    seed: int = 0,
+) -> _Draw:
+    n, m = annotations, max(1, min(_ITEMS, annotations // 10)) if items is None else items
+    n_people = max(_ANNOTATORS, 2 * -(-n // max(m, 1))) if annotators is None else annotators
+    _check_sizes(task, n, m, n_people, classes, annotator_sd)
+    texts, appeal, pull = _proposals(2 * m if task == "preference" else m, seed)
+    if task == "preference":
+        appeal, pull = appeal[:m] - appeal[m:], pull[:m] - pull[m:]
+    people, belongs = _people(n_people, seed)
+    item, person = _who_labels_what(n, m, n_people, seed)
+
+    chance = _uniform(seed, "what comes to mind", n, len(GROUPS))
+    minded = belongs[person] & (chance < _COMES_TO_MIND)
+    minded[np.arange(n), np.where(belongs[person], chance, 1.0).argmin(axis=1)] = True
+    flipped = _flipped(item, seed) if task == "preference" else np.zeros(n, dtype=bool)
+    score = np.where(flipped, -1, 1) * (appeal[item] + (pull[item] * minded).sum(axis=1))
+    cuts = np.linspace(-_CUT_RANGE, _CUT_RANGE, classes - 1) if task == "ordinal" else np.zeros(1)
+    habit = annotator_sd * ndtri(_uniform(seed, "habits", n_people))
+    above = expit((score + habit[person])[:, None] - cuts)
+    label = (_uniform(seed, "labels", n)[:, None] < above).sum(axis=1)
+
+    kind = "pair" if task == "preference" else "proposal"
+    names = np.array([f"{kind}-{i:04d}" for i in range(m)], dtype=object)
+    columns: dict[str, Any] = {"item": names[item]}
+    if task == "preference":
+        columns["text_a"] = np.where(flipped, texts[m:][item], texts[:m][item])
+        columns["text_b"] = np.where(flipped, texts[:m][item], texts[m:][item])
+    else:
+        columns["text"] = texts[item]
+    columns["label"] = np.array(list(_labels(task, classes)), dtype=object)[label]
+    columns["annotator"] = np.array([f"person-{i:03d}" for i in range(n_people)], dtype=object)[
+        person
+    ]
+    columns["rationale"] = _rationales(minded, seed)
+    sets = [[g for k, g in enumerate(GROUPS) if code >> k & 1] for code in range(2 ** len(GROUPS))]
+    columns["values"] = [sets[code] for code in minded @ (1 << np.arange(len(GROUPS)))]
+    columns |= {name: values[person] for name, values in people.items()}
+    return _Draw(
+        frame=pd.DataFrame(columns),
+        truth=_class_probabilities(score, cuts, annotator_sd),
+        items=tuple(names),
+        appeal=appeal,
+        pull=pull,
+        cuts=cuts,
+    )
+
+
+def _proposals(count: int, seed: int) -> tuple[ObjectArray, FloatArray, FloatArray]:
+    """Texts (count,), their appeal (count,) and the pull (count, K) of each group, leniency in."""
+    chosen = np.argsort(_uniform(seed, "texts", _N_TEXTS), kind="stable")[:count]
+    picks = np.unravel_index(chosen, _SHAPE)
+    traits = sum(
+        np.array([traits for _, *traits in part])[pick]
+        for part, pick in zip(_PARTS, picks, strict=True)
+    )
+    texts = np.array(
+        [
+            opener.format(f"{action.format(place)} {time}")
+            for opener, action, place, time in zip(
+                *([part[i][0] for i in pick] for part, pick in zip(_PARTS, picks, strict=True)),
+                strict=True,
+            )
+        ],
+        dtype=object,
+    )
+    return texts, traits[:, 0], _LENIENCY + traits[:, 1:] @ _POSITIONS.T
+
+
+def _people(count: int, seed: int) -> tuple[dict[str, ObjectArray], BoolArray]:
+    """Attributes, (count,) each, and (count, K) the one to three groups that people belong to."""
+    attributes, log_odds = {}, np.full((count, len(GROUPS)), _BELONGING)
+    for name, answers in _ATTRIBUTES.items():
+        shares = np.cumsum([share for share, _ in answers.values()])
+        answer = np.searchsorted(shares[:-1], _uniform(seed, name, count))
+        attributes[name] = np.array(list(answers), dtype=object)[answer]
+        log_odds += np.array([links for _, links in answers.values()])[answer]
+    chance = _uniform(seed, "belonging", count, len(GROUPS))
+    margin = log_odds + np.log(chance / (1 - chance))
+    rank = (-margin).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    return attributes, (rank == 0) | ((margin > 0) & (rank < _MOST_GROUPS))
+
+
+def _who_labels_what(n: int, m: int, n_people: int, seed: int) -> tuple[IntArray, IntArray]:
+    """(n,) items and people, no pair twice, items equally often, in a random order."""
+    order = _uniform(seed, "who", m, n_people).argsort(axis=1, kind="stable")
+    wanted = n // m + (np.arange(m) < n % m)
+    item, place = np.nonzero(np.arange(n_people) < wanted[:, None])
+    rows = np.argsort(_uniform(seed, "rows", n), kind="stable")
+    return item[rows], order[item, place][rows]
+
+
+def _flipped(item: IntArray, seed: int) -> BoolArray:
+    """(n,) whether a pair is shown the other way round than in its first row, by chance."""
+    turned = _uniform(seed, "sides", len(item)) < 0.5
+    _, first, codes = np.unique(item, return_index=True, return_inverse=True)
+    return np.asarray(turned != turned[first][codes])
+
+
+def _rationales(minded: BoolArray, seed: int) -> ObjectArray:
+    choice = _uniform(seed, "reasons", *minded.shape)
+    said = np.full(len(minded), "", dtype=object)
+    for k, group in enumerate(GROUPS):
+        reasons = np.array(_REASONS[group], dtype=object)
+        said += np.where(minded[:, k], " " + reasons[(choice[:, k] * len(reasons)).astype(int)], "")
+    return np.array([text[1:] for text in said], dtype=object)
+
+
+def _class_probabilities(scores: FloatArray, cuts: FloatArray, annotator_sd: float) -> FloatArray:
+    """(..., L) class probabilities of (...) scores, over a normal habit of sd `annotator_sd`."""
+    margin = scores[..., None] - cuts
+    if annotator_sd == 0:
+        above = expit(margin)
+    else:
+        above = np.zeros_like(margin)
+        for node, weight in zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True):
+            above += weight * expit(margin + annotator_sd * node)
+    ends = np.ones((*scores.shape, 1))
+    return -np.diff(np.concatenate([ends, above, 0 * ends], axis=-1), axis=-1)
+
+
+def _uniform(seed: int, what: str, *shape: int) -> FloatArray:
+    """Uniform numbers inside (0, 1), a stream of its own for everything that is drawn."""
+    entropy = np.random.SeedSequence([seed, zlib.crc32(what.encode())])
+    raw = np.random.PCG64(entropy).random_raw(int(np.prod(shape)))
+    return ((raw >> np.uint64(12)) + 0.5).reshape(shape) * 2.0**-52
+
+
+def _labels(task: Task, classes: int) -> dict[str, list[str]]:
+    names = _CLASSES[task]
+    if task == "ordinal" and classes != len(names):
+        names = tuple(str(number) for number in range(1, classes + 1))
+    return {name: [name] for name in names}
+
+
+def _check_sizes(
+    task: Task, n: int, m: int, n_people: int, classes: int, annotator_sd: float
+) -> None:
+    most = _N_TEXTS // 2 if task == "preference" else _N_TEXTS
+    if task not in _CLASSES:
+        raise InputError(f"task {task!r} is not known; choose from {listed(_CLASSES)}")
+    if n < 1:
+        raise InputError(f"annotations: expected at least 1; got {n}")
+    if not 1 <= m <= most:
+        raise InputError(f"items: expected 1 to {most} for task {task}; got {m}")
+    if n > m * n_people:
+        raise InputError(
+            f"{n} annotations are more than {n_people} annotators can give to {m} items, once "
+            f"each; set annotators to at least {-(-n // m)}"
+        )
+    if classes < 2 or (classes != 3 and task != "ordinal"):
+        raise InputError(f"classes: expected 2 or more, and only with task ordinal; got {classes}")
+    if not (annotator_sd >= 0 and np.isfinite(annotator_sd)):
+        raise InputError(f"annotator_sd: expected a number from 0; got {annotator_sd}")
+
+
+SOURCE = Source(
+    name="simulated",
+    title="Simulated town proposals with known probabilities: everything in them is made up",
+    licence="as mcstl itself",
+    homepage="mcstl.datasets.simulated",
+    files=(),
+    counts={"annotations": _SIZE, "items": _SIZE // 10, "annotators": _ANNOTATORS},
+    tasks={task: _labels(task, 3) for task in ("ordinal", "binary", "preference")},
+    groups={"by": "taxonomy", "source": "column"},
+    read=lambda folder, task: table(task, _SIZE),
+    attributes=tuple(_ATTRIBUTES),
+)
