@@ -303,12 +303,14 @@ def table(summary: Summary, runs: Sequence[Run]) -> Table:
     Slope counts by its distance from 1, bias from 0. Nothing is marked with one seed or one method.
     """
     score = "accuracy" if any("accuracy" in metrics for metrics in summary.values()) else "auc"
-    title = "Accuracy" if score == "accuracy" else "AUC"
+    title, group_title = (
+        ("Accuracy", "Group accuracy") if score == "accuracy" else ("AUC", "Group AUC")
+    )
     lines = "groups and thresholds"
     columns = [
         Column(score, title, "seeds", "", "highest"),
         Column("nll", "NLL", "seeds", "", "lowest"),
-        Column(f"group_{score}_mean", f"Group {title}", "groups", f"group_{score}_sd", "highest"),
+        Column(f"group_{score}_mean", group_title, "groups", f"group_{score}_sd", "highest"),
         Column("slope_mean", "Slope", lines, "slope_sd", "nearest 1"),
         Column("bias_mean", "Bias", lines, "bias_sd", "nearest 0"),
         Column("one_minus_emd", "1-EMD", "seeds", "", "highest"),
@@ -335,38 +337,50 @@ def rounded(value: float | None, digits: int = 3) -> str:
 
 
 def group_means(
-    values: npt.ArrayLike, items: npt.ArrayLike, members: npt.ArrayLike
+    values: npt.ArrayLike, items: npt.ArrayLike, members: npt.ArrayLike, n_items: int
 ) -> tuple[FloatArray, IntArray]:
     """Return (I, K) means of the (n,) `values` per item and group, NaN where none, and the counts.
 
-    `items` is (n,) codes 0 ... I - 1, `members` (n, K) as in `evaluate`.
+    `items` is (n,) codes 0 ... I - 1 of the I = `n_items`, `members` (n, K) as in `evaluate`.
     """
     values, items = np.asarray(values, dtype=float), np.asarray(items, dtype=np.int64)
     inside = np.asarray(members, dtype=bool)
-    shape = (int(items.max(initial=-1)) + 1, inside.shape[1])
+    shape = (n_items, inside.shape[1])
     sums, counts = np.zeros(shape), np.zeros(shape, dtype=np.int64)
     for k in range(shape[1]):
         rows = inside[:, k]
-        sums[:, k] = np.bincount(items[rows], weights=values[rows], minlength=shape[0])
-        counts[:, k] = np.bincount(items[rows], minlength=shape[0])
+        sums[:, k] = np.bincount(items[rows], weights=values[rows], minlength=n_items)
+        counts[:, k] = np.bincount(items[rows], minlength=n_items)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan), counts
 
 
-def pair_gaps(means: npt.ArrayLike, least_items: int = 10) -> list[tuple[int, int, float, int]]:
-    """Return pairs of groups by falling mean absolute gap over the items that both have.
+class Gap(NamedTuple):
+    """How far apart two groups are on the items that both have."""
 
-    `means` is (I, K) of `group_means`; each pair is (group, group, gap, items). Pairs that share
-    fewer than `least_items` items are left out: their gap would be chance.
+    a: int
+    b: int
+    mean: float
+    by_item: FloatArray  # (I,), NaN where one has none
+
+
+def pair_gaps(means: npt.ArrayLike, least_items: int = 10) -> list[Gap]:
+    """Return the pairs of groups by falling mean absolute gap between their means.
+
+    `means` is (S, I, K), those of `group_means` for each of S seeds: a gap is taken within a seed
+    and then averaged over seeds, since two seeds' models differ without any group's doing. Pairs
+    that share fewer than `least_items` items are left out: their gap would be chance.
     """
     means = np.asarray(means, dtype=float)
     pairs = []
-    for a in range(means.shape[1]):
-        for b in range(a + 1, means.shape[1]):
-            gaps = np.abs(means[:, a] - means[:, b])
-            shared = ~np.isnan(gaps)
+    for a in range(means.shape[2]):
+        for b in range(a + 1, means.shape[2]):
+            gaps = np.abs(means[:, :, a] - means[:, :, b])
+            n_seeds = (~np.isnan(gaps)).sum(axis=0)
+            shared = n_seeds > 0
             if shared.sum() >= max(least_items, 1):
-                pairs.append((a, b, float(gaps[shared].mean()), int(shared.sum())))
-    return sorted(pairs, key=lambda pair: -pair[2])
+                by_item = np.where(shared, np.nansum(gaps, axis=0) / np.maximum(n_seeds, 1), np.nan)
+                pairs.append(Gap(a, b, float(by_item[shared].mean()), by_item))
+    return sorted(pairs, key=lambda pair: -pair.mean)
 
 
 def _arrays(p: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, IntArray]:

@@ -1,0 +1,361 @@
+"""Results -> figures: each `..._data` returns the numbers, each `plot_...` only draws them.
+
+Matplotlib's object interface, no pyplot: nothing global changes. Colours can be told apart by
+colour-blind readers and every series has its own marker too, so that figures survive grey print.
+"""
+
+import io
+import math
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mcstl import metrics
+from mcstl.errors import InputError, did_you_mean, listed
+from mcstl.files import replacing, write_text
+
+BoolArray = npt.NDArray[np.bool_]
+
+#: Text, axes and reference lines; in `to_svg` this colour follows the page.
+INK = "#1b1b1b"
+_DARK_INK = "#e4e4e4"
+_COLOURS = ("#2380c0", "#d55e00", "#009e73", "#b65f93", "#7a7a7a", "#a8791d")
+_TICKS = ([0, 0.5, 1], ["0", "0.5", "1"])
+_NO_TICKS: tuple[list[float], list[str]] = ([], [])
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_STYLE: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans", "sans-serif"],
+    "font.size": 8,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.facecolor": "none",
+    "axes.titlesize": 8,
+    "figure.facecolor": "white",
+    "text.color": INK,
+    # A group may be called "income=$20k to $50k", which is no formula.
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    # The same figure gives the same bytes.
+    "svg.hashsalt": "mcstl",
+}
+
+
+class CalibrationData(NamedTuple):
+    """What a grid of calibration plots shows of one method."""
+
+    points: pd.DataFrame  # group, threshold, bin, predicted, observed, low, high (over seeds), n
+    lines: pd.DataFrame  # group, threshold, slope, bias (means over seeds), n (rows per seed)
+    levels: tuple[str, ...]  # per threshold what is predicted, as "above mild"
+    seeds: int
+
+
+def membership(predictions: pd.DataFrame, names: Sequence[str]) -> BoolArray:
+    """Return (n, K) membership from the `groups` column of predictions.parquet.
+
+    Raises InputError for a group that is not in `names`.
+    """
+    lists = predictions["groups"]
+    lengths = lists.map(len).to_numpy(dtype=np.int64)
+    flat = [name for row in lists for name in row]
+    codes = pd.Index(list(names), dtype=object).get_indexer(pd.Index(flat, dtype=object))
+    if (codes < 0).any():
+        bad = flat[int(np.argmin(codes))]
+        raise InputError(
+            f"predictions name a group {bad!r} that the results do not have; "
+            f"found: {listed(names)}.{did_you_mean(bad, names)}"
+        )
+    members = np.zeros((len(predictions), len(names)), dtype=bool)
+    members[np.repeat(np.arange(len(predictions)), lengths), codes] = True
+    return members
+
+
+def calibration_data(
+    predictions: pd.DataFrame, names: Sequence[str], classes: Sequence[str], method: str
+) -> CalibrationData:
+    """Compute the calibration plots of Figures 3 and 5 to 7 from predictions.parquet.
+
+    Per group, threshold and decile: mean prediction and observed share, averaged over seeds, with
+    the lowest and highest observed share of any seed. A bin that ties leave empty in a seed is
+    averaged over the others, as is a group that a seed lacks. A group without any rows has a line
+    of NaN and no points.
+
+    Raises InputError for a method without predictions.
+    """
+    rows = method_rows(predictions, method)
+    points, lines = [], []
+    for seed, part in rows.groupby("seed"):
+        members = membership(part, names)
+        p = part[[f"p_{c}" for c in range(len(classes))]].to_numpy(dtype=float)
+        labels = part["label"].to_numpy(dtype=np.int64)
+        for t, level in enumerate(metrics.exceedance(p).T):
+            for k in range(len(names)):
+                inside = members[:, k]
+                y = labels[inside] > t
+                curve = metrics.calibration_curve(level[inside], y)
+                slope, bias = metrics.calibration_line(level[inside], y)
+                lines.append((k, t, slope, bias, inside.sum() or np.nan))
+                points += [(seed, k, t, *point) for point in zip(*curve, strict=True)]
+    by_bin = pd.DataFrame(
+        points, columns=["seed", "group", "threshold", "bin", "predicted", "observed", "n"]
+    ).groupby(["group", "threshold", "bin"])
+    by_line = pd.DataFrame(lines, columns=["group", "threshold", "slope", "bias", "n"])
+    named = dict(enumerate(names))
+    return CalibrationData(
+        by_bin.agg(
+            predicted=("predicted", "mean"),
+            observed=("observed", "mean"),
+            low=("observed", "min"),
+            high=("observed", "max"),
+            n=("n", "mean"),
+        )
+        .reset_index()
+        .replace({"group": named}),
+        by_line.groupby(["group", "threshold"])
+        .mean()
+        .fillna({"n": 0})
+        .reset_index()
+        .replace({"group": named}),
+        tuple(f"above {name}" for name in classes[:-1]) if len(classes) > 2 else (classes[1],),
+        int(rows["seed"].nunique()),
+    )
+
+
+def plot_calibration(data: CalibrationData, *, columns: int = 5) -> Figure:
+    """Draw a panel per group (and a row per threshold), wrapped to `columns` groups a row.
+
+    Dots are decile bins, their bars run from the lowest to the highest seed, the solid line is the
+    mean fitted line, the dashed one perfect calibration.
+    """
+    groups = list(dict.fromkeys(data.lines["group"]))
+    # Rows of equal length: six groups in two rows of three, not in five and one.
+    columns = math.ceil(len(groups) / math.ceil(len(groups) / columns))
+    n_levels = len(data.levels)
+    titles = [_wrapped(group, 24) for group in groups]
+    title_height = 0.08 + 0.14 * max(title.count("\n") + 1 for title in titles)
+    side, gap, left, bottom = 1.62, 0.16, 0.72 if n_levels > 1 else 0.55, 0.42
+    blocks = math.ceil(len(groups) / columns)
+    block_height = title_height + n_levels * side + (n_levels - 1) * gap + 0.12
+    width = left + columns * (side + gap)
+    height = bottom + blocks * block_height + 0.05
+    with _style():
+        figure = Figure(figsize=(width, height))
+        for k, (group, title) in enumerate(zip(groups, titles, strict=True)):
+            block, column = divmod(k, columns)
+            is_lowest = k + columns >= len(groups)
+            for t, level in enumerate(data.levels):
+                x = left + column * (side + gap)
+                y = height - 0.05 - block * block_height - title_height - side - t * (side + gap)
+                axes = figure.add_axes((x / width, y / height, side / width, side / height))
+                _draw_panel(axes, data, group, t)
+                if t == 0:
+                    axes.set_title(title, pad=4, y=1, linespacing=1.15)
+                # Ticks at the edge of the grid only: they are most of the time it takes to draw.
+                axes.set_xticks(*(_TICKS if is_lowest and t == n_levels - 1 else _NO_TICKS))
+                axes.set_yticks(*(_TICKS if column == 0 else _NO_TICKS))
+                if column == 0 and n_levels > 1:
+                    axes.set_ylabel(_wrapped(level, 24), labelpad=1)
+        figure.text(0.5 + left / 2 / width, 0.1 / height, "predicted probability", ha="center")
+        figure.text(0.04 / width, 0.5, "observed share", va="center", rotation=90)
+    return figure
+
+
+def _draw_panel(axes: Axes, data: CalibrationData, group: str, threshold: int) -> None:
+    points = data.points[
+        (data.points["group"] == group) & (data.points["threshold"] == threshold)
+    ].sort_values("bin")
+    lines = data.lines[data.lines["group"] == group].set_index("threshold")
+    slope, bias, n = lines.loc[[threshold], ["slope", "bias", "n"]].to_numpy(dtype=float)[0]
+    x, y = points["predicted"].to_numpy(), points["observed"].to_numpy()
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.55)
+    if data.seeds > 1:
+        axes.vlines(x, points["low"], points["high"], color=_COLOURS[0], linewidth=0.9, alpha=0.6)
+    if not np.isnan(slope):
+        ends = np.array([x.min(), x.max()])
+        axes.plot(ends, slope * ends + bias, color=_COLOURS[0], linewidth=1.2)
+        told = f"slope {metrics.rounded(slope, 2)}\nbias {metrics.rounded(bias, 2)}"
+    else:
+        told = "no line"
+    dots = axes.plot(x, y, linestyle="none", marker=_MARKERS[0], markersize=3.6, color=_COLOURS[0])
+    dots[0].set_clip_on(False)
+    told += f"\nn {n:,.0f}"
+    if ((x > 0.5) & (y < 0.35)).sum() <= ((x < 0.5) & (y > 0.65)).sum():
+        axes.text(0.96, 0.03, told, ha="right", va="bottom", fontsize=7.5)
+    else:
+        axes.text(0.04, 0.97, told, ha="left", va="top", fontsize=7.5)
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    axes.tick_params(length=2, width=0.6)
+
+
+def comparison_data(summary: metrics.Summary, runs: Sequence[metrics.Run]) -> pd.DataFrame:
+    """Return the summary as one row per metric and method: metric, title, method, mean, low, high.
+
+    The metrics are the columns of the results table; low and high are NaN with one seed.
+    """
+    columns = metrics.table(summary, runs).columns
+    rows = [
+        (column.metric, column.title, method, *(values[column.metric][key] for key in keys))
+        for keys in [("mean", "low", "high")]
+        for column in columns
+        for method, values in summary.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["metric", "title", "method", "mean", "low", "high"])
+    return frame.astype({"mean": float, "low": float, "high": float})
+
+
+def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
+    """Draw a dot per method and its interval, a panel per metric; dotted lines are the ideal."""
+    methods = list(dict.fromkeys(data["method"]))
+    measures = list(dict.fromkeys(data["metric"]))
+    blocks = math.ceil(len(measures) / columns)
+    left = 0.25 + 0.068 * max(len(_short(method)) for method in methods)
+    panel_width, panel_height = 2.25 if columns > 1 else 2.9, 0.24 * len(methods) + 0.12
+    width = left + columns * (panel_width + 0.2)
+    height = blocks * (panel_height + 0.62)
+    with _style():
+        figure = Figure(figsize=(width, height))
+        for i, metric in enumerate(measures):
+            block, column = divmod(i, columns)
+            x = left + column * (panel_width + 0.2)
+            y = height - 0.26 - block * (panel_height + 0.62) - panel_height
+            axes = figure.add_axes(
+                (x / width, y / height, panel_width / width, panel_height / height)
+            )
+            rows = data[data["metric"] == metric].set_index("method").loc[methods]
+            for m, (_, row) in enumerate(rows.iterrows()):
+                colour, marker = _COLOURS[m % len(_COLOURS)], _MARKERS[m % len(_MARKERS)]
+                axes.hlines(m, row["low"], row["high"], color=colour, linewidth=1.4)
+                axes.plot([row["mean"]], [m], marker=marker, markersize=4.5, color=colour)
+            ideal = {"slope_mean": 1.0, "bias_mean": 0.0}.get(metric)
+            if ideal is not None:
+                axes.axvline(ideal, color=INK, linewidth=0.9, linestyle=":", alpha=0.8, zorder=0)
+            axes.set_title(rows["title"].iloc[0], loc="left", pad=4, fontweight="bold")
+            axes.set_ylim(len(methods) - 0.4, -0.6)
+            axes.set_yticks(range(len(methods)), labels=[_short(method) for method in methods])
+            axes.tick_params(axis="y", labelleft=column == 0, length=0)
+            axes.tick_params(axis="x", length=2, width=0.6)
+            axes.locator_params(axis="x", nbins=4)
+            axes.margins(x=0.12)
+            axes.grid(axis="x", color=INK, alpha=0.15, linewidth=0.6)
+            axes.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
+def tradeoff_data(trace: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """Return per method, seed and epoch the calibration error and 1-EMD (Figure 8's two axes).
+
+    The aggregate calibration error is |mean slope - 1| + |mean bias|, 0 at best; the paper does
+    not print its formula. Methods that have no epochs are not in trace.parquet.
+    """
+    rows = trace[trace["part"] == part].sort_values("epoch", kind="stable")
+    error = (rows["slope_mean"] - 1).abs() + rows["bias_mean"].abs()
+    columns = rows[["method", "seed", "epoch", "one_minus_emd"]]
+    return columns.assign(calibration_error=error).reset_index(drop=True)
+
+
+def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 2) -> Figure:
+    """Draw calibration error and 1-EMD by epoch: thin lines are seeds, thick ones their means.
+
+    A mean stops where the first of its seeds stopped. `methods` are all those of the study, so
+    that each has the colour that it has in `plot_comparison`.
+    """
+    panels = {"calibration_error": "Calibration error", "one_minus_emd": "1-EMD of minority labels"}
+    with _style():
+        size = (7.6, 2.7) if columns > 1 else (3.6, 4.6)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(math.ceil(2 / columns), columns, squeeze=False, sharex=True)
+        for axes, (key, title) in zip(grid.flat, panels.items(), strict=True):
+            for m, method in enumerate(methods):
+                rows = data[data["method"] == method]
+                if rows.empty:
+                    continue
+                by_seed = rows.pivot_table(index="epoch", columns="seed", values=key)
+                colour, marker = _COLOURS[m % len(_COLOURS)], _MARKERS[m % len(_MARKERS)]
+                axes.plot(by_seed.index, by_seed, color=colour, linewidth=0.6, alpha=0.45)
+                mean = by_seed.dropna().mean(axis=1)
+                axes.plot(
+                    mean.index,
+                    mean,
+                    color=colour,
+                    linewidth=1.8,
+                    marker=marker,
+                    markevery=max(1, len(mean) // 6),
+                    markersize=4,
+                    label=_short(method),
+                )
+            axes.set_title(title, loc="left", fontweight="bold")
+            axes.set_xlabel("epoch")
+            axes.locator_params(axis="x", integer=True)
+            axes.grid(color=INK, alpha=0.15, linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+        grid.flat[0].legend()
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> str:
+    """Write ``stem.png`` (160 dpi) and ``stem.svg``, each whole or not at all; return the SVG."""
+    with replacing(stem.with_name(f"{stem.name}.png")) as temporary, _style():
+        figure.savefig(temporary, format="png", dpi=160)
+    svg = to_svg(figure)
+    write_text(stem.with_name(f"{stem.name}.svg"), svg)
+    return svg
+
+
+def to_svg(figure: Figure) -> str:
+    """Return `figure` as SVG without a background, its ink light where the reader's page is dark.
+
+    Texts stay texts, and nothing in it is loaded or run.
+    """
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with _style(), mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    ink = (
+        f"<style>svg{{color:{INK}}}"
+        f"@media(prefers-color-scheme:dark){{svg{{color:{_DARK_INK}}}}}</style>"
+    )
+    start = svg.index(">") + 1
+    return svg[:start] + ink + svg[start:]
+
+
+def method_rows(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Return the rows of one method. Raises InputError if there are none."""
+    rows = predictions[predictions["method"] == method]
+    if rows.empty:
+        methods = [str(name) for name in predictions["method"].unique()]
+        raise InputError(
+            f"there are no predictions of method {method!r}; found: {listed(methods)}."
+            f"{did_you_mean(method, methods)}"
+        )
+    return rows
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Apply our settings while a figure is made or drawn, and leave the user's as they were."""
+    with warnings.catch_warnings(), mpl.rc_context(_STYLE):
+        # A name in a script that the font lacks is still a name; browsers find another font.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder="…")) or text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else f"{text[:23]}…"

@@ -1,0 +1,387 @@
+"""The outputs of a study -> one self-contained page that a non-programmer reads.
+
+The page loads and runs nothing: styles and figures are inside it, and its own content security
+policy forbids the rest. Every text is escaped: texts under study may contain HTML.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mcstl import metrics, plots
+from mcstl.annotations import TEXT_COLUMNS
+from mcstl.errors import InputError, listed
+from mcstl.files import write_text
+
+SCHEMA = 1
+_PREDICTION_COLUMNS = (
+    "method",
+    "seed",
+    "split",
+    "row",
+    "item",
+    "annotator",
+    "label",
+    "groups",
+    "minority",
+    "flipped",
+)
+_TRACE_COLUMNS = ("method", "seed", "epoch", "part", "slope_mean", "bias_mean", "one_minus_emd")
+_SPLITS = {
+    "annotation": "annotation: a text may have other annotations in training, so this says how "
+    "well further labels of known texts are predicted, not how well new texts are",
+    "item": "item: no text under test was seen in training",
+    "annotator": "annotator: no person under test was seen in training",
+}
+#: Methods whose calibration is drawn: the first, and the next to compare it with.
+_MOST_GRIDS = 2
+_MOST_PAIRS = 3
+_MOST_ITEMS = 3
+_LONGEST_TEXT = 600
+#: Predictions for two groups closer than this are the same but for rounding.
+_LEAST_GAP = 1e-6
+
+
+class Output(NamedTuple):
+    """What `mcstl run` wrote, read and checked."""
+
+    results: dict[str, Any]
+    predictions: pd.DataFrame
+    items: pd.DataFrame
+    trace: pd.DataFrame
+    study: str  # the text of study.yaml
+
+
+class Picture(NamedTuple):
+    """A figure for wide and narrow screens, as data URIs."""
+
+    wide: str
+    narrow: str
+    alt: str
+
+
+def render(out_dir: Path | str) -> Path:
+    """Write ``report.html`` and ``figures/`` from the other files in `out_dir`; return its path.
+
+    It reads results.json, predictions.parquet, items.parquet, trace.parquet and study.yaml
+    (DESIGN: Contracts) and nothing else, so it can be run again at any time.
+
+    Raises InputError for a file that is missing, unreadable, or does not fit the others.
+    """
+    folder = Path(out_dir)
+    output = read_output(folder)
+    results, data = output.results, output.results["data"]
+    runs, summary = results["runs"], results["summary"]
+    methods, names = list(summary), _group_names(results)
+    table = metrics.table(summary, runs)
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            name=results["study"]["name"],
+            data=data,
+            unit="pairs of texts" if data["task"] == "preference" else "texts",
+            methods=methods,
+            seeds=len({run["seed"] for run in runs}),
+            n_groups=len(names),
+            split=_SPLITS[data["split"]["by"]],
+            notices=_notices(results),
+            table=table,
+            marked=any(cell.mark for _, cells in table.rows for cell in cells),
+            score=table.columns[0],
+            comparison=_comparison(output, folder),
+            calibration=[(m, _calibration(output, folder, m)) for m in methods[:_MOST_GRIDS]],
+            groups=_group_rows(results, methods[0], names),
+            disagreement=_disagreement(output, methods, names),
+            tradeoff=_tradeoff(output, folder),
+            seconds={m: np.mean([r["seconds"] for r in runs if r["method"] == m]) for m in methods},
+            study=output.study,
+        )
+    )
+    path = folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _comparison(output: Output, folder: Path) -> Picture | None:
+    if len(output.results["summary"]) == 1:
+        return None
+    data = plots.comparison_data(output.results["summary"], output.results["runs"])
+    return _picture(
+        folder / "figures" / "comparison",
+        plots.plot_comparison(data),
+        plots.plot_comparison(data, columns=1),
+        "The results table as dots with 95% intervals, one panel per measure.",
+    )
+
+
+def _calibration(output: Output, folder: Path, method: str) -> Picture:
+    results = output.results
+    names, summary = _group_names(results), results["summary"]
+    data = plots.calibration_data(output.predictions, names, results["data"]["classes"], method)
+    slope, bias = (
+        metrics.rounded(summary[method][key]["mean"], 2) for key in ("slope_mean", "bias_mean")
+    )
+    is_first = method == next(iter(summary))
+    return _picture(
+        folder / "figures" / ("calibration" if is_first else f"calibration-{_slug(method)}"),
+        plots.plot_calibration(data),
+        plots.plot_calibration(data, columns=2),
+        f"Calibration of {method}, a panel per group ({len(names)}): mean slope {slope}, "
+        f"mean bias {bias}.",
+    )
+
+
+def _tradeoff(output: Output, folder: Path) -> Picture | None:
+    data = plots.tradeoff_data(output.trace)
+    if data.empty:
+        return None
+    methods = list(output.results["summary"])
+    return _picture(
+        folder / "figures" / "tradeoff",
+        plots.plot_tradeoff(data, methods),
+        plots.plot_tradeoff(data, methods, columns=1),
+        "Calibration error and 1-EMD on the test annotations after each epoch, per method.",
+    )
+
+
+def _picture(stem: Path, wide: Figure, narrow: Figure, alt: str) -> Picture:
+    return Picture(_data_uri(plots.save(wide, stem)), _data_uri(plots.to_svg(narrow)), alt)
+
+
+def read_output(folder: Path) -> Output:
+    """Read what `mcstl run` wrote into `folder` and check that it fits together.
+
+    Raises InputError saying which file lacks what.
+    """
+    results = _read_results(folder)
+    predictions = _read_parquet(folder, "predictions.parquet", _PREDICTION_COLUMNS)
+    texts = TEXT_COLUMNS[results["data"]["task"]]
+    items = _read_parquet(folder, "items.parquet", ("item", *texts))
+    trace = _read_parquet(folder, "trace.parquet", _TRACE_COLUMNS)
+    study = _existing(folder, "study.yaml").read_text(encoding="utf-8")
+    _check_predictions(predictions, results, items)
+    return Output(results, predictions, items[["item", *texts]], trace, study)
+
+
+def _existing(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise InputError(
+            f"there is no {name} in {folder}; give the folder that "
+            f"`mcstl run STUDY --out {folder}` wrote"
+        )
+    return path
+
+
+def _read_results(folder: Path) -> dict[str, Any]:
+    path = _existing(folder, "results.json")
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); is it whole?") from error
+    schema = results.get("schema") if isinstance(results, dict) else None
+    if schema != SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema!r}, and this version reads {SCHEMA}; run the study again"
+        )
+    missing = [
+        key for key in ("study", "data", "groups", "runs", "summary") if not results.get(key)
+    ]
+    if missing:
+        raise InputError(f"{path} has no {listed(missing)}; run the study again")
+    return results
+
+
+def _read_parquet(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    path = _existing(folder, name)
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:  # whatever pyarrow or the disk says is the user's news
+        why = str(error).strip().splitlines()
+        raise InputError(
+            f"{path} cannot be read as Parquet: {why[0] if why else type(error).__name__}; "
+            "is it whole?"
+        ) from error
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise InputError(f"{path} has no column {listed(missing)}; found: {listed(frame.columns)}")
+    return frame
+
+
+def _check_predictions(
+    predictions: pd.DataFrame, results: Mapping[str, Any], items: pd.DataFrame
+) -> None:
+    """Raise InputError unless the predictions are complete and fit the results and items."""
+    name = "predictions.parquet"
+    classes = results["data"]["classes"]
+    wanted = [f"p_{c}" for c in range(len(classes))]
+    missing = [column for column in wanted if column not in predictions.columns]
+    if missing:
+        raise InputError(
+            f"{name} has no column {listed(missing)} for the classes {listed(classes)}"
+        )
+    probabilities = predictions[wanted].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    is_bad = {"probability that is a number": ~np.isfinite(probabilities).all(axis=1)}
+    for column in _PREDICTION_COLUMNS:
+        if column != "annotator":
+            is_bad[column] = predictions[column].isna().to_numpy()
+    for what, bad in is_bad.items():
+        if bad.any():
+            first = predictions[bad].iloc[0]
+            raise InputError(
+                f"{int(bad.sum())} of {len(bad)} rows of {name} have no {what}, the first for "
+                f"method {first['method']}, seed {first['seed']}, row {first['row']}; "
+                "run the study again"
+            )
+    outside = ~predictions["label"].isin(range(len(classes)))
+    if outside.any():
+        raise InputError(
+            f"{name} has the label {predictions.loc[outside, 'label'].iloc[0]}; "
+            f"expected 0 to {len(classes) - 1}, the positions of {listed(classes)}"
+        )
+    unknown = predictions.loc[~predictions["item"].isin(items["item"]), "item"]
+    if len(unknown):
+        raise InputError(
+            f"{unknown.nunique()} items of {name} are not in items.parquet, "
+            f"the first one {unknown.iloc[0]!r}"
+        )
+    have = set(zip(predictions["method"], predictions["seed"], strict=True))
+    lost = [run for run in results["runs"] if (run["method"], run["seed"]) not in have]
+    if lost:
+        raise InputError(
+            f"{name} has no rows of method {lost[0]['method']}, seed {lost[0]['seed']}, "
+            "which results.json has; are both from one run?"
+        )
+
+
+def _group_names(results: Mapping[str, Any]) -> list[str]:
+    """Every group of any seed: one near the minimum size is left out of some."""
+    names = [group["name"] for group in results["groups"]]
+    names += [group["group"] for run in results["runs"] for group in run["groups"]]
+    return list(dict.fromkeys(names))
+
+
+def _group_rows(
+    results: Mapping[str, Any], method: str, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    nothing = {"size": None, "annotators": None, "description": "", "warning": ""}
+    told = {group["name"]: group for group in results["groups"]}
+    measured = {row["group"]: row for row in metrics.summarise_groups(results["runs"], method)}
+    return [
+        {"name": name} | nothing | told.get(name, {}) | {"measured": measured.get(name, {})}
+        for name in names
+    ]
+
+
+def _notices(results: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before the numbers, a sentence each."""
+    data, runs = results["data"], results["runs"]
+    notices = [data["warning"]] if data["warning"] else []
+    if warned := [group["name"] for group in results["groups"] if group["warning"]]:
+        notices.append(f"Read with care, see the table of groups: {listed(warned)}.")
+    if len({run["seed"] for run in runs}) == 1:
+        notices.append("One seed only: differences between methods may be chance.")
+    for key, what in (
+        ("groups_without_auc", "have annotations of one class only, hence no AUC"),
+        ("lines_without_slope", "got (nearly) one prediction for all, hence no slope"),
+    ):
+        most = {run["method"]: run["metrics"].get(key) or 0 for run in runs}
+        for run in runs:
+            most[run["method"]] = max(most[run["method"]], run["metrics"].get(key) or 0)
+        if some := [f"{method} ({n})" for method, n in most.items() if n]:
+            notices.append(f"Some groups {what}, and their means leave them out: {listed(some)}.")
+    if data["truncated_texts"]:
+        notices.append(
+            f"{data['truncated_texts']:,} texts are longer than the encoder reads and were cut."
+        )
+    return notices
+
+
+def _disagreement(
+    output: Output, methods: Sequence[str], names: Sequence[str]
+) -> dict[str, Any] | None:
+    """Which groups the first method that tells groups apart sets furthest apart, and on what.
+
+    A group's view of an item is the mean over its test annotations, as an expected class index of
+    the pair as items.parquet shows it; a pair counts where one test part has both groups' views.
+    """
+    top_class = len(output.results["data"]["classes"]) - 1
+    texts = output.items.set_index("item")
+    for method in methods:
+        rows = plots.method_rows(output.predictions, method)
+        members = plots.membership(rows, names)
+        codes, items = pd.factorize(rows["item"])
+        flipped = rows["flipped"].to_numpy(dtype=bool)
+        p = rows[[f"p_{c}" for c in range(top_class + 1)]].to_numpy(dtype=float)
+        expected = p @ np.arange(top_class + 1)
+        expected = np.where(flipped, top_class - expected, expected)
+        means = np.stack(
+            [
+                metrics.group_means(expected[part], codes[part], members[part], len(items))[0]
+                for part in (rows["seed"].to_numpy() == seed for seed in rows["seed"].unique())
+            ]
+        )
+        pairs = metrics.pair_gaps(means)[:_MOST_PAIRS]
+        if pairs and pairs[0].mean > _LEAST_GAP:
+            break
+    else:
+        return None
+    labels = rows["label"].to_numpy(dtype=float)
+    labels = np.where(flipped, top_class - labels, labels)
+    # An annotation is in the test part of several seeds, but was given once.
+    once = ~rows["row"].duplicated().to_numpy()
+    given, counts = metrics.group_means(labels[once], codes[once], members[once], len(items))
+    shown = []
+    for pair in pairs:
+        examples = []
+        for i in np.argsort(-np.nan_to_num(pair.by_item, nan=-1.0), kind="stable")[:_MOST_ITEMS]:
+            both = ~np.isnan(means[:, i, pair.a] + means[:, i, pair.b])
+            sides = [
+                {"group": names[k], "predicted": means[both, i, k].mean()}
+                | {"given": given[i, k], "n": int(counts[i, k])}
+                for k in (pair.a, pair.b)
+            ]
+            cells = [str(cell) for cell in texts.loc[items[i]]]
+            examples.append({"texts": [_shortened(cell) for cell in cells], "sides": sides})
+        n_items = int((~np.isnan(pair.by_item)).sum())
+        shown.append(
+            {"a": names[pair.a], "b": names[pair.b], "gap": pair.mean, "n_items": n_items}
+            | {"examples": examples}
+        )
+    return {"method": method, "pairs": shown}
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+
+
+def _data_uri(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "other"
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mcstl"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value, digits=3: metrics.rounded(value, digits).replace(
+        "-", "−" if value is not None else "–"
+    )
+    environment.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
+    return environment

@@ -1,0 +1,267 @@
+"""Plots: the numbers behind each figure, and that any study can be drawn."""
+
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from made_up import GROUPS, make_output
+from mcstl import metrics, plots
+from mcstl.errors import InputError
+
+CLASSES = ("benign", "mild", "offensive")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_output(tmp_path_factory.mktemp("made_up"))
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def predictions(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "predictions.parquet")
+
+
+def texts_of(figure: Any) -> list[str]:
+    root = ET.fromstring(plots.to_svg(figure))
+    return ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+# --- membership ---------------------------------------------------------------------------------
+
+
+def test_membership_by_hand() -> None:
+    rows = pd.DataFrame({"groups": [["b"], [], ["a", "c"]]})
+    expected = [[False, True, False], [False, False, False], [True, False, True]]
+    assert plots.membership(rows, ["a", "b", "c"]).tolist() == expected
+    with pytest.raises(InputError, match=r"a group 'c' .* found: a, b"):
+        plots.membership(rows, ["a", "b"])
+
+
+# --- calibration --------------------------------------------------------------------------------
+
+
+def test_lines_recomputed_from_predictions_are_those_of_the_results(
+    results: dict[str, Any], predictions: pd.DataFrame
+) -> None:
+    data = plots.calibration_data(predictions, GROUPS, CLASSES, "none")
+    runs = [run for run in results["runs"] if run["method"] == "none"]
+    assert data.seeds == len(runs) == 3
+    for k, name in enumerate(GROUPS):
+        for t in (0, 1):
+            found = data.lines[(data.lines["group"] == name) & (data.lines["threshold"] == t)]
+            lines = [run["groups"][k]["thresholds"][t] for run in runs]
+            assert found["slope"].item() == pytest.approx(np.mean([x["slope"] for x in lines]))
+            assert found["bias"].item() == pytest.approx(np.mean([x["bias"] for x in lines]))
+            expected = np.mean([run["groups"][k]["n"] for run in runs])
+            assert found["n"].item() == pytest.approx(expected)
+
+
+def test_points_of_one_seed_are_its_calibration_curve(predictions: pd.DataFrame) -> None:
+    rows = predictions[(predictions["method"] == "mc-stl") & (predictions["seed"] == 1)]
+    data = plots.calibration_data(rows, GROUPS, CLASSES, "mc-stl")
+    inside = rows["groups"].map(lambda names: GROUPS[1] in names)
+    p = rows.loc[inside, ["p_1", "p_2"]].sum(axis=1)
+    curve = metrics.calibration_curve(p, rows.loc[inside, "label"] > 0)
+    points = data.points[(data.points["group"] == GROUPS[1]) & (data.points["threshold"] == 0)]
+    np.testing.assert_array_equal(points["bin"], curve.bin)
+    np.testing.assert_allclose(points["predicted"], curve.predicted)
+    np.testing.assert_allclose(points["observed"], curve.observed)
+    np.testing.assert_allclose(points["low"], points["high"])
+
+
+def test_calibration_data_does_not_depend_on_the_order_of_rows(predictions: pd.DataFrame) -> None:
+    shuffled = predictions.sample(frac=1, random_state=0)
+    a = plots.calibration_data(predictions, GROUPS, CLASSES, "mc-stl")
+    b = plots.calibration_data(shuffled, GROUPS, CLASSES, "mc-stl")
+    pd.testing.assert_frame_equal(a.points, b.points)
+    pd.testing.assert_frame_equal(a.lines, b.lines)
+
+
+def test_a_seed_without_a_group_does_not_count_for_it(predictions: pd.DataFrame) -> None:
+    without = predictions.copy()
+    without["groups"] = [
+        [name for name in names if seed or name != GROUPS[0]]
+        for names, seed in zip(without["groups"], without["seed"], strict=True)
+    ]
+    data = plots.calibration_data(without, GROUPS, CLASSES, "mc-stl")
+    later = plots.calibration_data(predictions.query("seed > 0"), GROUPS, CLASSES, "mc-stl")
+    first = data.lines[data.lines["group"] == GROUPS[0]].reset_index(drop=True)
+    expected = later.lines[later.lines["group"] == GROUPS[0]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, expected)
+
+
+def test_a_method_without_predictions_is_an_error(predictions: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match=r"no predictions of method 'mcstl'.* 'mc-stl'"):
+        plots.calibration_data(predictions, GROUPS, CLASSES, "mcstl")
+
+
+def test_calibration_names_every_group_and_prints_its_slope(predictions: pd.DataFrame) -> None:
+    data = plots.calibration_data(predictions, GROUPS, CLASSES, "mc-stl")
+    figure = plots.plot_calibration(data)
+    assert len(figure.axes) == 2 * len(GROUPS)
+    texts = texts_of(figure)
+    assert set(GROUPS) <= set(texts)
+    assert {"above benign", "above mild", "predicted probability"} <= set(texts)
+    printed = sorted(text for text in texts if text.startswith("slope"))
+    assert printed == sorted(f"slope {slope:.2f}" for slope in data.lines["slope"])
+
+
+@pytest.mark.parametrize("n_groups", [1, 2, 7, 23])
+def test_any_number_of_groups_is_drawn_within_the_figure(tmp_path: Path, n_groups: int) -> None:
+    groups = [f"group {k}" for k in range(n_groups)]
+    make_output(tmp_path, task="binary", groups=groups, methods=["mc-stl"], seeds=[0], n_items=20)
+    predictions = pd.read_parquet(tmp_path / "predictions.parquet")
+    data = plots.calibration_data(predictions, groups, ("no", "yes"), "mc-stl")
+    for columns in (2, 5):
+        boxes = [axes.get_position() for axes in plots.plot_calibration(data, columns=columns).axes]
+        assert len(boxes) == n_groups
+        for i, box in enumerate(boxes):
+            assert 0 < box.x0 < box.x1 <= 1
+            assert 0 < box.y0 < box.y1 <= 1
+            assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_a_group_without_rows_and_a_constant_prediction_are_drawn_without_a_line() -> None:
+    rows = pd.DataFrame(
+        {
+            "method": "m",
+            "seed": 0,
+            "label": [0, 1, 1],
+            "groups": [["a"]] * 3,
+            "p_0": 0.5,
+            "p_1": 0.5,
+        }
+    )
+    data = plots.calibration_data(rows, ["a", "nobody"], ("no", "yes"), "m")
+    assert data.lines["slope"].isna().all()
+    assert data.lines["n"].tolist() == [3, 0]
+    assert texts_of(plots.plot_calibration(data)).count("no line") == 2
+
+
+def test_names_are_texts_whatever_they_hold() -> None:
+    names = ["income=$20k to $50k", "価値", "<b> & 'c'", "x" * 200, r"\frac{"]
+    rows = pd.DataFrame(
+        {
+            "method": "m",
+            "seed": 0,
+            "label": [0, 1] * 4,
+            "groups": [names] * 8,
+            "p_0": np.linspace(0, 1, 8),
+            "p_1": np.linspace(1, 0, 8),
+        }
+    )
+    texts = texts_of(plots.plot_calibration(plots.calibration_data(rows, names, "ab", "m")))
+    assert {names[0], names[1], names[2], names[4]} <= set(texts)
+
+
+# --- comparison and trade-off -------------------------------------------------------------------
+
+
+def test_comparison_is_the_summary(results: dict[str, Any]) -> None:
+    data = plots.comparison_data(results["summary"], results["runs"])
+    for row in data.itertuples():
+        found = results["summary"][row.method][row.metric]
+        assert (row.mean, row.low, row.high) == (found["mean"], found["low"], found["high"])
+    assert list(data["metric"].unique()) == [
+        "auc",
+        "nll",
+        "group_auc_mean",
+        "slope_mean",
+        "bias_mean",
+        "one_minus_emd",
+    ]
+    texts = texts_of(plots.plot_comparison(data))
+    assert {"mc-stl", "none", "majority", "gbm", "AUC", "Bias"} <= set(texts)
+
+
+def test_comparison_of_one_seed_has_no_intervals(results: dict[str, Any]) -> None:
+    runs = [run for run in results["runs"] if run["seed"] == 0]
+    data = plots.comparison_data(metrics.summarise(runs), runs)
+    assert data[["low", "high"]].isna().all(axis=None)
+    assert len(plots.plot_comparison(data, columns=1).axes) == 6
+
+
+def test_methods_have_their_own_marker_and_colour_for_grey_print(results: dict[str, Any]) -> None:
+    data = plots.comparison_data(results["summary"], results["runs"])
+    lines = plots.plot_comparison(data).axes[0].lines
+    assert len({line.get_marker() for line in lines}) == 4
+    assert len({line.get_color() for line in lines}) == 4
+
+
+def test_tradeoff_by_hand() -> None:
+    trace = pd.DataFrame(
+        {
+            "method": "m",
+            "seed": 0,
+            "epoch": [2, 1, 1],
+            "part": ["test", "test", "validation"],
+            "slope_mean": [0.9, 1.3, 1.0],
+            "bias_mean": [0.05, -0.2, 0.0],
+            "one_minus_emd": [0.5, 0.4, 0.3],
+        }
+    )
+    data = plots.tradeoff_data(trace)
+    assert data["epoch"].tolist() == [1, 2]
+    np.testing.assert_allclose(data["calibration_error"], [0.5, 0.15])
+    assert data["one_minus_emd"].tolist() == [0.4, 0.5]
+
+
+def test_a_mean_over_seeds_stops_with_the_first_seed(folder: Path) -> None:
+    data = plots.tradeoff_data(pd.read_parquet(folder / "trace.parquet"))
+    last = data.groupby("seed")["epoch"].max()
+    figure = plots.plot_tradeoff(data, ["mc-stl", "none", "majority", "gbm"])
+    means = [line for line in figure.axes[0].lines if line.get_linewidth() > 1]
+    assert [np.asarray(line.get_xdata()).max() for line in means] == [last.min()] * 3
+    assert last.min() < last.max()
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_saving_writes_both_kinds_and_the_same_bytes_again(
+    results: dict[str, Any], tmp_path: Path
+) -> None:
+    data = plots.comparison_data(results["summary"], results["runs"])
+    for name in ("first", "second"):
+        plots.save(plots.plot_comparison(data), tmp_path / "figures" / name)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+    assert sorted(found) == ["first.png", "first.svg", "second.png", "second.svg"]
+    assert found["first.svg"] == found["second.svg"]
+    assert found["first.png"] == found["second.png"]
+
+
+def test_svg_follows_the_page_and_asks_for_nothing(results: dict[str, Any]) -> None:
+    data = plots.comparison_data(results["summary"], results["runs"])
+    svg = plots.to_svg(plots.plot_comparison(data))
+    assert "prefers-color-scheme:dark" in svg
+    assert "fill: currentColor" in svg
+    assert not re.search(r'(href|src)="(?!#)', svg)
+    assert "<script" not in svg
+
+
+def test_the_users_matplotlib_settings_stay_as_they_were(results: dict[str, Any]) -> None:
+    before = dict(mpl.rcParams)
+    data = plots.comparison_data(results["summary"], results["runs"])
+    plots.to_svg(plots.plot_comparison(data))
+    assert dict(mpl.rcParams) == before
+
+
+def test_pyplot_is_never_imported() -> None:
+    code = "import sys, mcstl.plots, mcstl.report; print('matplotlib.pyplot' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

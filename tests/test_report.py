@@ -1,0 +1,332 @@
+"""The report: one page that holds what the outputs say, loads nothing and escapes everything."""
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from made_up import GROUPS, make_output
+from mcstl import metrics
+from mcstl.errors import InputError
+from mcstl.report import read_output, render
+
+FEW = GROUPS[:3]
+EVIL = '<script>alert("x")</script><img src="http://evil.example/a.png"> & </details>'
+
+
+class Page(HTMLParser):
+    """The tags and texts of a page; texts inside a closed <details> also by themselves."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.hidden = ""
+        self.tables: list[list[list[str]]] = []
+        self._open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.text, self.hidden = (" ".join(text.split()) for text in (self.text, self.hidden))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "source"):
+            self._open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag, f"</{tag}> closes another tag"
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self._open:
+            return
+        if "details" in self._open:
+            self.hidden += data
+        else:
+            self.text += data
+        if "td" in self._open or "th" in self._open:
+            self.tables[-1][-1][-1] += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_output(
+        tmp_path_factory.mktemp("made_up"), groups=FEW, texts=[EVIL, "plain words"], n_items=40
+    )
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    return Page(render(folder))
+
+
+def loaded(folder: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return results
+
+
+# --- what it holds ------------------------------------------------------------------------------
+
+
+def test_results_table_holds_the_summary(folder: Path, page: Page) -> None:
+    results = loaded(folder)
+    table = page.tables[0]
+    assert [row[0] for row in table] == ["Method", "mc-stl", "none", "majority", "gbm"]
+    for row in table[1:]:
+        auc = results["summary"][row[0]]["auc"]
+        assert row[1].replace("tied", "") == f"{auc['mean']:.3f} ± {auc['sd']:.3f}"
+        slopes = [run["metrics"] for run in results["runs"] if run["method"] == row[0]]
+        sd = np.mean([found["slope_sd"] for found in slopes])
+        assert row[4].replace("tied", "").endswith(f"± {sd:.3f}")
+
+
+def test_bold_cells_are_the_best_ones(folder: Path, page: Page) -> None:
+    results = loaded(folder)
+    table = metrics.table(results["summary"], results["runs"])
+    marks = [cell.mark for _, cells in table.rows for cell in cells]
+    html = (folder / "report.html").read_text()
+    assert html.count("<td><b>") == marks.count("best") > 0
+    assert html.count('class="tied"') == marks.count("tied") > 0
+    assert "paired differences over seeds" in page.text
+
+
+def test_group_table_holds_sizes_values_and_warnings(folder: Path, page: Page) -> None:
+    results = loaded(folder)
+    rows = page.tables[1][1:]
+    for row, group in zip(rows, results["groups"], strict=True):
+        assert row[0].startswith(group["name"])
+        assert row[1:3] == [f"{group['size']:,}", str(group["annotators"])]
+        runs = [run for run in results["runs"] if run["method"] == "mc-stl"]
+        aucs = [g["auc"] for run in runs for g in run["groups"] if g["group"] == group["name"]]
+        assert row[4] == f"{np.mean(aucs):.3f}"
+    assert "Care: only 4 people" in rows[2][0]
+    assert "Read with care, see the table of groups: age=18-29." in page.text
+
+
+def test_asked_split_settings_and_versions_are_told(folder: Path, page: Page) -> None:
+    assert "How would each of 3 groups label a text" in page.text
+    assert "labels benign < mild < offensive" in page.text
+    assert "Split by annotation: a text may have other annotations in training" in page.text
+    assert "fingerprint 9d1f7c2a40b3e6f8" in page.text
+    assert "3 rows (label missing or outside `labels`)" in page.text
+    assert "2 texts are longer than the encoder reads and were cut." in page.text
+    study = (folder / "study.yaml").read_text()
+    assert " ".join(study.split()) in page.hidden
+
+
+def test_every_figure_has_an_alternative_text_and_a_line_on_how_to_read_it(page: Page) -> None:
+    pictures = page.named("img")
+    assert len(pictures) == 4  # comparison, calibration of two methods, trade-off
+    assert all(len(picture["alt"] or "") > 40 for picture in pictures)
+    assert len(page.named("source")) == 4
+    assert page.text.count("How to read") == 4  # the table of groups too, one grid for both
+
+
+def test_figures_are_written_beside_the_page(folder: Path, page: Page) -> None:
+    assert page.tags
+    stems = ("calibration", "calibration-none", "comparison", "tradeoff")
+    expected = {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    assert {path.name for path in (folder / "figures").iterdir()} == expected
+
+
+# --- self-contained and safe --------------------------------------------------------------------
+
+
+def test_nothing_is_loaded_or_run(page: Page) -> None:
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "base"})
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes), tag
+        for name in ("src", "srcset", "href", "action", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith("data:image/svg+xml;base64,"), (tag, name)
+    policy = next(m for m in page.named("meta") if m.get("http-equiv"))["content"]
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_figures_inside_load_nothing_either(page: Page) -> None:
+    for picture in page.named("img"):
+        svg = base64.b64decode((picture["src"] or "").split(",")[1]).decode()
+        assert svg.startswith("<svg")
+        assert not re.search(r'(href|src)="(?!#)', svg)
+        assert "url(http" not in svg
+
+
+def test_texts_are_escaped_and_shown_only_when_asked(page: Page) -> None:
+    assert " ".join(EVIL.split()) in page.hidden
+    assert "alert" not in page.text
+    assert "plain words" not in page.text
+    assert "some may be offensive" in page.hidden
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    evil = [EVIL, "</svg><script>alert(2)</script>", "$x^2$"]
+    make_output(tmp_path, groups=evil, methods=[EVIL, "none"], seeds=[0], n_items=20, name=EVIL)
+    page = Page(render(tmp_path))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert [row[0] for row in page.tables[0][1:]] == [EVIL, "none"]
+    svg = base64.b64decode((page.named("img")[1]["src"] or "").split(",")[1]).decode()
+    assert "<script" not in svg
+
+
+# --- other studies ------------------------------------------------------------------------------
+
+
+def test_preference_is_told_in_its_own_words(tmp_path: Path) -> None:
+    make_output(tmp_path, task="preference", groups=FEW, methods=["mc-stl", "none"], seeds=[0, 1])
+    page = Page(render(tmp_path))
+    assert "Which of two texts would each of 3 groups prefer" in page.text
+    assert page.tables[0][0][1].startswith("Accuracy")
+    assert "0 = B is preferred, 1 = A is" in page.text
+    assert len(page.named("blockquote")) % 2 == 0
+
+
+def test_one_method_one_seed_no_epochs_and_one_group(tmp_path: Path) -> None:
+    make_output(
+        tmp_path,
+        task="binary",
+        groups=["all"],
+        methods=["gbm"],
+        seeds=[3],
+        n_items=20,
+        with_trace=False,
+    )
+    page = Page(render(tmp_path))
+    assert "One seed only" in page.text
+    assert "±" not in page.tables[0][1][1]
+    assert "While training" not in page.text
+    assert "No two groups have enough of the same texts" in page.text
+    assert len(page.named("img")) == 1
+
+
+def test_a_group_that_only_some_seeds_have_is_in_the_table(tmp_path: Path) -> None:
+    make_output(tmp_path, groups=FEW, methods=["mc-stl"], seeds=[0, 1], n_items=20)
+    results = loaded(tmp_path)
+    results["groups"] = results["groups"][:2]
+    results["runs"][1]["groups"] = results["runs"][1]["groups"][:2]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    page = Page(render(tmp_path))
+    row = page.tables[1][3]
+    assert row[:3] == [FEW[2], "–", "–"]
+    assert row[4] == f"{results['runs'][0]['groups'][2]['auc']:.3f}"
+
+
+def test_values_that_do_not_exist_are_dashes_and_counted(tmp_path: Path) -> None:
+    make_output(tmp_path, groups=FEW, methods=["mc-stl", "none"], seeds=[0], n_items=20)
+    predictions = pd.read_parquet(tmp_path / "predictions.parquet")
+    predictions[["p_0", "p_1", "p_2"]] = [0.2, 0.5, 0.3]
+    predictions.to_parquet(tmp_path / "predictions.parquet")
+    results = loaded(tmp_path)
+    for run in results["runs"]:
+        run["metrics"] |= {"slope_mean": None, "slope_sd": None, "lines_without_slope": 6}
+        for group in run["groups"]:
+            group["thresholds"] = [
+                {"threshold": t, "slope": None, "bias": None, "n_bins": 1} for t in (0, 1)
+            ]
+    results["summary"] = metrics.summarise(results["runs"])
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    page = Page(render(tmp_path))
+    assert page.tables[0][1][4] == "–"
+    assert "hence no slope, and their means leave them out: mc-stl (6), none (6)" in page.text
+
+
+def test_the_pair_that_is_set_apart_is_found_with_its_item(tmp_path: Path) -> None:
+    make_output(
+        tmp_path,
+        task="preference",
+        groups=["x", "y", "z"],
+        methods=["none", "mc-stl"],
+        seeds=[0, 1],
+        texts=[f"garden {i}" for i in range(40)],
+        n_items=40,
+        per_item=30,
+    )
+    rows = pd.read_parquet(tmp_path / "predictions.parquet")
+    alone = rows["groups"].map(lambda names: names[0] if len(names) == 1 else "")
+    # Shown the right way round: x always prefers A, y prefers B most on item 7, z is undecided.
+    prefers_a = alone.map({"x": 0.9, "y": 0.3, "z": 0.5, "": 0.5})
+    prefers_a = prefers_a.mask((alone == "y") & (rows["item"] == "item-7"), 0.01)
+    turned = prefers_a.mask(rows["flipped"], 1 - prefers_a)
+    rows["p_1"] = rows["p_1"].mask(rows["method"] == "mc-stl", turned)
+    rows["p_0"] = 1 - rows["p_1"]
+    rows["groups"] = rows["groups"].map(lambda names: names if len(names) == 1 else [])
+    rows.to_parquet(tmp_path / "predictions.parquet")
+    page = Page(render(tmp_path))
+    assert "Pairs of groups that mc-stl sets furthest apart" in page.text  # none tells none apart
+    assert re.search(r"x and y: 0\.6\d on \d+ pairs of texts", page.text)
+    first = page.hidden[page.hidden.index("x and y") :]
+    assert first.startswith("x and y A garden 7 B garden 7 x: predicted 0.90")
+    assert "y: predicted 0.01" in first
+
+
+def test_rendering_again_gives_the_same_page(tmp_path: Path) -> None:
+    make_output(tmp_path, groups=FEW, methods=["mc-stl"], seeds=[0], n_items=20)
+    first = render(tmp_path).read_bytes()
+    assert render(str(tmp_path)).read_bytes() == first
+
+
+# --- what cannot be used ------------------------------------------------------------------------
+
+
+def change_predictions(change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> Any:
+    def apply(folder: Path) -> None:
+        path = folder / "predictions.parquet"
+        frame = pd.read_parquet(path)
+        changed = change(frame)
+        (frame if changed is None else changed).to_parquet(path)
+
+    return apply
+
+
+def set_cell(column: str, value: Any) -> Any:
+    def change(frame: pd.DataFrame) -> None:
+        frame[column] = [value if i == 4 else cell for i, cell in enumerate(frame[column])]
+
+    return change_predictions(change)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "results.json").unlink(), r"there is no results.json in .*mcstl run"),
+        (lambda f: (f / "study.yaml").unlink(), "there is no study.yaml"),
+        (lambda f: (f / "results.json").write_text('{"schema": 1,'), "is not JSON .*is it whole"),
+        (lambda f: (f / "results.json").write_text('{"schema": 9}'), "schema 9, .* reads 1"),
+        (lambda f: (f / "results.json").write_text("[]"), "schema None"),
+        (lambda f: (f / "results.json").write_text('{"schema": 1}'), "has no study, data, groups"),
+        (lambda f: (f / "items.parquet").write_bytes(b"PAR1"), "cannot be read as Parquet"),
+        (set_cell("p_1", np.nan), r"1 of 280 rows .* no probability .* mc-stl, seed 0, row \d+"),
+        (set_cell("p_0", np.inf), "1 of 280 rows .* no probability"),
+        (set_cell("p_0", None), "1 of 280 rows .* no probability"),
+        (set_cell("groups", None), "1 of 280 rows .* no groups"),
+        (set_cell("groups", ["age=18-92"]), r"a group 'age=18-92' .* Did you mean 'age=18-29'"),
+        (set_cell("label", 3), "has the label 3; expected 0 to 2"),
+        (set_cell("item", "gone"), "1 items of .* not in items.parquet, the first one 'gone'"),
+        (change_predictions(lambda f: f.drop(columns="p_2")), "no column p_2 for the classes"),
+        (change_predictions(lambda f: f.drop(columns="groups")), "has no column groups; found"),
+        (change_predictions(lambda f: f[f["seed"] == 0]), "no rows of method mc-stl, seed 1"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_of_one_line(
+    tmp_path: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    make_output(tmp_path, groups=FEW, methods=["mc-stl"], seeds=[0, 1], n_items=35)
+    read_output(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(InputError, match=message) as error:
+        render(tmp_path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "report.html").exists()
