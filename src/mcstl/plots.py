@@ -273,7 +273,7 @@ def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 
     """
     panels = {"calibration_error": "Calibration error", "one_minus_emd": "1-EMD of minority labels"}
     with _style():
-        size = (7.6, 2.7) if columns > 1 else (3.6, 4.6)
+        size = (7.6, 2.9) if columns > 1 else (3.6, 4.9)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(math.ceil(2 / columns), columns, squeeze=False, sharex=True)
         for axes, (key, title) in zip(grid.flat, panels.items(), strict=True):
@@ -300,7 +300,8 @@ def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 
             axes.locator_params(axis="x", integer=True)
             axes.grid(color=INK, alpha=0.15, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
-        grid.flat[0].legend()
+        handles, labels = grid.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 
