@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
@@ -42,6 +42,9 @@ class Sample:
             self.names,
         )
 
+
+#: A slow machine is no failure.
+law = settings(deadline=None, max_examples=50)
 
 samples = st.builds(
     Sample,
@@ -103,6 +106,7 @@ def test_emd_is_scipys_wasserstein_distance_between_classes() -> None:
 # --- agreement with references ------------------------------------------------------------------
 
 
+@law
 @given(samples)
 def test_scores_agree_with_scikit_learn(sample: Sample) -> None:
     p, labels = sample.p, sample.labels
@@ -195,6 +199,7 @@ def test_a_certain_error_costs_no_more_than_epsilon_says() -> None:
 # --- laws ---------------------------------------------------------------------------------------
 
 
+@law
 @given(samples, st.randoms())
 def test_permuting_rows_changes_nothing(sample: Sample, shuffler: Any) -> None:
     rows = list(range(len(sample.p)))
@@ -208,6 +213,7 @@ def test_permuting_rows_changes_nothing(sample: Sample, shuffler: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@law
 @given(samples, st.integers(2, 4))
 def test_repeating_all_rows_changes_only_counts(sample: Sample, times: int) -> None:
     repeated = flat(sample.evaluate(np.tile(np.arange(len(sample.p)), times)))
@@ -218,6 +224,7 @@ def test_repeating_all_rows_changes_only_counts(sample: Sample, times: int) -> N
         )
 
 
+@law
 @given(samples)
 def test_permuting_groups_permutes_their_results(sample: Sample) -> None:
     expected = sample.evaluate()
@@ -225,6 +232,7 @@ def test_permuting_groups_permutes_their_results(sample: Sample) -> None:
     assert_same(sample.evaluate(), expected)
 
 
+@law
 @given(samples)
 def test_a_group_is_evaluated_as_if_its_rows_were_all(sample: Sample) -> None:
     result = sample.evaluate()
@@ -238,6 +246,7 @@ def test_a_group_is_evaluated_as_if_its_rows_were_all(sample: Sample) -> None:
             assert group["thresholds"] == alone["groups"][k]["thresholds"]
 
 
+@law
 @given(samples)
 def test_group_means_recomputed_from_the_groups(sample: Sample) -> None:
     result = sample.evaluate()
@@ -252,6 +261,7 @@ def test_group_means_recomputed_from_the_groups(sample: Sample) -> None:
     assert found["groups_without_auc"] == aucs.count(None)
 
 
+@law
 @given(samples)
 def test_inputs_are_not_modified_and_the_result_is_json(sample: Sample) -> None:
     before = [x.copy() for x in (sample.p, sample.labels, sample.members, sample.minority)]
@@ -263,6 +273,7 @@ def test_inputs_are_not_modified_and_the_result_is_json(sample: Sample) -> None:
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
+@law
 @given(st.integers(0, 10_000))
 def test_swapping_every_preference_pair_changes_no_score(seed: int) -> None:
     sample = Sample(seed, n_classes=2)

@@ -174,7 +174,15 @@ def test_texts_are_escaped_and_shown_only_when_asked(page: Page) -> None:
 
 def test_names_are_escaped(tmp_path: Path) -> None:
     evil = [EVIL, "</svg><script>alert(2)</script>", "$x^2$"]
-    make_output(tmp_path, groups=evil, methods=[EVIL, "none"], seeds=[0], n_items=20, name=EVIL)
+    make_output(
+        tmp_path,
+        task="binary",
+        groups=evil,
+        methods=[EVIL, "none"],
+        seeds=[0],
+        n_items=20,
+        name=EVIL,
+    )
     page = Page(render(tmp_path))
     assert "script" not in {tag for tag, _ in page.tags}
     assert [row[0] for row in page.tables[0][1:]] == [EVIL, "none"]
@@ -213,7 +221,7 @@ def test_one_method_one_seed_no_epochs_and_one_group(tmp_path: Path) -> None:
 
 
 def test_a_group_that_only_some_seeds_have_is_in_the_table(tmp_path: Path) -> None:
-    make_output(tmp_path, groups=FEW, methods=["mc-stl"], seeds=[0, 1], n_items=20)
+    make_output(tmp_path, task="binary", groups=FEW, methods=["mc-stl"], seeds=[0, 1], n_items=20)
     results = loaded(tmp_path)
     results["groups"] = results["groups"][:2]
     results["runs"][1]["groups"] = results["runs"][1]["groups"][:2]
@@ -225,22 +233,21 @@ def test_a_group_that_only_some_seeds_have_is_in_the_table(tmp_path: Path) -> No
 
 
 def test_values_that_do_not_exist_are_dashes_and_counted(tmp_path: Path) -> None:
-    make_output(tmp_path, groups=FEW, methods=["mc-stl", "none"], seeds=[0], n_items=20)
+    methods = ["mc-stl", "none"]
+    make_output(tmp_path, task="binary", groups=FEW, methods=methods, seeds=[0], n_items=20)
     predictions = pd.read_parquet(tmp_path / "predictions.parquet")
-    predictions[["p_0", "p_1", "p_2"]] = [0.2, 0.5, 0.3]
+    predictions[["p_0", "p_1"]] = [0.2, 0.8]
     predictions.to_parquet(tmp_path / "predictions.parquet")
     results = loaded(tmp_path)
     for run in results["runs"]:
-        run["metrics"] |= {"slope_mean": None, "slope_sd": None, "lines_without_slope": 6}
+        run["metrics"] |= {"slope_mean": None, "slope_sd": None, "lines_without_slope": 3}
         for group in run["groups"]:
-            group["thresholds"] = [
-                {"threshold": t, "slope": None, "bias": None, "n_bins": 1} for t in (0, 1)
-            ]
+            group["thresholds"] = [{"threshold": 0, "slope": None, "bias": None, "n_bins": 1}]
     results["summary"] = metrics.summarise(results["runs"])
     (tmp_path / "results.json").write_text(json.dumps(results))
     page = Page(render(tmp_path))
     assert page.tables[0][1][4] == "–"
-    assert "hence no slope, and their means leave them out: mc-stl (6), none (6)" in page.text
+    assert "hence no slope, and their means leave them out: mc-stl (3), none (3)" in page.text
 
 
 def test_the_pair_that_is_set_apart_is_found_with_its_item(tmp_path: Path) -> None:
@@ -273,7 +280,7 @@ def test_the_pair_that_is_set_apart_is_found_with_its_item(tmp_path: Path) -> No
 
 
 def test_rendering_again_gives_the_same_page(tmp_path: Path) -> None:
-    make_output(tmp_path, groups=FEW, methods=["mc-stl"], seeds=[0], n_items=20)
+    make_output(tmp_path, task="binary", groups=FEW, methods=["mc-stl"], seeds=[0], n_items=20)
     first = render(tmp_path).read_bytes()
     assert render(str(tmp_path)).read_bytes() == first
 
