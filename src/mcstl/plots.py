@@ -273,9 +273,12 @@ def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 
     """
     panels = {"calibration_error": "Calibration error", "one_minus_emd": "1-EMD of minority labels"}
     with _style():
-        size = (7.6, 2.9) if columns > 1 else (3.6, 4.9)
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=(7.6, 2.9) if columns > 1 else (3.6, 4.9))
         grid = figure.subplots(math.ceil(2 / columns), columns, squeeze=False, sharex=True)
+        if columns > 1:
+            figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.25, wspace=0.16)
+        else:
+            figure.subplots_adjust(left=0.12, right=0.97, top=0.95, bottom=0.16, hspace=0.24)
         for axes, (key, title) in zip(grid.flat, panels.items(), strict=True):
             for m, method in enumerate(methods):
                 rows = data[data["method"] == method]
@@ -296,12 +299,13 @@ def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 
                     label=_short(method),
                 )
             axes.set_title(title, loc="left", fontweight="bold")
-            axes.set_xlabel("epoch")
             axes.locator_params(axis="x", integer=True)
             axes.grid(color=INK, alpha=0.15, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
+        for axes in grid[-1]:
+            axes.set_xlabel("epoch")
         handles, labels = grid.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(handles, labels, loc="lower center", ncols=3)
     return figure
 
 
