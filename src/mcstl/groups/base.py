@@ -1,0 +1,172 @@
+"""What every scheme of value groups has: names, sizes, warnings, and a rule for membership."""
+
+import abc
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.sparse import csr_matrix
+
+from mcstl.annotations import Annotations
+from mcstl.encoders import Encoder
+from mcstl.errors import InputError, listed
+from mcstl.progress import Progress, silent
+
+FEW_PEOPLE = 5  # a group of fewer people is kept but warned about
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Config(BaseModel):
+    """A `groups` section of a study file; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SizedConfig(Config):
+    """A `groups` section whose small groups are left out."""
+
+    by: str
+    min_size: int = Field(default=100, ge=1)
+    min_annotators: int = Field(default=1, ge=1)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One value group C_k: how many training annotations and people it has (None if unknown)."""
+
+    name: str
+    size: int
+    annotators: int | None
+    description: str
+    warning: str = ""
+
+
+Groups = tuple[Group, ...]
+LeftOut = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Scheme(abc.ABC):
+    """A fitted rule that gives annotations their groups (§2.1); `left_out` is (name, why)."""
+
+    groups: Groups
+    left_out: LeftOut
+    kind: ClassVar[str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the K groups, in the order of the columns of `assign`."""
+        return tuple(group.name for group in self.groups)
+
+    @abc.abstractmethod
+    def assign(
+        self,
+        annotations: Annotations,
+        encoder: Encoder | None = None,
+        progress: Progress = silent,
+    ) -> csr_matrix:
+        """Return S, the sparse (n, K) float32 membership of 0 and 1; labels are not looked at.
+
+        Raises InputError if a column that the groups are made from is missing.
+        """
+
+    def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return what `load_scheme` needs: a JSON-able dict, and arrays by name."""
+        own, arrays = self._own_state()
+        groups = [asdict(group) for group in self.groups]
+        return {"kind": self.kind, "groups": groups, "left_out": self.left_out, **own}, arrays
+
+    def _own_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        return {}, {}
+
+    @classmethod
+    def _from_state(
+        cls, groups: Groups, left_out: LeftOut, own: Mapping[str, Any], arrays: Arrays
+    ) -> Self:
+        return cls(groups, left_out)
+
+
+def memberships(rows: Iterable[Iterable[str]], names: Sequence[str]) -> csr_matrix:
+    """Return the (n, K) membership of rows that list their groups; unknown names are passed over.
+
+    >>> memberships([["b"], [], ["a", "b", "c"]], ["a", "b"]).toarray().astype(int).tolist()
+    [[0, 1], [0, 0], [1, 1]]
+    """
+    index = {name: k for k, name in enumerate(names)}
+    columns = [sorted({index[name] for name in row if name in index}) for row in rows]
+    ends = np.cumsum([0, *map(len, columns)])
+    flat = np.array([k for row in columns for k in row], dtype=np.int32)
+    ones = np.ones(len(flat), dtype=np.float32)
+    return csr_matrix((ones, flat, ends), shape=(len(columns), len(index)))
+
+
+def count_people(membership: csr_matrix, annotations: Annotations) -> list[int] | list[None]:
+    """Return per group how many people gave its annotations, None where nobody is named."""
+    if not annotations.has("annotator"):
+        return [None] * membership.shape[1]
+    codes = pd.factorize(annotations.frame["annotator"])[0]
+    known = np.flatnonzero(codes >= 0)
+    people = csr_matrix(
+        (np.ones(len(known)), (known, codes[known])),
+        shape=(len(codes), int(codes.max(initial=-1)) + 1),
+    )
+    return [int(n) for n in (membership.T @ people).getnnz(axis=1)]
+
+
+def make_groups(
+    membership: csr_matrix, names: Sequence[str], descriptions: Sequence[str], data: Annotations
+) -> Groups:
+    """Describe the columns of the training rows' `membership`."""
+    sizes = membership.getnnz(axis=0)
+    people = count_people(membership, data)
+    return tuple(
+        Group(name, int(size), persons, description, _warning(persons))
+        for name, size, persons, description in zip(names, sizes, people, descriptions, strict=True)
+    )
+
+
+def leave_out_small(
+    groups: Iterable[Group], min_size: int, min_annotators: int
+) -> tuple[Groups, LeftOut]:
+    """Part `groups` into those kept and, with the reason, the names of those that are too small."""
+    kept, left_out = [], []
+    for group in groups:
+        if group.size < min_size:
+            why = f"{group.size} training annotations, min_size is {min_size}"
+        elif group.annotators is not None and group.annotators < min_annotators:
+            why = f"{group.annotators} training annotators, min_annotators is {min_annotators}"
+        else:
+            kept.append(group)
+            continue
+        left_out.append((group.name, why))
+    return tuple(kept), tuple(left_out)
+
+
+def need_people(annotations: Annotations, min_annotators: int) -> None:
+    """Raise InputError if `min_annotators` cannot be checked because nobody is named."""
+    if min_annotators > 1 and not annotations.has("annotator"):
+        raise InputError(
+            f"groups: min_annotators is {min_annotators}, but {annotations.source} has no "
+            "annotator column; map it with columns: {annotator: ...} or leave min_annotators out"
+        )
+
+
+def need_column(annotations: Annotations, column: str, groups_by: str) -> None:
+    """Raise InputError if the table lacks the column that its groups are made from."""
+    if not annotations.has(column):
+        found = listed(annotations.frame.columns.drop(["row", "flipped"]))
+        raise InputError(
+            f"groups by {groups_by} need the column {column!r}, which is not in "
+            f"{annotations.source}; found: {found}. Map it with columns: {{{column}: ...}}"
+        )
+
+
+def _warning(people: int | None) -> str:
+    if people is None or people >= FEW_PEOPLE:
+        return ""
+    who = "one person" if people == 1 else f"{people} people"
+    return f"only {who}: what is learnt of this group may be theirs alone, and may identify them"
