@@ -619,6 +619,48 @@ def test_dataset_with_class_labels_by_name() -> None:
     assert "without streaming=True" in complaint(lambda: Annotations.from_dataset(streamed))
 
 
+# Any table at all
+
+CELLS = st.one_of(
+    st.none(),
+    st.integers(-2, 5),
+    st.floats(),
+    st.booleans(),
+    st.text(),
+    st.sampled_from(["a", "b", "yes", "No", "1", "2.0"]),
+    st.lists(st.text(), max_size=2),
+    st.dictionaries(st.text(), st.integers(), max_size=1),
+)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_table_is_annotated_or_refused_with_one_line(data: st.DataObject) -> None:
+    texts = st.sampled_from([("text",), ("text_a", "text_b"), ("chosen", "rejected")])
+    others = ("annotation_id", "item", "annotator", "rationale", "values", "gender", "row")
+    names = {*data.draw(texts), "label", *data.draw(st.sets(st.sampled_from(others), max_size=3))}
+    n = data.draw(st.integers(1, 6))
+    columns = {}
+    for name in sorted(names):
+        tame = st.integers(0, 1) if name == "label" else st.sampled_from("pqrst")
+        kind = data.draw(st.sampled_from([tame, tame, tame, CELLS]))
+        columns[name] = data.draw(st.lists(kind, min_size=n, max_size=n))
+    table = pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
+    message, found = "", None
+    try:
+        found = Annotations.from_frame(table, source="reviews.csv")
+    except InputError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert len(message) < 1000
+    if found is not None:
+        assert set(found.labels) <= set(range(len(found.classes)))
+        for name in ("item", *found.text_columns):
+            assert all(text.strip() for text in found.frame[name])
+        assert len(found.items()) == found.frame["item"].nunique()
+        assert not (minority_rows(found) & majority_rows(found)).any()
+
+
 # The frame that is passed
 
 

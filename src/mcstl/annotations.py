@@ -187,7 +187,7 @@ class Annotations:
             dropped["label missing or outside `labels`"] = int((~kept).sum())
         if not kept.any():
             wanted = [value for values in (labels or {}).values() for value in values]
-            found = sorted(set(_mapped(table["label"], _shown)))
+            found = sorted(set(mapped(table["label"], _shown)))
             raise InputError(
                 f"no label in {source} is among the raw values in `labels`; found: "
                 f"{listed(found)}; `labels` has: {listed(wanted)}"
@@ -200,13 +200,13 @@ class Annotations:
             str(name) for name in table.columns if name not in (*KNOWN_COLUMNS, "row", "flipped")
         )
         readers: dict[str, Callable[[object], object]] = {
-            "annotator": _shown_or_none,
-            "rationale": lambda cell: _shown_or_none(cell) or "",
+            "annotator": cell_text,
+            "rationale": lambda cell: cell_text(cell) or "",
             "values": _as_values,
-            **dict.fromkeys(attributes, _shown_or_none),
+            **dict.fromkeys(attributes, cell_text),
         }
         for name in readers.keys() & set(table.columns):
-            table[name] = _objects(_mapped(table[name], readers[name]))
+            table[name] = _objects(mapped(table[name], readers[name]))
         known = ["row", "item", *texts, "label", "flipped", "annotator", "rationale", "values"]
         order = [name for name in known if name in table.columns] + list(attributes)
         return cls(
@@ -571,7 +571,7 @@ def _header_hint(found: Sequence[str]) -> str:
     """Say what the names of the columns give away about a file that was saved in another way."""
     if len(found) == 1 and (by := re.search("[;\t|,]", found[0])):
         return f" The cells seem to be separated by {by.group()!r}: save it as CSV with commas."
-    if any(len(name) > _LONGEST_NAME or isinstance(_comparable(name), float) for name in found):
+    if any(len(name) > _LONGEST_NAME or isinstance(comparable(name), float) for name in found):
         return " Is the row with the names of the columns missing?"
     return ""
 
@@ -584,7 +584,7 @@ def _guess_task(table: pd.DataFrame, labels: Labels | None) -> Task:
         return "binary" if len(labels) == 2 else "ordinal"
     if "label" not in table.columns:
         return "ordinal"
-    found = set(_mapped(table["label"], lambda v: None if _is_missing(v) else _comparable(v)))
+    found = set(mapped(table["label"], lambda v: None if _is_missing(v) else comparable(v)))
     return "binary" if len(found - {None}) <= 2 else "ordinal"
 
 
@@ -609,7 +609,7 @@ def _smaller_first(a: str, b: str) -> bool:
 def _check_ids(table: pd.DataFrame, source: str) -> None:
     if "annotation_id" not in table.columns:
         return
-    ids = pd.Series(_mapped(table["annotation_id"], _shown_or_none), dtype=object)
+    ids = pd.Series(mapped(table["annotation_id"], cell_text), dtype=object)
     if ids.isna().any():
         raise InputError(
             f"{int(ids.isna().sum())} rows of {source} have no annotation_id: row "
@@ -627,7 +627,7 @@ def _check_ids(table: pd.DataFrame, source: str) -> None:
 
 def _check_texts(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
     for name in columns:
-        usable = _mapped(table[name], _is_usable_text).astype(bool)
+        usable = mapped(table[name], _is_usable_text).astype(bool)
         if not usable.all():
             rows = table.loc[~usable, "row"]
             raise InputError(
@@ -650,7 +650,7 @@ def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None
     codes, distinct = pd.factorize(keys)
     first = np.unique(codes, return_index=True)[1]
     if "item" in table.columns:
-        missing = _mapped(table["item"], _is_missing).astype(bool)
+        missing = mapped(table["item"], _is_missing).astype(bool)
         if missing.any():
             raise InputError(
                 f"{int(missing.sum())} rows of {source} have no item: row "
@@ -658,7 +658,7 @@ def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None
                 "column out where every text is its own item"
             )
         # A name that is text stays as it is: two texts that differ in a blank may be two items.
-        names = _mapped(table["item"], lambda v: v if isinstance(v, str) else _shown(v))
+        names = mapped(table["item"], lambda v: v if isinstance(v, str) else _shown(v))
         texts_of_item = pd.Series(codes).groupby(names).nunique()
         if (texts_of_item > 1).any():
             bad = texts_of_item.index[texts_of_item > 1]
@@ -704,15 +704,15 @@ def _classes(
                 f"labels: {brief(name)} needs a list of raw values, as in {_LABELS_EXAMPLE}"
             )
         for value in values:
-            if index.setdefault(_comparable(value), position) != position:
+            if index.setdefault(comparable(value), position) != position:
                 raise InputError(f"labels: the raw value {brief(value)!r} is in two classes")
-    codes = _mapped(raw, lambda v: -1 if _is_missing(v) else index.get(_comparable(v), -1))
+    codes = mapped(raw, lambda v: -1 if _is_missing(v) else index.get(comparable(v), -1))
     return tuple(str(name) for name in classes), codes.astype(np.int64)
 
 
 def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, list[object]]:
     """Read the ordered classes off the labels, or say why they have to be written down."""
-    found = {_comparable(cell): _shown(cell) for cell in pd.unique(cells) if not _is_missing(cell)}
+    found = {comparable(cell): _shown(cell) for cell in pd.unique(cells) if not _is_missing(cell)}
     if not found:
         raise InputError(f"every label in {source} is missing")
     names = sorted(found.values())
@@ -764,8 +764,8 @@ def _holds_several(label: str, labels: Iterable[object]) -> bool:
     return "|" in label or label.startswith("[") or (len(parts) > 1 and parts <= set(labels))
 
 
-def _mapped(column: pd.Series, function: Callable[[Any], object]) -> ObjectArray:
-    """(n,) results of `function`, called once per distinct cell where cells can be compared."""
+def mapped(column: pd.Series, function: Callable[[Any], object]) -> ObjectArray:
+    """Return the (n,) results of `function`, called once per distinct cell, or list."""
     cells = column.to_numpy(dtype=object)
     try:
         codes, distinct = pd.factorize(cells, use_na_sentinel=False)
@@ -779,8 +779,12 @@ def _objects(cells: Iterable[object]) -> pd.Series:
     return pd.Series(list(cells), dtype=object)
 
 
-def _comparable(value: object) -> float | str:
-    """A number where `value` is one (also as text), else its stripped text; true is ``"true"``."""
+def comparable(value: object) -> float | str:
+    """Return `value` as labels are compared: a number where it is one, else its stripped text.
+
+    >>> comparable("1.0"), comparable(" No "), comparable(True)
+    (1.0, 'No', 'true')
+    """
     text = str(value).strip()
     if text.casefold() in ("true", "false"):
         return text.casefold()
@@ -799,7 +803,12 @@ def _shown(value: object) -> str:
     return str(value).strip()
 
 
-def _shown_or_none(value: object) -> str | None:
+def cell_text(value: object) -> str | None:
+    """Return the text of a cell, whole numbers without a decimal point; None if it is missing.
+
+    >>> cell_text(3.0), cell_text(" No "), cell_text(""), cell_text(float("nan"))
+    ('3', 'No', None, None)
+    """
     return None if _is_missing(value) else _shown(value)
 
 

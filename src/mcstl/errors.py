@@ -30,7 +30,7 @@ def brief(word: object, most: int = 40) -> str:
     >>> brief("a page\nof text", most=8)
     'a page …'
     """
-    line = " ".join(str(word).split())
+    line = "".join(c if c.isprintable() else "�" for c in " ".join(str(word).split()))
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
