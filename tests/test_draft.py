@@ -361,6 +361,13 @@ def test_names_in_another_language_are_guessed_by_content(tmp_path: Path) -> Non
     assert "each value comes with many texts, with each text once" in text
 
 
+def test_texts_without_blanks(tmp_path: Path) -> None:
+    table = pd.DataFrame({"文": [f"この庭には木が{i}本あります" for i in range(60)]})
+    table["点"] = [1, 2, 3] * 20
+    study, _ = drafted(write(tmp_path, table))
+    assert study["data"]["columns"] == {"text": "文", "label": "点"}
+
+
 def test_a_review_and_its_stars(tmp_path: Path) -> None:
     table = pd.DataFrame({"id": range(90), "review": sentences(90), "stars": [1, 2, 3, 4, 5] * 18})
     study, text = drafted(write(tmp_path, table))

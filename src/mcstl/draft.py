@@ -158,8 +158,10 @@ class _Column:
     @cached_property
     def is_prose(self) -> bool:
         """Whether cells hold some words each, rather than a number, a name or a class."""
-        words = np.mean([cell.count(" ") + 1 for cell in self.counts.index] or [0])
-        return not self.is_number and not self.lists and bool(words >= 2) and len(self.counts) > 2
+        # In Thai, Chinese and Japanese two characters stand for a word: no blanks part them.
+        breaks = [len(re.findall(r" |[\u0e00-\uffff]{2}", cell)) for cell in self.counts.index]
+        worded = bool(np.mean(breaks or [0]) >= 1)
+        return not self.is_number and not self.lists and worded and len(self.counts) > 2
 
     @property
     def has_few(self) -> bool:
