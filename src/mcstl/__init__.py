@@ -21,7 +21,7 @@ _HOME = {
 }
 _MODULES = ("datasets", "equations", "metrics")
 
-__all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ PAPER_DIVISOR = 7.4
 SHARE_MARGIN = 1e-6
 
 
-def value_representation(S: Tensor, v: Tensor) -> Tensor:  # noqa: N803
+def value_representation(S: Tensor, v: Tensor) -> Tensor:
     """Eq. 1, V = the sum of the embeddings of the row's groups: (n, K) and (K, d) give (n, d).
 
     A row in no group has V = 0.
@@ -35,7 +35,7 @@ def value_representation(S: Tensor, v: Tensor) -> Tensor:  # noqa: N803
     return S @ v
 
 
-def value_aware_representation(e: Tensor, V: Tensor) -> Tensor:  # noqa: N803
+def value_aware_representation(e: Tensor, V: Tensor) -> Tensor:
     """§2.2, f = e + V: the text's embedding moved by its groups', both (n, d)."""
     return e + V
 
@@ -86,12 +86,12 @@ def cross_entropy(y_levels: Tensor, logits: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, y_levels, reduction="none").sum(1)
 
 
-def group_counts(S: Tensor, w: Tensor) -> Tensor:  # noqa: N803
+def group_counts(S: Tensor, w: Tensor) -> Tensor:
     """§2.3, n_k = the weight of the annotations in each group: (K,)."""
     return S.T @ w
 
 
-def group_means(S: Tensor, w: Tensor, values: Tensor) -> Tensor:  # noqa: N803
+def group_means(S: Tensor, w: Tensor, values: Tensor) -> Tensor:
     """§2.3, the mean of `values` (n, T) over each group, as y-bar_k: (K, T); NaN where empty."""
     return (S.T @ (w[:, None] * values)) / group_counts(S, w)[:, None]
 
@@ -103,7 +103,7 @@ class GroupTargets(NamedTuple):
     alpha: Tensor  # (K,), the weight of the group's term
 
 
-def soft_share(S: Tensor, w: Tensor, p: Tensor, y_bar: Tensor, sharpness: float) -> Tensor:  # noqa: N803
+def soft_share(S: Tensor, w: Tensor, p: Tensor, y_bar: Tensor, sharpness: float) -> Tensor:
     """Eq. 3, p'_k = the share of a group's predictions above y-bar_k, softly: (K, T).
 
     `p` (n, T) are the rows' probabilities, `y_bar` (K, T) the thresholds, `sharpness` the paper's
@@ -130,7 +130,7 @@ def binomial_kl(y_bar: Tensor, share: Tensor, n: Tensor) -> Tensor:
     return n[:, None] * divergence
 
 
-def label_divergence(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> Tensor:  # noqa: N803
+def label_divergence(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> Tensor:
     """§2.3, alpha_k = KL(labels in C_k || labels in D_train) over the L classes, in nats: (K,)."""
     onehot = functional.one_hot(y, n_classes).to(w.dtype)
     inside = group_means(S, w, onehot)
@@ -138,14 +138,14 @@ def label_divergence(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> Tensor:
     return (torch.xlogy(inside, inside) - torch.xlogy(inside, overall)).sum(1)
 
 
-def group_targets(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> GroupTargets:  # noqa: N803
+def group_targets(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> GroupTargets:
     """§2.3, y-bar_k and alpha_k on the training set: every group needs at least one row."""
     y_bar = group_means(S, w, levels(y, n_classes - 1).to(w.dtype))
     return GroupTargets(y_bar, label_divergence(S, w, y, n_classes))
 
 
 def kl_term(
-    S: Tensor,  # noqa: N803
+    S: Tensor,
     w: Tensor,
     p: Tensor,
     targets: GroupTargets,
@@ -184,7 +184,7 @@ def l2(v: Tensor) -> Tensor:
     return v.square().sum()
 
 
-def temperature(S: Tensor, log_t: Tensor) -> Tensor:  # noqa: N803
+def temperature(S: Tensor, log_t: Tensor) -> Tensor:
     """§2.4, t_k of each row: (n,) from membership (n, K) and the groups' log temperatures (K,).
 
     The paper has one group per pair; a row in several has their geometric mean, and a row in none

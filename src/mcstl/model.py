@@ -51,9 +51,10 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.preference = preference
-        self.v = nn.Parameter(torch.randn(n_groups, dimension) / dimension**0.5)
+        # Small: a start far from zero drowns the text, and costs AUC (LOG.md).
+        self.v = nn.Parameter(0.01 * torch.randn(n_groups, dimension))
         self.first = nn.Linear(dimension, hidden)
-        self.rest = nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, 1, bias=False))
+        self.rest = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1, bias=False))
         if preference:
             self.log_t = nn.Parameter(torch.zeros(n_groups))
         else:
@@ -64,9 +65,9 @@ class Network(nn.Module):
         """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
         return self.first(e)  # type: ignore[no-any-return]
 
-    def shift(self, S: Tensor) -> Tensor:  # noqa: N803
+    def shift(self, S: Tensor) -> Tensor:
         """Return W V, what the groups add to it: membership (..., K) gives (..., hidden)."""
-        V = equations.value_representation(S, self.v)  # noqa: N806
+        V = equations.value_representation(S, self.v)
         return V @ self.first.weight.T
 
     def score(self, projected: Tensor, shift: Tensor) -> Tensor:
@@ -77,20 +78,20 @@ class Network(nn.Module):
         """
         return self.rest(projected + shift).squeeze(-1)  # type: ignore[no-any-return]
 
-    def logits(self, e: Tensor, S: Tensor) -> Tensor:  # noqa: N803
+    def logits(self, e: Tensor, S: Tensor) -> Tensor:
         """Return the level logits of n rows: e (n, 1 or 2, d) and S (n, K) give (n, T)."""
         shift = self.shift(S)
         scores = self.score(self.project(e), shift[:, None])  # (n, 1 or 2)
         return self._head(scores, S)
 
-    def grid_probabilities(self, e: Tensor, S: Tensor) -> Tensor:  # noqa: N803
+    def grid_probabilities(self, e: Tensor, S: Tensor) -> Tensor:
         """Return every text seen by every perspective: (n, 1 or 2, d), (P, K) give (n, P, L)."""
         n, sides, _ = e.shape
         scores = self.score(self.project(e)[:, None], self.shift(S)[None, :, None])  # (n, P, sides)
         logits = self._head(scores.reshape(-1, sides), S.repeat(n, 1))
         return equations.class_probabilities(logits).reshape(n, len(S), -1)
 
-    def _head(self, scores: Tensor, S: Tensor) -> Tensor:  # noqa: N803
+    def _head(self, scores: Tensor, S: Tensor) -> Tensor:
         if self.preference:
             t = equations.temperature(S, self.log_t)
             return equations.preference_logits(scores[:, 0], scores[:, 1], t)
@@ -160,10 +161,10 @@ class Model:
         Raises InputError for an unknown group, or for texts of the wrong form.
         """
         if perspectives is None:
-            S, weights = self.population  # noqa: N806
+            S, weights = self.population
             mixture = (weights / weights.sum())[None, :]
         else:
-            S, mixture = self.membership(perspectives), None  # noqa: N806
+            S, mixture = self.membership(perspectives), None
         vectors, positions = self._vectors(texts, progress)
         dense = torch.from_numpy(S.toarray().astype(np.float32))
         self.network.eval()
@@ -204,9 +205,9 @@ class Model:
     ) -> tuple[FloatArray, csr_matrix]:
         """Return each annotation's probabilities under its own groups, (n, L), and (n, K)."""
         if self.scheme is None:
-            S = csr_matrix((len(annotations), 0), dtype=np.float32)  # noqa: N806
+            S = csr_matrix((len(annotations), 0), dtype=np.float32)
         else:
-            S = self.scheme.assign(annotations, self.encoder)  # noqa: N806
+            S = self.scheme.assign(annotations, self.encoder)
         texts, positions = annotations.distinct_texts()
         vectors = torch.from_numpy(self.encoder.encode(texts, progress))
         return predict_rows(self.network, vectors, torch.from_numpy(positions), S), S
@@ -223,7 +224,7 @@ class Model:
         if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
             raise InputError(f"{folder} is not empty and holds no model; choose another folder")
         scheme_state, arrays = self.scheme.state() if self.scheme else (None, {})
-        S, weights = self.population  # noqa: N806
+        S, weights = self.population
         tensors = {
             f"network.{k}": v.detach().cpu().contiguous()
             for k, v in self.network.state_dict().items()
@@ -289,7 +290,7 @@ class Model:
             scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
             population = _under("population.", tensors)
             indices, indptr = population["indices"].numpy(), population["indptr"].numpy()
-            S = csr_matrix(  # noqa: N806
+            S = csr_matrix(
                 (np.ones(len(indices), dtype=np.float32), indices, indptr),
                 shape=(len(indptr) - 1, shape["n_groups"]),
             )
@@ -322,7 +323,7 @@ def predict_rows(
     network: Network,
     vectors: Tensor,
     positions: Tensor,
-    S: csr_matrix,  # noqa: N803
+    S: csr_matrix,
     batch: int = 4096,
 ) -> FloatArray:
     """Return the class probabilities of n rows, each under its own groups: (n, L), float64.

@@ -18,7 +18,7 @@ from torch import Tensor
 from mcstl import equations, files
 from mcstl.equations import KLForm
 from mcstl.errors import InputError
-from mcstl.model import Network, predict_rows
+from mcstl.model import FloatArray, Network, predict_rows
 from mcstl.progress import Progress, silent
 
 #: Called after each epoch with its number and the network as it stands.
@@ -130,11 +130,15 @@ def fit(
         )
 
 
+def predict(network: Network, rows: Examples) -> FloatArray:
+    """Return the class probabilities of `rows` under their own groups: (n, L), float64."""
+    vectors, positions = torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions)
+    return predict_rows(network, vectors, positions, rows.S)
+
+
 def validation_nll(network: Network, rows: Examples) -> float:
     """Return the mean negative log-likelihood of `rows` in nats, under their own groups."""
-    p = predict_rows(
-        network, torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions), rows.S
-    )
+    p = predict(network, rows)
     own = p[np.arange(len(rows)), rows.y]
     return float(-(rows.w @ np.log(np.maximum(own, 1e-12))) / rows.w.sum())
 
@@ -164,9 +168,9 @@ class _Rows:
         return cls(*(tensor.to(device) for tensor in tensors))
 
 
-def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, npt.NDArray[np.int64]]:  # noqa: N803
+def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, npt.NDArray[np.int64]]:
     """Return the distinct rows (P, K) of a membership and each row's position (n,) among them."""
-    S = csr_matrix(S, dtype=np.float32)  # noqa: N806
+    S = csr_matrix(S, dtype=np.float32)
     S.sort_indices()
     keys = [
         S.indices[a:b].tobytes() + S.data[a:b].tobytes()
@@ -280,7 +284,7 @@ def _loss(
             lambda_1 = config.lambda_1
 
     def loss(batch: Tensor) -> Tensor:
-        S, w = rows.patterns[rows.pattern[batch]], rows.w[batch]  # noqa: N806
+        S, w = rows.patterns[rows.pattern[batch]], rows.w[batch]
         logits = network.logits(rows.vectors[rows.positions[batch]], S)
         value = w @ equations.cross_entropy(levels[batch], logits)
         if with_kl:

@@ -1,0 +1,312 @@
+"""The command line: arguments in, calls out, no logic."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import mcstl
+from mcstl.errors import InputError
+from mcstl.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from mcstl.study import Results, Study
+
+app = typer.Typer(
+    help="Learn subjective labels without averaging people away (MC-STL).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+cache_app = typer.Typer(help="The cache of encoded texts: where it is, how big, clear it.")
+app.add_typer(cache_app, name="cache")
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder with one folder per registered data set.", envvar="MCSTL_DATA"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
+SplitBy = Annotated[
+    str | None,
+    typer.Option("--split", help="annotation, item or annotator, instead of the study's."),
+]
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on standard error and exit code 2."""
+    # Warnings are for developers; what a user must know is said in words.
+    warnings.simplefilter("ignore")
+    try:
+        app()
+    except InputError as error:
+        print(f"mcstl: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("mcstl: stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        raise SystemExit(130) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mcstl {mcstl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Learn subjective labels without averaging people away (MC-STL).
+
+    Start with **mcstl demo**, then **mcstl init reviews.csv** on a table of your own.
+    """
+
+
+@app.command(epilog="Example:  mcstl demo --out demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
+    quiet: Quiet = False,
+) -> None:
+    """Run the main job on simulated annotations that come with mcstl, in about half a minute."""
+    from mcstl.study import Study
+
+    typer.echo(
+        "Simulated data: made-up people with known values judge made-up sentences. It shows what\n"
+        "mcstl does and needs no download; it says nothing about real people."
+    )
+    study = Study(
+        name="demo",
+        data={"dataset": "simulated"},
+        methods=["mc-stl", "none", "majority", "logistic"],
+        seeds=2,
+    )
+    _run(study, out, None, quiet)
+    typer.echo(
+        "\nNext, on a table of your own (columns such as text, label, annotator, reason):\n"
+        "  mcstl init reviews.csv             writes reviews.yaml, a study to look over\n"
+        "  mcstl check reviews.yaml           shows what would happen\n"
+        "  mcstl run reviews.yaml --out out   runs it and writes out/report.html"
+    )
+
+
+@app.command(epilog="Example:  mcstl init reviews.csv")
+def init(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON Lines or Parquet.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the study.  [default: beside FILE, .yaml]")
+    ] = None,
+) -> None:
+    """Write a study for a table of your own, guessing which column is what."""
+    from mcstl import draft, files
+
+    out = out or file.with_suffix(".yaml")
+    if out.exists():
+        raise InputError(f"{out} is there already; remove it, or name another with --out")
+    text = draft.draft_study(file, out)
+    files.write_text(out, text)
+    typer.echo(f"{text}\nWritten to {out}. Look it over, then: mcstl check {out}")
+
+
+@app.command(epilog="Example:  mcstl check studies/popquorn.yaml --data-dir data")
+def check(
+    study: Annotated[Path, typer.Argument(help="A study file.")],
+    split: SplitBy = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Read and split a study's data without training, and print what would happen."""
+    from mcstl.study import describe
+
+    for name, text in describe(_study(study, split), data_dir):
+        typer.echo(f"{name:<12}{text}")
+    typer.echo(f"\nTo run it: mcstl run {study} --out out")
+
+
+@app.command(epilog="Example:  mcstl run studies/popquorn.yaml --data-dir data --out out")
+def run(
+    study: Annotated[Path, typer.Argument(help="A study file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    split: SplitBy = None,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a study: split, group, train every method with every seed, evaluate, report.
+
+    A run that was stopped goes on where it was when the same command is given again.
+    """
+    _run(_study(study, split), out, data_dir, quiet)
+
+
+@app.command(epilog="Example:  mcstl report out")
+def report(folder: Annotated[Path, typer.Argument(help="What `mcstl run` wrote.")]) -> None:
+    """Write a finished study's report and figures again, from its own files alone."""
+    from mcstl import report as page
+
+    typer.echo(f"Report: {page.render(folder)}")
+
+
+@app.command(epilog="Example:  mcstl evaluate out/model new.csv")
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A model directory, such as out/model.")],
+    data: Annotated[str, typer.Argument(help="A file of annotations, or a registered data set.")],
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a saved model on new annotations, each predicted under its own groups."""
+    import json
+
+    from mcstl.model import Model
+    from mcstl.study import evaluate as measure
+    from mcstl.study import load_for
+
+    loaded = Model.load(model)
+    annotations = load_for(loaded, data, data_dir)
+    with _display(quiet) as progress:
+        found = measure(loaded, annotations, progress)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    _print_evaluation(found, len(annotations))
+
+
+@cache_app.callback(invoke_without_command=True)
+def cache(context: typer.Context) -> None:
+    """Show where encoded texts are kept and how much room they take."""
+    from mcstl import encoders
+
+    if context.invoked_subcommand is None:
+        found = encoders.cache_info()
+        for each in found:
+            size = f"{each.bytes / 2**20:,.1f} MiB"
+            typer.echo(f"{each.model}: {each.entries:,} texts, {size}, {each.path}")
+        if not found:
+            typer.echo(f"The cache is empty; it will be in {encoders.cache_folder()}")
+
+
+@cache_app.command()
+def clear() -> None:
+    """Delete all encoded texts; they are made again when they are needed."""
+    from mcstl import encoders
+
+    typer.echo(f"Deleted {encoders.clear_cache() / 2**20:,.1f} MiB.")
+
+
+def _study(path: Path, split: str | None) -> "Study":
+    from mcstl.study import Study
+
+    return Study.read(path, split=split)
+
+
+def _run(study: "Study", out: Path, data_dir: Path | None, quiet: bool) -> None:
+    from mcstl import report as page
+    from mcstl.study import run as run_study
+
+    with _display(quiet) as progress:
+        results = run_study(study, out=out, data_dir=data_dir, progress=progress)
+        written = page.render(out)
+    _print_results(results)
+    typer.echo(f"\nReport: {written}\nFigures, predictions and the model: {out}")
+
+
+def _print_results(results: "Results") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mcstl import metrics
+
+    found = results.results
+    data, seeds = found["data"], {each["seed"] for each in found["runs"]}
+    table = metrics.table(found["summary"], found["runs"])
+    shown = Table(
+        title=f"{found['study'].get('name') or data['source']}: {data['split']['by']} split, "
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {data['split']['test']:,} test annotations",
+        title_justify="left",
+        caption="Mean ± sd. The sd of Group, Slope and Bias is over groups (and thresholds), the "
+        "others' over seeds.\nA calibrated model has slope 1 and bias 0.",
+        caption_justify="left",
+    )
+    shown.add_column("method", no_wrap=True)
+    for column in table.columns:
+        shown.add_column(column.title, justify="right", no_wrap=True)
+    for method, cells in table.rows:
+        shown.add_row(method, *(cell.text for cell in cells))
+    Console(width=None if sys.stdout.isatty() else 110).print(shown)
+    for reason, count in data["dropped"].items():
+        typer.echo(f"{count:,} annotations dropped: {reason}.")
+    if data["truncated_texts"]:
+        typer.echo(f"{data['truncated_texts']:,} texts are longer than the encoder reads: cut.")
+
+
+def _print_evaluation(found: dict[str, Any], n: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mcstl.metrics import rounded
+
+    metrics_ = found["metrics"]
+    score = "accuracy" if "accuracy" in metrics_ else "auc"
+    table = Table(title=f"{n:,} annotations", title_justify="left")
+    for title in ("group", "n", score.upper() if score == "auc" else "Accuracy", "NLL", "1-EMD"):
+        table.add_column(title, justify="left" if title == "group" else "right")
+    rows = [{"group": "all", "n": n, **metrics_}, *found["groups"]]
+    for row in rows:
+        values = [rounded(row[key]) for key in (score, "nll", "one_minus_emd")]
+        table.add_row(row["group"], f"{row['n']:,}", *values)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    slope, bias = metrics_["slope_mean"], metrics_["bias_mean"]
+    typer.echo(
+        f"Calibration over groups: slope {rounded(slope)}, bias {rounded(bias)} (ideal 1, 0)"
+    )
+
+
+@contextmanager
+def _display(quiet: bool) -> Iterator[Progress]:
+    """Show progress: live bars on a terminal, a plain line now and then elsewhere."""
+    if quiet:
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total, visible=done < total)
+
+        yield show
+
+
+def _plain() -> Progress:
+    """Print a line when something starts and ends, and every ten seconds between."""
+    import time
+
+    last: dict[str, float] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what not in last or now - last[what] > 10 or done == total:
+            last[what] = now
+            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
+
+    return show
