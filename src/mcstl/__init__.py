@@ -13,9 +13,9 @@ _HOME = {
     "load_encoder": "encoders",
     "Model": "model",
     "TrainingConfig": "training",
-    "Study": "study",
-    "evaluate": "study",
-    "fit": "study",
+    "Study": "studyfile",
+    "evaluate": "single",
+    "fit": "single",
     "run": "study",
     "InputError": "errors",
 }

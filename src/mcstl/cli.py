@@ -14,7 +14,8 @@ from mcstl.errors import InputError
 from mcstl.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from mcstl.study import Results, Study
+    from mcstl.outputs import Results
+    from mcstl.studyfile import Study
 
 app = typer.Typer(
     help="Learn subjective labels without averaging people away (MC-STL).",
@@ -75,7 +76,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run the main job on simulated annotations that come with mcstl, in about half a minute."""
-    from mcstl.study import Study
+    from mcstl.studyfile import Study
 
     typer.echo(
         "Simulated data: made-up people with known values judge made-up sentences. It shows what\n"
@@ -163,8 +164,8 @@ def evaluate(
     import json
 
     from mcstl.model import Model
-    from mcstl.study import evaluate as measure
-    from mcstl.study import load_for
+    from mcstl.single import evaluate as measure
+    from mcstl.single import load_for
 
     loaded = Model.load(model)
     annotations = load_for(loaded, data, data_dir)
@@ -199,7 +200,7 @@ def clear() -> None:
 
 
 def _study(path: Path, split: str | None) -> "Study":
-    from mcstl.study import Study
+    from mcstl.studyfile import Study
 
     return Study.read(path, split=split)
 

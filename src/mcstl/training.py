@@ -132,8 +132,12 @@ def fit(
 
 def predict(network: Network, rows: Examples) -> FloatArray:
     """Return the class probabilities of `rows` under their own groups: (n, L), float64."""
-    vectors, positions = torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions)
-    return predict_rows(network, vectors, positions, rows.S)
+    # Rows with the same texts and groups are predicted once: they are ties, to the last bit.
+    _, pattern = distinct_rows(rows.S)
+    keys = np.column_stack([rows.positions, pattern])
+    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    vectors, positions = torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions[first])
+    return predict_rows(network, vectors, positions, rows.S[first])[inverse.ravel()]
 
 
 def validation_nll(network: Network, rows: Examples) -> float:

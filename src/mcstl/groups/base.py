@@ -74,6 +74,14 @@ class Scheme(abc.ABC):
         Raises InputError if a column that the groups are made from is missing.
         """
 
+    def named_like(self, other: "Scheme") -> "Scheme":
+        """Return this scheme with groups in the order and under the names of `other`'s.
+
+        Only groups that are found anew in each fit need it: names that come from the data are the
+        same in every fit.
+        """
+        return self
+
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return what `load_scheme` needs: a JSON-able dict, and arrays by name."""
         own, arrays = self._own_state()

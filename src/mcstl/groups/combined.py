@@ -179,6 +179,13 @@ class CombinedScheme(_Composite):
 
     kind: ClassVar[str] = "combine"
 
+    def named_like(self, other: Scheme) -> Scheme:
+        """See `Scheme.named_like`."""
+        if not isinstance(other, CombinedScheme) or len(other.members) != len(self.members):
+            return self
+        pairs = zip(self.members, other.members, strict=True)
+        return _combine([mine.named_like(theirs) for mine, theirs in pairs])
+
     def assign(
         self,
         annotations: Annotations,

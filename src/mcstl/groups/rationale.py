@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, Self
 
@@ -133,6 +133,20 @@ class RationaleScheme(Scheme):
         rows = np.flatnonzero(rationales != "")
         clusters = _nearest(encoder.encode(list(rationales[rows]), progress), self.centroids)
         return _membership(rows, clusters, len(rationales), len(self.groups))
+
+    def named_like(self, other: Scheme) -> Scheme:
+        """See `Scheme.named_like`; clusters are matched by their centroids, each to one."""
+        if not isinstance(other, RationaleScheme) or len(other.groups) != len(self.groups):
+            return self
+        from scipy.optimize import linear_sum_assignment
+
+        apart = np.linalg.norm(other.centroids[:, None] - self.centroids[None], axis=2)
+        order = linear_sum_assignment(apart)[1]
+        groups = tuple(
+            replace(self.groups[k], name=like.name)
+            for k, like in zip(order, other.groups, strict=True)
+        )
+        return replace(self, groups=groups, centroids=self.centroids[order])
 
     def _own_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         own = {

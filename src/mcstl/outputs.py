@@ -1,0 +1,256 @@
+"""The outputs of a study: its folder, what is kept of a run in progress, and results.json."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mcstl import __version__, datasets, files, metrics
+from mcstl.annotations import Annotations, IntArray, Split, SplitBy
+from mcstl.encoders import Encoder
+from mcstl.errors import InputError, listed
+from mcstl.model import FloatArray, Model
+from mcstl.studyfile import Study, read_yaml, write_yaml
+
+#: The version of results.json.
+SCHEMA = 1
+
+
+#: Columns that trace.parquet has even where no method has epochs.
+TRACE = ["method", "seed", "epoch", "part", "slope_mean", "bias_mean", "one_minus_emd"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study found: results.json as `results`, and one row per prediction."""
+
+    results: dict[str, Any]
+    predictions: pd.DataFrame
+    model: Model | None
+
+    def table(self) -> str:
+        """Return the results as a plain table, the way the paper prints them."""
+        table = metrics.table(self.results["summary"], self.results["runs"])
+        cells = [["method", *(column.title for column in table.columns)]]
+        cells += [[method, *(cell.text for cell in row)] for method, row in table.rows]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+        return "\n".join(line.rstrip() for line in lines)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Finished runs of a study in progress, kept in a folder so that a stopped run can go on."""
+
+    folder: Path | None  # None keeps nothing
+
+    def file(self, method: str, seed: int, ending: str) -> Path | None:
+        """Return the path of something about one run."""
+        name = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', method)}-{_short_hash(method)}-{seed}.{ending}"
+        return self.folder / name if self.folder else None
+
+    def keep(
+        self,
+        method: str,
+        seed: int,
+        found: dict[str, Any],
+        rows: pd.DataFrame,
+        trace: list[dict[str, Any]] | None,
+    ) -> None:
+        """Keep a finished run; the metrics are written last and say that the rest is whole."""
+        if self.folder is None:
+            return
+        frames = {"parquet": rows, "trace": pd.DataFrame(trace) if trace else None}
+        for ending, frame in frames.items():
+            path = self.file(method, seed, ending)
+            if frame is not None and path is not None:
+                with files.replacing(path) as temporary:
+                    frame.to_parquet(temporary, index=False)
+        if (path := self.file(method, seed, "json")) is not None:
+            files.write_text(path, json.dumps(found))
+
+    def kept(self, method: str, seed: int) -> tuple[dict[str, Any], pd.DataFrame] | None:
+        """Return a finished run's metrics and rows, or None."""
+        done, rows = self.file(method, seed, "json"), self.file(method, seed, "parquet")
+        if done is None or rows is None or not done.exists():
+            return None
+        return json.loads(done.read_text(encoding="utf-8")), pd.read_parquet(rows)
+
+    def keep_model(self, model: Model) -> None:
+        """Keep the model of the first neural run."""
+        if self.folder is not None:
+            model.save(self.folder / "model")
+
+
+@contextmanager
+def working(folder: Path) -> Iterator[Work]:
+    """Yield the folder of work in progress, for this process alone; it goes when all is done.
+
+    Raises InputError if another process is at work in it.
+    """
+    from filelock import FileLock, Timeout
+
+    work = folder / ".work"
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / "lock", timeout=0):
+            yield Work(work)
+    except Timeout:
+        raise InputError(f"another run is writing into {folder}; wait for it to end") from None
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def write_study(folder: Path, resolved_study: dict[str, Any]) -> None:
+    """Write the resolved study.yaml, which also marks the folder as this study's."""
+    write_yaml(folder / "study.yaml", resolved_study)
+
+
+def write(folder: Path, work: Work, annotations: Annotations, results: Results) -> None:
+    """Write the contract's files from the finished runs, results.json last."""
+    assert work.folder is not None  # noqa: S101 (only a study with a folder is written)
+    traces = [pd.read_parquet(path) for path in sorted(work.folder.glob("*.trace"))]
+    frames = {
+        "predictions": results.predictions,
+        "items": annotations.items(),
+        "trace": pd.concat(traces, ignore_index=True) if traces else pd.DataFrame(columns=TRACE),
+    }
+    for name, frame in frames.items():
+        with files.replacing(folder / f"{name}.parquet") as temporary:
+            frame.to_parquet(temporary, index=False)
+    if (work.folder / "model").exists():
+        shutil.rmtree(folder / "model", ignore_errors=True)
+        (work.folder / "model").rename(folder / "model")
+    text = json.dumps(results.results, indent=1, ensure_ascii=False)
+    files.write_text(folder / "results.json", text)
+
+
+def read(folder: str | Path) -> Results:
+    """Read what a study wrote. Raises InputError if it is not there or not whole."""
+    folder = Path(folder)
+    try:
+        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        predictions = pd.read_parquet(folder / "predictions.parquet")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds no finished study: {error}") from error
+    model = Model.load(folder / "model") if (folder / "model").exists() else None
+    return Results(results, predictions, model)
+
+
+def prediction_rows(
+    head: dict[str, Any],
+    annotations: Annotations,
+    test: IntArray,
+    inside: npt.NDArray[np.bool_],
+    names: Sequence[str],
+    minority: npt.NDArray[np.bool_],
+    p: FloatArray,
+) -> pd.DataFrame:
+    """Return the rows of predictions.parquet of one run: the test rows, each with its groups."""
+    frame, of_row = annotations.frame.iloc[test], np.array(names, dtype=object)
+    columns: dict[str, Any] = {
+        **head,
+        "row": frame["row"].to_numpy(),
+        "item": frame["item"].to_numpy(),
+        "annotator": _annotator_codes(annotations)[test],
+        "label": annotations.labels[test],
+        "groups": [list(of_row[row]) for row in inside],
+        "minority": minority,
+        "flipped": frame["flipped"].to_numpy(),
+    }
+    columns |= {f"p_{c}": p[:, c] for c in range(p.shape[1])}
+    return pd.DataFrame(columns)
+
+
+def resolved(study: Study, annotations: Annotations, encoder: Encoder, out: Path) -> dict[str, Any]:
+    """The study with every default filled in, and what it was made with."""
+    fields = study.model_dump(mode="json", exclude={"made_with"})
+    if study.data.file is not None:
+        fields["data"]["file"] = os.path.relpath(study.data.file, out)
+    fields["data"] = {key: value for key, value in fields["data"].items() if value}
+    fields["task"] = annotations.task
+    if study.labels is None:
+        del fields["labels"]  # the data's own
+    fields["groups"] = study.scheme(annotations).model_dump(mode="json", exclude_none=True)
+    fields["methods"] = [
+        {key: value for key, value in method.items() if value} for method in fields["methods"]
+    ]
+    packages = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "transformers")
+    fields["made_with"] = {
+        "mcstl": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "encoder": encoder.fingerprint,
+        "data": fingerprint(annotations),
+    }
+    return fields
+
+
+def claim(folder: Path, resolved: dict[str, Any]) -> None:
+    """Refuse a folder that holds anything but this study."""
+    held = folder / "study.yaml"
+    if held.exists():
+        there = read_yaml(held)
+        different = [key for key in resolved if key not in ("made_with", "name")]
+        different = [key for key in different if there.get(key) != resolved[key]]
+        if there.get("made_with", {}).get("data") != resolved["made_with"]["data"]:
+            different.append("the data")
+        if different:
+            raise InputError(
+                f"{folder} already holds another study (different: {listed(different)}); "
+                "choose another --out, or remove it"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty and holds no study; choose another --out")
+
+
+def described(
+    annotations: Annotations, encoder: Encoder, resolved: dict[str, Any], parts: Split, by: SplitBy
+) -> dict[str, Any]:
+    """Return the `data` part of results.json."""
+    has_people = annotations.has("annotator")
+    source = datasets.sources().get(annotations.source)
+    return {
+        "source": annotations.source,
+        "task": annotations.task,
+        "classes": list(annotations.classes),
+        "n": len(annotations),
+        "items": int(annotations.frame["item"].nunique()),
+        "annotators": int(annotations.frame["annotator"].nunique()) if has_people else None,
+        "dropped": dict(annotations.dropped),
+        "fingerprint": resolved["made_with"]["data"],
+        "warning": source.warning if source else "",
+        "truncated_texts": encoder.truncated,
+        "split": {"by": by, **{name: len(rows) for name, rows in parts._asdict().items()}},
+    }
+
+
+def _annotator_codes(annotations: Annotations) -> npt.NDArray[Any]:
+    """(n,) codes of this run that do not tell who the annotators are, None where unknown."""
+    if not annotations.has("annotator"):
+        return np.full(len(annotations), None, dtype=object)
+    codes, names = pd.factorize(annotations.frame["annotator"])
+    shuffled = np.random.default_rng(len(names)).permutation(len(names))
+    return np.array([None if c < 0 else f"a{shuffled[c]}" for c in codes], dtype=object)
+
+
+def fingerprint(annotations: Annotations) -> str:
+    """Return a hash of everything in the annotations: another table has another one."""
+    content = annotations.frame.to_csv(index=False)
+    classes = "\0".join(annotations.classes)
+    return hashlib.sha256(f"{annotations.task}\0{classes}\0{content}".encode()).hexdigest()[:16]
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -1,0 +1,73 @@
+"""One model instead of a study: fit it on a table, measure it on another."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mcstl import datasets, metrics
+from mcstl.annotations import Annotations, minority_rows, split
+from mcstl.encoders import PAPER_ENCODER, Encoder, load_encoder
+from mcstl.errors import InputError, listed
+from mcstl.groups import fit_scheme
+from mcstl.model import Model
+from mcstl.progress import Progress, silent
+from mcstl.study import Prepared, as_model, examples, fit_method
+from mcstl.studyfile import DataConfig, MethodConfig, Study
+
+
+def fit(
+    data: Annotations,
+    *,
+    groups: Mapping[str, Any] | None = None,
+    encoder: str | Encoder = PAPER_ENCODER,
+    training: Mapping[str, Any] | None = None,
+    validation: float = 0.1,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Model:
+    """Fit MC-STL on all of `data` but a validation share, and return the model.
+
+    `groups` and `training` are as in a study file; without groups they are made from the values,
+    the rationales or the attributes, whichever `data` has. Raises InputError as `run` does.
+    """
+    study = Study(data=DataConfig(), groups=groups, training=training or {})
+    encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    parts = split(data, "annotation", test=0, validation=validation, seed=seed)
+    scheme = fit_scheme(study.scheme(data), data.take(parts.train), encoder)
+    rows = examples(data, scheme.assign(data, encoder), encoder, progress)
+    prepared = Prepared(data, minority_rows(data), parts, scheme, rows)
+    _, network = fit_method(MethodConfig(name="mc-stl"), study, prepared, seed, progress=progress)
+    assert network is not None  # noqa: S101 (mc-stl is neural)
+    return as_model(network, prepared, encoder, facts={"seed": seed})
+
+
+def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> dict[str, Any]:
+    """Return `metrics` and `groups` of a model on annotations, as one run of results.json.
+
+    Every annotation is predicted under its own groups. Raises InputError if the task or the
+    classes are not the model's.
+    """
+    if (data.task, data.classes) != (model.task, model.classes):
+        raise InputError(
+            f"the model is {model.task} with the classes {listed(model.classes)}; "
+            f"{data.source} is {data.task} with {listed(data.classes)}"
+        )
+    p, S = model.predict_annotations(data, progress)
+    inside = S.toarray() > 0
+    return metrics.evaluate(
+        p, data.labels, inside, minority_rows(data), data.task, model.group_names
+    )
+
+
+def load_for(model: Model, data: str | Path, data_dir: str | Path | None = None) -> Annotations:
+    """Load annotations for a model: a registered data set, or a file of the same form as its own.
+
+    The columns and the meaning of the raw labels are those of the study that made the model.
+    Raises InputError as `datasets.load` and `Annotations.read` do.
+    """
+    made_by = model.facts.get("study", {})
+    labels = made_by.get("labels")
+    if str(data) in datasets.sources():
+        return datasets.load(str(data), data_dir=data_dir, task=model.task, labels=labels)
+    columns = made_by.get("data", {}).get("columns", {})
+    return Annotations.read(data, columns=columns, labels=labels, task=model.task)

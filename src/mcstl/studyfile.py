@@ -1,0 +1,288 @@
+"""The study file: what a study is, how it is read, and what is said when it is wrong."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from mcstl import datasets, files
+from mcstl.annotations import Annotations, SplitBy, Task
+from mcstl.encoders import PAPER_ENCODER
+from mcstl.errors import InputError, did_you_mean, listed
+from mcstl.groups import (
+    AttributesConfig,
+    CombineConfig,
+    GroupsConfig,
+    IntersectConfig,
+    RationaleConfig,
+    TaxonomyConfig,
+)
+from mcstl.training import TrainingConfig
+
+#: The neural methods are one model on other rows; the rest are other models.
+Neural = Literal["mc-stl", "none", "majority"]
+MethodName = Literal["mc-stl", "none", "majority", "gbm", "logistic"]
+NEURAL: tuple[str, ...] = get_args(Neural)
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Config):
+    """Where the annotations come from: a registered `dataset`, or a `file` with its `columns`."""
+
+    dataset: str | None = None
+    annotations: Annotated[int, Field(ge=1)] | None = None
+    file: str | None = None
+    columns: dict[str, str] = {}
+
+
+class SplitConfig(_Config):
+    """How rows are split; `validation` is a share of the rows left after the test rows."""
+
+    by: SplitBy = "annotation"
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+class MethodConfig(_Config):
+    """A method, what it is called in the results, and what it changes of the study's training."""
+
+    name: MethodName
+    label: str = ""
+    training: dict[str, Any] = {}
+
+    @property
+    def title(self) -> str:
+        """The label, or the name where there is none."""
+        return self.label or self.name
+
+
+class Study(_Config):
+    """One data set x one scheme x several methods x several seeds (DESIGN: study file).
+
+    >>> study = Study(data={"dataset": "simulated"}, seeds=3)
+    >>> study.seeds, [method.title for method in study.methods]
+    ((0, 1, 2), ['mc-stl', 'none', 'majority'])
+    """
+
+    name: str = ""
+    data: DataConfig
+    task: Task | None = None
+    labels: dict[str, list[Any]] | None = None
+    groups: GroupsConfig | None = None
+    split: SplitConfig = SplitConfig()
+    encoder: str = PAPER_ENCODER
+    training: TrainingConfig = TrainingConfig()
+    methods: tuple[MethodConfig, ...] = (
+        MethodConfig(name="mc-stl"),
+        MethodConfig(name="none"),
+        MethodConfig(name="majority"),
+    )
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    #: Written into a resolved study by `run`, not read: versions and the data's fingerprint.
+    made_with: dict[str, Any] | None = None
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _class_names(cls, value: Any) -> Any:
+        # YAML reads `1: [2]` as a number; a class name is text.
+        return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else value
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"name": each} if isinstance(each, str) else each for each in value]
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _counted(cls, value: Any) -> Any:
+        return tuple(range(value)) if isinstance(value, int) else value
+
+    @field_validator("methods")
+    @classmethod
+    def _labelled_once(cls, value: tuple[MethodConfig, ...]) -> tuple[MethodConfig, ...]:
+        titles = [method.title for method in value]
+        repeated = sorted({title for title in titles if titles.count(title) > 1})
+        if repeated or not titles:
+            raise ValueError(f"give each method its own label; twice: {listed(repeated)}")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeded_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or len(set(value)) < len(value) or min(value) < 0:
+            raise ValueError("give one or more distinct seeds from 0, or how many")
+        return value
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+            for method in self.methods:
+                self.training_of(method)
+        except ValidationError as error:
+            raise InputError(explained(error)) from None
+
+    def training_of(self, method: MethodConfig) -> TrainingConfig:
+        """Return the training configuration of a method: the study's with the method's changes."""
+        try:
+            return TrainingConfig(**{**self.training.model_dump(), **method.training})
+        except ValidationError as error:
+            raise InputError(explained(error, "methods", method.title, "training")) from None
+
+    @classmethod
+    def read(cls, path: str | Path, *, split: str | None = None) -> Self:
+        """Read a study file, with another `split.by` if one is given.
+
+        A data file in it is meant relative to the study file.
+
+        Raises InputError for a file that is no study, with the nearest right key for a wrong one.
+        """
+        path = Path(path)
+        fields = read_yaml(path)
+        fields.setdefault("name", path.stem)
+        data = fields.get("data")
+        if isinstance(data, dict) and isinstance(data.get("file"), str):
+            data["file"] = str(path.parent / data["file"])
+        if split is not None:
+            shares = fields.get("split")
+            fields["split"] = {**(shares if isinstance(shares, dict) else {}), "by": split}
+        try:
+            return cls(**fields)
+        except InputError as error:
+            raise InputError(f"{path.name}: {error}") from None
+
+    def load(self, data_dir: str | Path | None = None) -> Annotations:
+        """Load the study's annotations. Raises InputError as `datasets.load` and `read` do."""
+        data = self.data
+        if (data.dataset is None) == (data.file is None):
+            raise InputError("data: give either dataset or file, as in data: {dataset: simulated}")
+        if data.file is not None:
+            if data.annotations is not None:
+                raise InputError("data: annotations sets the size of simulated data only")
+            return Annotations.read(
+                data.file, columns=data.columns, labels=self.labels, task=self.task
+            )
+        if data.columns:
+            raise InputError(f"data: columns belongs to a file; {data.dataset} brings its own")
+        assert data.dataset is not None  # noqa: S101 (for the type checker: seen above)
+        return datasets.load(
+            data.dataset,
+            data_dir=data_dir,
+            task=self.task,
+            labels=self.labels,
+            annotations=data.annotations,
+        )
+
+    def scheme(self, annotations: Annotations) -> GroupsConfig:
+        """Return the study's groups, or the default ones of its data."""
+        if self.groups is not None:
+            return self.groups
+        if self.data.dataset is not None:
+            return groups_config(dict(datasets.sources()[self.data.dataset].groups))
+        if annotations.has("values"):
+            return groups_config({"by": "taxonomy"})
+        if annotations.has("rationale"):
+            return groups_config({"by": "rationale"})
+        return groups_config({"by": "attributes"})
+
+
+def explained(error: ValidationError, *place: str) -> str:
+    """Say in one line what is wrong with a configuration at `place`, with the nearest right word.
+
+    The first fault is told; the others turn up when it is mended.
+    """
+    fault = error.errors()[0]
+    where = [*place, *map(str, fault["loc"])]
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(where[:-1])
+        near = did_you_mean(where[-1], known)
+        here = ".".join(where[:-1]) or "the study"
+        return f"{here}: unknown key {where[-1]!r}; known: {listed(known, 20)}.{near}"
+    got = fault.get("input")
+    near = ""
+    if fault["type"] == "literal_error" and isinstance(got, str):
+        near = did_you_mean(got, str(fault["ctx"]["expected"]).replace("'", "").split(", "))
+    shown = "" if isinstance(got, dict | _Config) else f" (got {got!r:.60})"
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(where) or 'the study'}: {said}{shown}{'.' * bool(near)}{near}"
+
+
+def _keys_at(place: Sequence[str]) -> list[str]:
+    """The keys that are known at a place of the study."""
+    homes: dict[str, tuple[type[BaseModel], ...]] = {
+        "data": (DataConfig,),
+        "split": (SplitConfig,),
+        "training": (TrainingConfig,),
+        "methods": (TrainingConfig,) if "training" in place else (MethodConfig,),
+        "groups": _groups_at(place),
+    }
+    models = homes[place[0]] if place else (Study,)
+    return list(dict.fromkeys(key for model in models for key in model.model_fields))
+
+
+def _groups_at(place: Sequence[str]) -> tuple[type[BaseModel], ...]:
+    """The configurations that a place within `groups` can mean, by the tags pydantic puts in it."""
+    by_tag: dict[str, type[BaseModel]] = {
+        "attributes": AttributesConfig,
+        "rationale": RationaleConfig,
+        "taxonomy": TaxonomyConfig,
+        "combine": CombineConfig,
+        "intersect": IntersectConfig,
+    }
+    tags = [part for part in place if part in by_tag]
+    return (by_tag[tags[-1]],) if tags else tuple(by_tag.values())
+
+
+def groups_config(fields: Mapping[str, Any]) -> GroupsConfig:
+    """Check the `groups` part of a study on its own. Raises InputError as `Study` does."""
+    try:
+        return TypeAdapter[GroupsConfig](GroupsConfig).validate_python(fields)
+    except ValidationError as error:
+        raise InputError(explained(error, "groups")) from None
+
+
+def needs_encoder(config: GroupsConfig) -> bool:
+    """Say whether groups are formed from the embeddings of rationales."""
+    members: tuple[GroupsConfig, ...] = ()
+    if isinstance(config, CombineConfig):
+        members = config.combine
+    elif isinstance(config, IntersectConfig):
+        members = config.intersect
+    return isinstance(config, RationaleConfig) or any(map(needs_encoder, members))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 file of keys. Raises InputError for anything else."""
+    try:
+        fields = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")])
+        raise InputError(f"there is no study file {path}.{near}") from None
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{path} is no study; expected keys such as data, groups and methods")
+    return fields
+
+
+def write_yaml(path: Path, fields: dict[str, Any]) -> None:
+    """Write `fields` in their order, whole or not at all."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        yaml.dump(fields, stream)
