@@ -72,9 +72,9 @@ _SIDES = re.compile(
             # the first argument, 2nd one; not "the first person", which is also a way of writing
             rf"(?:\bthe\s+)?\b{_ORDINAL}\s+(?:(?!person|text|post\b){_SIDE}|one|guy)\b(?:['’]s\b)?",
             # the second is, than the latter.
-            rf"\bthe\s+{_ORDINAL}(?:\s+person)?\b"
+            rf"\bthe\s+{_ORDINAL}\b"
             rf"(?=['’]s\b|\s*(?:[.,;:!?)]|$)|\s+(?:{_VERB}|{_LINK}|{_ADVERB})\b)",
-            rf"\b{_SIDE}\s+(?:on|at|to)\s+the\s+(?:left|right|top|bottom)\b",
+            rf"(?:\bthe\s+)?\b{_SIDE}\s+(?:on|at|to)\s+the\s+(?:left|right|top|bottom)\b",
             # 2 gives, while two just; not "gives 2 reasons"
             rf"{_CLAUSE_START}(?:[12]|one|two|first|second)(?=\s+(?:{_VERB}|{_ADVERB})\b)",
             # better than 2; not "more than 2"
