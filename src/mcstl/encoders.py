@@ -134,7 +134,7 @@ class Encoder:
             fresh: dict[bytes, _Row] = {}
             done = 0
             progress("encoding texts", 0, len(missing))
-            # What is printable is encoded; a lone surrogate is no text and would stop a tokenizer.
+            # Half a surrogate pair, as bad JSON holds, would stop a tokenizer; it becomes a "?".
             readable = [distinct[key].encode(errors="replace").decode() for key in missing]
             for positions, vectors, truncated in self._network.batches(readable):
                 for position, vector, cut in zip(positions, vectors, truncated, strict=True):
@@ -320,7 +320,8 @@ class _Network:
 
     @property
     def dimension(self) -> int:
-        return int(self._model.get_embedding_dimension())
+        with self._lock:
+            return int(self._model.get_embedding_dimension())
 
     def batches(
         self, texts: Sequence[str]

@@ -83,7 +83,9 @@ def class_probabilities(logits: Tensor) -> Tensor:
 
 def cross_entropy(y_levels: Tensor, logits: Tensor) -> Tensor:
     """Eq. 2 and 4, the sum over levels of the binary cross-entropy, in nats: (n, T) give (n,)."""
-    return functional.binary_cross_entropy_with_logits(logits, y_levels, reduction="none").sum(1)
+    # Left to itself, torch answers in the less precise type of the two.
+    targets = y_levels.to(logits.dtype)
+    return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
 
 
 def group_counts(S: Tensor, w: Tensor) -> Tensor:

@@ -1,0 +1,31 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint test-system clean
+
+demo: $(STAMP)  ## run the main job on the embedded data, print the table, write the report
+	$(BIN)/mcstl demo --out demo
+
+test: $(STAMP) lint  ## lint, types and all tests
+	$(BIN)/pytest -m "not system"
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test-system: $(STAMP)  ## slow tests of the whole system
+	$(BIN)/pytest -m system
+
+# A file of our own marks the end, so that an install that broke off is done again.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache
