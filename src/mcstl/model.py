@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from mcstl import __version__, equations, files
-from mcstl.annotations import Annotations, Task
+from mcstl.annotations import TEXT_COLUMNS, Annotations, Task
 from mcstl.errors import InputError, did_you_mean, listed
 from mcstl.groups import Scheme, load_scheme
 from mcstl.progress import Progress, silent
@@ -40,7 +40,7 @@ class _Dropout(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.dropped = round(256 * rate)
+        self.dropped = min(round(256 * rate), 255)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.dropped:
@@ -111,7 +111,8 @@ class Network(nn.Module):
         n, sides, _ = e.shape
         scores = self.score(self.project(e)[:, None], self.shift(S)[None, :, None])  # (n, P, sides)
         logits = self._head(scores.reshape(-1, sides), S.repeat(n, 1))
-        return equations.class_probabilities(logits).reshape(n, len(S), -1)
+        p = equations.class_probabilities(logits)
+        return p.reshape(n, len(S), p.shape[1])
 
     def _head(self, scores: Tensor, S: Tensor) -> Tensor:
         if self.preference:
@@ -149,7 +150,8 @@ class Model:
         """
         position = {name: k for k, name in enumerate(self.group_names)}
         rows, columns = [], []
-        for row, perspective in enumerate(perspectives):
+        asked = [perspectives] if isinstance(perspectives, str) else perspectives
+        for row, perspective in enumerate(asked):
             if isinstance(perspective, str):
                 raise InputError(
                     f"a perspective is a list of group names; got {perspective!r}. "
@@ -157,9 +159,10 @@ class Model:
                 )
             for name in dict.fromkeys(perspective):
                 if name not in position:
+                    its = f"its groups: {listed(position)}" if position else "it has none"
                     raise InputError(
-                        f"{name!r} is no group of this model; its groups: {listed(position)}."
-                        f"{did_you_mean(name, position)}"
+                        f"{name!r} is no group of this model; {its}."
+                        f"{did_you_mean(str(name), position)}"
                     )
                 rows.append(row)
                 columns.append(position[name])
@@ -211,7 +214,7 @@ class Model:
             raise InputError("texts is a list; write [text] for a single one")
         rows: list[list[str]] = []
         for number, text in enumerate(texts):
-            row = [text] if isinstance(text, str) else list(text)
+            row: list[Any] = list(text) if isinstance(text, list | tuple | np.ndarray) else [text]
             if len(row) != sides or not all(isinstance(t, str) and t.strip() for t in row):
                 expected = "a pair (text_a, text_b)" if sides == 2 else "one text"
                 raise InputError(f"text {number} must be {expected}, not empty; got {text!r:.80}")
@@ -243,8 +246,7 @@ class Model:
         from safetensors.torch import save_file
 
         folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
-            raise InputError(f"{folder} is not empty and holds no model; choose another folder")
+        _check_replaceable(folder)
         scheme_state, arrays = self.scheme.state() if self.scheme else (None, {})
         S, weights = self.population
         tensors = {
@@ -274,18 +276,27 @@ class Model:
             "facts": self.facts,
         }
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+        mark = uuid.uuid4().hex[:8]
+        temporary, older = (folder.with_name(f".{folder.name}.{mark}.{x}") for x in ("tmp", "old"))
         try:
             temporary.mkdir()
             save_file(tensors, temporary / "model.safetensors")
             files.write_text(
                 temporary / "config.json", json.dumps(config, indent=1, ensure_ascii=False)
             )
+            # Two folders cannot be exchanged in one step everywhere, but nothing is deleted before
+            # the new model stands: a process killed in between leaves the older one under `older`.
             if folder.exists():
-                shutil.rmtree(folder)
-            temporary.rename(folder)
+                folder.rename(older)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if older.exists():
+                    older.rename(folder)
+                raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(older, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: str | Path, *, encoder: "Encoder | None" = None) -> Self:
@@ -300,13 +311,18 @@ class Model:
         try:
             shape = config["network"]
             task: Task = config["task"]
-            network = Network(
-                shape["dimension"],
-                shape["n_groups"],
-                len(config["classes"]) - 1,
-                preference=task == "preference",
-                hidden=shape["hidden"],
-            )
+            if task not in TEXT_COLUMNS:
+                raise ValueError(f"its task is {task!r}")
+            classes = tuple(config["classes"])
+            # Its first weights are drawn only to be overwritten.
+            with torch.random.fork_rng(devices=[]):
+                network = Network(
+                    shape["dimension"],
+                    shape["n_groups"],
+                    len(classes) - 1,
+                    preference=task == "preference",
+                    hidden=shape["hidden"],
+                )
             network.load_state_dict(_under("network.", tensors))
             arrays = {k: v.numpy() for k, v in _under("scheme.", tensors).items()}
             scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
@@ -320,25 +336,25 @@ class Model:
             weights = population["weights"].numpy()
             if weights.shape != (S.shape[0],) or (scheme and len(scheme.names) != S.shape[1]):
                 raise ValueError("its parts do not fit together")
-            wanted = config["encoder"]
-            if encoder is None:
-                from mcstl.encoders import load_encoder
-
-                encoder = load_encoder(wanted["name"])
-        except InputError:
-            raise
+            if not ((weights >= 0).all() and weights.sum() > 0):
+                raise ValueError("the weights of its population are no counts")
+            name, fingerprint = str(config["encoder"]["name"]), config["encoder"]["fingerprint"]
+            facts = dict(config["facts"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            why = str(error).strip().splitlines()[0]
+            why = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
             raise InputError(f"the model in {folder} is damaged: {why}") from error
-        if encoder.fingerprint != wanted["fingerprint"]:
+        if encoder is None:
+            from mcstl.encoders import load_encoder
+
+            encoder = load_encoder(name)
+        if encoder.fingerprint != fingerprint:
             raise InputError(
-                f"the model in {folder} was trained on other weights of {wanted['name']!r} "
-                f"(fingerprint {wanted['fingerprint']}, here {encoder.fingerprint}); "
+                f"the model in {folder} was trained on other weights of {name!r} "
+                f"(fingerprint {fingerprint}, here {encoder.fingerprint}); "
                 "give the folder of the encoder it was trained with"
             )
         network.eval()
-        classes = tuple(config["classes"])
-        return cls(network, task, classes, scheme, encoder, (S, weights), config["facts"])
+        return cls(network, task, classes, scheme, encoder, (S, weights), facts)
 
 
 def predict_rows(
@@ -368,6 +384,23 @@ def predict_rows(
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise InputError if saving to `folder` would delete anything but a model of ours."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file; choose another name for the model's folder")
+    names = {path.name for path in folder.iterdir()}
+    try:
+        # Many a program has a config.json.
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if names else {}
+        ours = names == {"config.json", "model.safetensors"} and {"schema", "mcstl"} <= {*config}
+    except (OSError, ValueError, TypeError):
+        ours = False
+    if names and not ours:
+        raise InputError(f"{folder} is not empty and holds no model; choose another folder")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,736 @@
+"""The network against the equations, predictions by hand, the model directory and its faults."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from mcstl import equations
+from mcstl.annotations import Annotations, Task
+from mcstl.encoders import Encoder, load_encoder
+from mcstl.errors import InputError
+from mcstl.groups import TaxonomyConfig, fit_scheme
+from mcstl.model import FloatArray, Model, Network, predict_rows
+
+law = settings(deadline=None, max_examples=30)
+TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
+TEXTS = [
+    "The library opens at nine.",
+    "Tea",
+    "Nobody ever counted the bridge's planks.",
+    "The bus is late again.",
+    "A heron stood in the shallow water.",
+]
+NAMES = ("Comfort", "Order", "Wonder")
+VALUES = ["Order", "Comfort|Wonder", "", "Order|Wonder", "Comfort"]
+PERSPECTIVES = [["Order"], ["Wonder", "Comfort"], []]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def encoder(cache: Path) -> Encoder:
+    encoder = load_encoder(cache_dir=cache)
+    encoder.encode(TEXTS)
+    return encoder
+
+
+def annotations(task: Task) -> Annotations:
+    n_classes = 4 if task == "ordinal" else 2
+    frame = pd.DataFrame({"label": np.arange(len(TEXTS)) % n_classes, "values": VALUES})
+    if task == "preference":
+        frame["text_a"], frame["text_b"] = TEXTS, TEXTS[1:] + TEXTS[:1]
+    else:
+        frame["text"] = TEXTS
+    return Annotations.from_frame(frame, task=task)
+
+
+def random_network(
+    n_thresholds: int = 1,
+    preference: bool = False,
+    dimension: int = 384,
+    n_groups: int = len(NAMES),
+    seed: int = 0,
+) -> Network:
+    """A network as training leaves it: no weight at its start, the groups far apart."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Network(dimension, n_groups, n_thresholds, preference=preference, hidden=16)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+            network.v.add_(torch.randn_like(network.v) / dimension**0.5)
+    return network.eval()
+
+
+def made(task: Task, encoder: Encoder, seed: int = 0) -> Model:
+    data = annotations(task)
+    scheme = fit_scheme(TaxonomyConfig(min_size=1), data, encoder)
+    assert scheme.names == NAMES
+    patterns = csr_matrix(np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=np.float32))
+    network = random_network(data.n_thresholds, task == "preference", seed=seed)
+    counts = np.array([3.0, 2.0, 5.0])
+    return Model(network, task, data.classes, scheme, encoder, (patterns, counts), {"seed": 3})
+
+
+@pytest.fixture(params=TASKS)
+def model(request: pytest.FixtureRequest, encoder: Encoder) -> Model:
+    return made(request.param, encoder)
+
+
+@pytest.fixture
+def binary(encoder: Encoder) -> Model:
+    return made("binary", encoder)
+
+
+def inputs(model: Model) -> list[Any]:
+    """Texts of the model's form."""
+    pairs = list(zip(TEXTS, TEXTS[1:] + TEXTS[:1], strict=True))
+    return pairs if model.task == "preference" else TEXTS
+
+
+def close(found: Any, expected: Any, atol: float = 1e-6) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+
+
+# The network is the equations.
+
+
+def rows(network: Network, sides: int, n: int = 9, seed: int = 1) -> tuple[Tensor, Tensor]:
+    """Vectors (n, sides, d) and memberships (n, K), some of them empty."""
+    random = np.random.default_rng(seed)
+    e = random.normal(0, 0.3, (n, sides, network.first.in_features))
+    S = random.random((n, len(network.v))) < 0.5
+    S[0] = False
+    return torch.from_numpy(e).float(), torch.from_numpy(S).float()
+
+
+def literal_score(network: Network, e: Tensor, S: Tensor) -> Tensor:
+    """o(e + V) with nothing taken apart: e (n, d) gives (n,)."""
+    V = equations.value_representation(S, network.v)
+    f = equations.value_aware_representation(e, V)
+    score: Tensor = network.rest(network.first(f))
+    return score[:, 0]
+
+
+@law
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(0, 4))
+def test_logits_are_the_printed_ones(seed: int, n_thresholds: int, n_groups: int) -> None:
+    network = random_network(n_thresholds, dimension=12, n_groups=n_groups, seed=seed)
+    e, S = rows(network, 1, seed=seed)
+    with torch.inference_mode():
+        b = equations.ordered_biases(network.b_first, network.b_gaps)
+        expected = equations.level_logits(literal_score(network, e[:, 0], S), b)
+        close(network.logits(e, S), expected, atol=1e-5)
+
+
+@law
+@given(st.integers(0, 10_000))
+def test_preference_logits_are_the_printed_ones(seed: int) -> None:
+    network = random_network(preference=True, dimension=12, seed=seed)
+    e, S = rows(network, 2, seed=seed)
+    with torch.inference_mode():
+        r_a, r_b = (literal_score(network, e[:, side], S) for side in (0, 1))
+        t = equations.temperature(S, network.log_t)
+        expected = equations.preference_logits(r_a, r_b, t)
+        close(network.logits(e, S), expected, atol=1e-5)
+        swapped = network.logits(e.flip(1), S)
+        close(torch.sigmoid(swapped), 1 - torch.sigmoid(network.logits(e, S)))
+
+
+@pytest.mark.parametrize(("n_thresholds", "preference"), [(1, False), (3, False), (1, True)])
+def test_the_grid_is_every_row_by_itself(n_thresholds: int, preference: bool) -> None:
+    network = random_network(n_thresholds, preference, dimension=12)
+    e, S = rows(network, 1 + preference)
+    with torch.inference_mode():
+        grid = network.grid_probabilities(e, S)
+        assert grid.shape == (len(e), len(S), n_thresholds + 1)
+        for p, perspective in enumerate(S):
+            alone = network.logits(e, perspective.expand(len(e), -1))
+            close(grid[:, p], equations.class_probabilities(alone))
+
+
+def test_a_row_in_no_group_has_the_text_alone() -> None:
+    network = random_network(2, dimension=12)
+    e, S = rows(network, 1)
+    with torch.inference_mode():
+        before = network.logits(e, S)
+        network.v.mul_(3)
+        after = network.logits(e, S)
+    alone = S.sum(1) == 0
+    assert 0 < int(alone.sum()) < len(S)
+    assert torch.equal(before[alone], after[alone])
+    assert bool((before[~alone] != after[~alone]).all())
+
+
+def test_a_pair_in_no_group_has_temperature_one() -> None:
+    network = random_network(preference=True, dimension=12)
+    e, S = rows(network, 2)
+    with torch.inference_mode():
+        rewards = network.score(network.project(e), network.shift(S)[:, None])
+        z = network.logits(e, S)[:, 0]
+    alone = S.sum(1) == 0
+    assert torch.equal(z[alone], (rewards[:, 0] - rewards[:, 1])[alone])
+    assert bool((z != rewards[:, 0] - rewards[:, 1])[~alone].all())
+
+
+@pytest.mark.parametrize("rate", [0, 0.1, 0.5, 0.999])
+def test_dropout_keeps_its_share_and_the_mean(rate: float) -> None:
+    """Within what 200 units of 500 draws allow; nothing is dropped when predicting."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(3, 0, 1, hidden=200, dropout=rate)
+        (drop,) = [m for m in network.rest if "dropout" in type(m).__name__.lower()]
+        x = torch.ones(500, 200)
+        network.train()
+        y = drop(x)
+        network.eval()
+        assert torch.equal(drop(x), x)
+    spread = (rate * (1 - rate) / x.numel()) ** 0.5
+    assert float((y == 0).float().mean()) == pytest.approx(rate, abs=5 * spread + 1 / 256)
+    kept = y[y != 0]
+    assert bool((kept == kept[0]).all())
+    assert float(y.mean()) == pytest.approx(1, abs=6 * spread / (1 - rate))
+
+
+def test_predicted_rows_are_the_logits_in_any_batch() -> None:
+    network = random_network(2, dimension=12)
+    e, S = rows(network, 1, n=50)
+    positions = torch.arange(50)[:, None]
+    with torch.inference_mode():
+        expected = equations.class_probabilities(network.logits(e, S))
+    for batch in (1, 7, 4096):
+        p = predict_rows(network, e[:, 0], positions, csr_matrix(S.numpy()), batch)
+        assert p.dtype == np.float64
+        close(p, expected)
+        close(p.sum(axis=1), 1, atol=1e-12)
+
+
+# Predictions.
+
+
+def test_predictions_are_distributions(model: Model) -> None:
+    p = model.predict_proba(inputs(model), PERSPECTIVES)
+    assert p.shape == (len(TEXTS), len(PERSPECTIVES), len(model.classes))
+    assert p.dtype == np.float64
+    assert (p >= 0).all()
+    close(p.sum(axis=2), 1)
+    # Texts and perspectives matter here, or the tests below could not fail.
+    assert np.ptp(p[:, :, 0], axis=0).min() > 1e-3
+    assert np.ptp(p[:, :, 0], axis=1).min() > 1e-3
+
+
+def test_a_perspective_adds_the_embeddings_of_its_groups(model: Model) -> None:
+    vectors = torch.from_numpy(model.encoder.encode(TEXTS))
+    sides = 2 if model.task == "preference" else 1
+    e = torch.stack([vectors, vectors.roll(-1, 0)], dim=1)[:, :sides]
+    S = torch.tensor([[0, 1, 0], [1, 0, 1], [0, 0, 0]]).float()
+    p = model.predict_proba(inputs(model), PERSPECTIVES)
+    with torch.inference_mode():
+        for number, perspective in enumerate(S):
+            logits = model.network.logits(e, perspective.expand(len(e), -1))
+            close(p[:, number], equations.class_probabilities(logits))
+
+
+def test_the_order_and_repetition_of_names_change_nothing(binary: Model) -> None:
+    p = binary.predict_proba(TEXTS, [["Order", "Wonder"], ["Wonder", "Order", "Wonder"]])
+    np.testing.assert_array_equal(p[:, 0], p[:, 1])
+
+
+def test_without_a_perspective_the_population_answers(model: Model) -> None:
+    """Three tenths of training was in Comfort, two in Order and Wonder, five in no group."""
+    texts = inputs(model)
+    each = model.predict_proba(texts, [["Comfort"], ["Order", "Wonder"], []])
+    mixture = 0.3 * each[:, 0] + 0.2 * each[:, 1] + 0.5 * each[:, 2]
+    found = model.predict_proba(texts)
+    assert found.shape == (len(texts), 1, len(model.classes))
+    close(found[:, 0], mixture, atol=1e-9)
+
+
+def test_a_swapped_pair_gives_the_rest_to_one(encoder: Encoder) -> None:
+    model = made("preference", encoder)
+    pairs = inputs(model)
+    for perspectives in (PERSPECTIVES, None):
+        p = model.predict_proba(pairs, perspectives)
+        swapped = model.predict_proba([(b, a) for a, b in pairs], perspectives)
+        close(p[:, :, 1], 1 - swapped[:, :, 1])
+    same = model.predict_proba([(TEXTS[0], TEXTS[0])], PERSPECTIVES)
+    np.testing.assert_array_equal(same, 0.5)
+
+
+def test_a_prediction_does_not_depend_on_its_batch(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = inputs(model)
+    together = model.predict_proba(texts, PERSPECTIVES)
+    alone = np.concatenate([model.predict_proba([text], PERSPECTIVES) for text in texts])
+    close(alone, together)
+    monkeypatch.setattr("mcstl.model._CHUNK", 1)
+    close(model.predict_proba(texts, PERSPECTIVES), together)
+    close(model.predict_proba(texts), np.concatenate([model.predict_proba([t]) for t in texts]))
+    np.testing.assert_array_equal(
+        model.predict_proba([texts[0]] * 3)[0], model.predict_proba([texts[0]] * 3)[2]
+    )
+
+
+def test_nothing_asked_is_nothing_answered(binary: Model) -> None:
+    assert binary.predict_proba([]).shape == (0, 1, 2)
+    assert binary.predict_proba([], PERSPECTIVES).shape == (0, 3, 2)
+    assert binary.predict_proba(TEXTS, []).shape == (len(TEXTS), 0, 2)
+
+
+def test_annotations_are_seen_by_their_own_groups(model: Model) -> None:
+    data = annotations(model.task)
+    p, S = model.predict_annotations(data)
+    expected = [[0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
+    np.testing.assert_array_equal(S.toarray(), expected)
+    own = [[name for name in value.split("|") if name] for value in VALUES]
+    for row, (text, groups) in enumerate(zip(inputs(model), own, strict=True)):
+        close(p[row], model.predict_proba([text], [groups])[0, 0])
+
+
+def test_a_model_without_groups_has_one_view(encoder: Encoder) -> None:
+    network = random_network(n_groups=0)
+    everybody = (csr_matrix((1, 0), dtype=np.float32), np.array([7.0]))
+    model = Model(network, "binary", ("no", "yes"), None, encoder, everybody)
+    p = model.predict_proba(TEXTS)
+    np.testing.assert_array_equal(p, model.predict_proba(TEXTS, [[]]))
+    own, S = model.predict_annotations(annotations("binary"))
+    assert S.shape == (len(TEXTS), 0)
+    close(own, p[:, 0])
+    with pytest.raises(InputError, match=r"no group of this model; it has none"):
+        model.predict_proba(TEXTS, [["Order"]])
+
+
+@pytest.mark.parametrize(
+    ("perspectives", "said"),
+    [
+        (
+            [["order"]],
+            r"'order' is no group of this model; .*Comfort, Order, Wonder.* mean 'Order'\?",
+        ),
+        ([["Order"], ["Wunder"]], r"Did you mean 'Wonder'\?"),
+        (["Order"], r"list of group names; got 'Order'\. Write \[\['Order'\]\]"),
+        ("Order", r"list of group names; got 'Order'\. Write \[\['Order'\]\]"),
+        ([[3]], "3 is no group of this model"),
+    ],
+)
+def test_wrong_perspectives(binary: Model, perspectives: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        binary.predict_proba(TEXTS, perspectives)
+
+
+@pytest.mark.parametrize(
+    ("task", "texts", "said"),
+    [
+        ("binary", "Tea", r"texts is a list; write \[text\]"),
+        ("binary", [("Tea", "Coffee")], "text 0 must be one text"),
+        ("binary", ["Tea", "  "], "text 1 must be one text, not empty"),
+        ("binary", ["Tea", None], "text 1 must be one text, not empty; got None"),
+        ("binary", ["Tea", float("nan")], "text 1 must be one text, not empty; got nan"),
+        ("preference", ["Tea"], r"text 0 must be a pair \(text_a, text_b\)"),
+        ("preference", [("Tea", "Coffee", "Milk")], "text 0 must be a pair"),
+        ("preference", [("Tea", "")], "text 0 must be a pair.* not empty"),
+        ("preference", [("Tea", None)], "text 0 must be a pair.* not empty"),
+    ],
+)
+def test_texts_of_the_wrong_form(encoder: Encoder, task: Task, texts: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        made(task, encoder).predict_proba(texts)
+
+
+# The model directory.
+
+
+def python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+
+def test_a_new_process_predicts_the_same_bits(
+    encoder: Encoder, cache: Path, tmp_path: Path
+) -> None:
+    expected: dict[str, FloatArray] = {}
+    for task in TASKS:
+        model = made(task, encoder)
+        model.save(tmp_path / task)
+        expected[f"{task} grid"] = model.predict_proba(inputs(model), PERSPECTIVES)
+        expected[f"{task} population"] = model.predict_proba(inputs(model))
+    code = f"""
+import sys
+import numpy as np, torch
+from mcstl.encoders import load_encoder
+from mcstl.model import Model
+torch.set_num_threads(1)
+folder, texts = sys.argv[1], {TEXTS!r}
+encoder = load_encoder(cache_dir=sys.argv[2])
+found = {{}}
+for task in {TASKS!r}:
+    model = Model.load(f"{{folder}}/{{task}}", encoder=encoder)
+    asked = list(zip(texts, texts[1:] + texts[:1])) if task == "preference" else texts
+    found[f"{{task}} grid"] = model.predict_proba(asked, {PERSPECTIVES!r})
+    found[f"{{task}} population"] = model.predict_proba(asked)
+np.savez(f"{{folder}}/found.npz", **found)
+print("sentence_transformers" in sys.modules)
+"""
+    # The texts are in the cache, so the encoder's network is not needed.
+    assert python(code, tmp_path, cache).stdout.split() == ["False"]
+    found = np.load(tmp_path / "found.npz")
+    assert sorted(found) == sorted(expected)
+    for name, p in expected.items():
+        np.testing.assert_array_equal(found[name], p)
+
+
+def test_a_loaded_model_knows_what_the_saved_one_did(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    again = Model.load(tmp_path / "model", encoder=model.encoder)
+    assert (again.task, again.classes, again.facts) == (model.task, model.classes, {"seed": 3})
+    assert again.group_names == NAMES
+    assert again.scheme is not None
+    assert model.scheme is not None
+    assert again.scheme.groups == model.scheme.groups
+    data = annotations(model.task)
+    np.testing.assert_array_equal(
+        again.predict_annotations(data)[0], model.predict_annotations(data)[0]
+    )
+    again.save(tmp_path / "copy")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
+
+
+def test_loading_finds_the_encoder_and_leaves_the_random_state(
+    binary: Model, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary.save(tmp_path / "model")
+    monkeypatch.setenv("MCSTL_CACHE", str(cache))
+    before = torch.get_rng_state()
+    again = Model.load(tmp_path / "model")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again.encoder.name == "all-MiniLM-L6-v2"
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), binary.predict_proba(TEXTS))
+
+
+def test_a_model_without_groups_comes_back(encoder: Encoder, tmp_path: Path) -> None:
+    everybody = (csr_matrix((1, 0), dtype=np.float32), np.array([7.0]))
+    model = Model(random_network(n_groups=0), "binary", ("0", "1"), None, encoder, everybody)
+    model.save(tmp_path / "model")
+    again = Model.load(tmp_path / "model", encoder=encoder)
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), model.predict_proba(TEXTS))
+
+
+def test_the_directory_is_safetensors_and_json_alone(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "deep" / "model")
+    folder = tmp_path / "deep" / "model"
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["schema"] == 1
+    assert config["encoder"]["name"] == "all-MiniLM-L6-v2"
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    stored = {name.removeprefix("network."): t for name, t in tensors.items() if "network" in name}
+    assert stored.keys() == model.network.state_dict().keys()
+
+
+def test_saving_leaves_the_folders_of_others_alone(binary: Model, tmp_path: Path) -> None:
+    contents: dict[str, dict[str, str]] = {
+        "notes": {"thesis.txt": "four years of work"},
+        # Most libraries' models have a config.json, and so have web projects.
+        "other-model": {"config.json": '{"model_type": "bert"}', "model.safetensors": "x"},
+        "project": {"config.json": "{}", "index.html": "<p>Hello</p>"},
+    }
+    binary.save(tmp_path / "mixed")
+    (tmp_path / "mixed" / "thesis.txt").write_text("four years of work")
+    for name, files in contents.items():
+        (tmp_path / name).mkdir()
+        for file, text in files.items():
+            (tmp_path / name / file).write_text(text)
+    for name in [*contents, "mixed"]:
+        folder = tmp_path / name
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(InputError, match=r"not empty .*choose another folder"):
+            binary.save(folder)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(InputError, match="is a file"):
+        binary.save(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "a file"
+
+
+def test_an_empty_folder_and_an_older_model_are_taken(encoder: Encoder, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    made("ordinal", encoder).save(folder)
+    newer = made("binary", encoder, seed=1)
+    newer.save(folder)
+    found = Model.load(folder, encoder=encoder).predict_proba(TEXTS, PERSPECTIVES)
+    np.testing.assert_array_equal(found, newer.predict_proba(TEXTS, PERSPECTIVES))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_save_that_breaks_off_leaves_the_older_model(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever step fails: each write, rename and removal in turn."""
+    older, newer = made("binary", encoder), made("binary", encoder, seed=1)
+    folder = tmp_path / "model"
+    failures = 0
+    for number in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        older.save(folder)
+        with monkeypatch.context() as patch:
+            failed = _fail_at(patch, number)
+            try:
+                newer.save(folder)
+            except OSError:
+                failures += 1
+        found = Model.load(folder, encoder=encoder).predict_proba(TEXTS)
+        versions = [model.predict_proba(TEXTS) for model in (older, newer)]
+        assert any(np.array_equal(found, version) for version in versions)
+        assert np.array_equal(found, versions[1]) or failed
+        for leftover in tmp_path.glob(".*"):
+            shutil.rmtree(leftover)
+        if not failed:
+            break
+    assert failures >= 3
+    assert number < 49
+
+
+def _fail_at(patch: pytest.MonkeyPatch, number: int) -> list[str]:
+    """Make the given one of the steps that change the disk fail; return its name once it has."""
+    steps: list[str] = []
+    failed: list[str] = []
+
+    def failing(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            steps.append(name)
+            if len(steps) - 1 == number:
+                failed.append(name)
+                raise OSError("No space left on device")
+            return step(*arguments, **options)
+
+        return wrapped
+
+    patch.setattr(safetensors.torch, "save_file", failing("save", safetensors.torch.save_file))
+    for name in ("rename", "replace"):
+        patch.setattr(os, name, failing(name, getattr(os, name)))
+    patch.setattr(shutil, "rmtree", failing("rmtree", shutil.rmtree))
+    return failed
+
+
+@pytest.fixture
+def saved(binary: Model, tmp_path: Path) -> Path:
+    binary.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def tensors_of(saved: Path) -> dict[str, Tensor]:
+    return safetensors.torch.load_file(saved / "model.safetensors")
+
+
+def write_tensors(saved: Path, tensors: dict[str, Tensor]) -> None:
+    safetensors.torch.save_file(tensors, saved / "model.safetensors")
+
+
+def config_of(saved: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    return config
+
+
+def write_config(saved: Path, config: Any) -> None:
+    (saved / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def refusal(saved: Path, encoder: Encoder) -> str:
+    """The one line that loading a spoilt model says."""
+    with pytest.raises(InputError) as caught:
+        Model.load(saved, encoder=encoder)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(saved) in message
+    return message
+
+
+def test_another_schema(saved: Path, encoder: Encoder) -> None:
+    write_config(saved, {**config_of(saved), "schema": 2, "mcstl": "9.1"})
+    said = refusal(saved, encoder)
+    assert "has schema 2" in said
+    assert "reads schema 1" in said
+    assert "9.1" in said
+
+
+def test_what_is_no_model(tmp_path: Path, encoder: Encoder) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("text")
+    for name in ("empty", "file", "not-there"):
+        assert "no model (no config.json)" in refusal(tmp_path / name, encoder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"model_type": "bert"}', "\udcff"])
+def test_a_config_of_something_else(saved: Path, encoder: Encoder, text: str) -> None:
+    (saved / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert "not the config of a model of mcstl" in refusal(saved, encoder)
+
+
+def test_missing_and_truncated_tensors(saved: Path, encoder: Encoder) -> None:
+    path = saved / "model.safetensors"
+    whole = path.read_bytes()
+    for kept in (0, 7, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:kept])
+        assert "cannot be read" in refusal(saved, encoder)
+    path.unlink()
+    assert "cannot be read" in refusal(saved, encoder)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_none(saved: Path, encoder: Encoder, number: float) -> None:
+    tensors = tensors_of(saved)
+    tensors["network.v"][1, 2] = number
+    write_tensors(saved, tensors)
+    said = refusal(saved, encoder)
+    assert "not finite" in said
+    assert "network.v" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("network.v", lambda t: t[:2]),
+        ("network.v", lambda t: t[:, :100]),
+        ("network.first.weight", lambda t: t.T),
+        ("network.b_gaps", lambda t: torch.zeros(2)),
+        ("population.weights", lambda t: t[:1]),
+        ("population.weights", lambda t: -t),
+        ("population.weights", lambda t: 0 * t),
+        ("population.indices", lambda t: t + 3),
+        ("population.indices", lambda t: t[:1]),
+        ("population.indptr", lambda t: t.flip(0)),
+        ("population.indptr", lambda t: t[:0]),
+    ],
+)
+def test_tensors_of_the_wrong_shape(
+    saved: Path, encoder: Encoder, name: str, spoil: Callable[[Tensor], Tensor]
+) -> None:
+    tensors = tensors_of(saved)
+    tensors[name] = spoil(tensors[name]).contiguous()
+    write_tensors(saved, tensors)
+    assert "damaged" in refusal(saved, encoder)
+
+
+def test_a_message_names_the_tensor_that_does_not_fit(saved: Path, encoder: Encoder) -> None:
+    tensors = tensors_of(saved)
+    del tensors["network.v"]
+    write_tensors(saved, tensors)
+    assert '"v"' in refusal(saved, encoder)
+
+
+def test_every_tensor_is_needed(saved: Path, encoder: Encoder) -> None:
+    tensors = tensors_of(saved)
+    assert len(tensors) > 5
+    for name in tensors:
+        write_tensors(saved, {other: t for other, t in tensors.items() if other != name})
+        assert "damaged" in refusal(saved, encoder)
+
+
+def paths(config: Any, *place: str | int) -> Iterator[tuple[str | int, ...]]:
+    """The place of every value in a config, but for the facts, which nobody uses."""
+    keys = list(config) if isinstance(config, dict) else range(len(config))
+    for key in keys:
+        if (*place, key) != ("facts",):
+            yield (*place, key)
+            if isinstance(config[key], dict | list):
+                yield from paths(config[key], *place, key)
+
+
+def put(config: dict[str, Any], place: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+    copy: dict[str, Any] = json.loads(json.dumps(config))
+    inner: Any = copy
+    for key in place[:-1]:
+        inner = inner[key]
+    if value is ...:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = value
+    return copy
+
+
+def test_a_config_with_anything_wrong_loads_or_is_refused(saved: Path, encoder: Encoder) -> None:
+    """A value missing or of another kind never gives a traceback of another sort."""
+    config = config_of(saved)
+    refused = set()
+    for place in paths(config):
+        values: tuple[Any, ...] = (..., None, "x", -1, [], {})
+        for value in values:
+            write_config(saved, put(config, place, value))
+            try:
+                Model.load(saved, encoder=encoder).predict_proba(TEXTS[:1])
+            except InputError:
+                refused.add((place[0], str(value)))
+    for key in ("task", "classes", "encoder", "network", "scheme", "schema"):
+        assert (key, "Ellipsis") in refused
+    for key in ("task", "classes", "network"):
+        assert {(key, "None"), (key, "x"), (key, "-1")} <= refused
+
+
+def test_another_encoder_than_the_one_of_training(saved: Path, encoder: Encoder) -> None:
+    config = config_of(saved)
+    write_config(saved, {**config, "encoder": {"name": "their-encoder", "fingerprint": "0a1b"}})
+    said = refusal(saved, encoder)
+    assert "other weights of 'their-encoder'" in said
+    assert "0a1b" in said
+    assert encoder.fingerprint in said
+
+
+def test_an_encoder_that_cannot_be_had(saved: Path) -> None:
+    config = config_of(saved)
+    config["encoder"]["name"] = str(saved / "no encoder here")
+    write_config(saved, config)
+    with pytest.raises(InputError, match="no folder"):
+        Model.load(saved)
+
+
+def test_groups_and_embeddings_that_do_not_fit(saved: Path, encoder: Encoder) -> None:
+    config = config_of(saved)
+    config["scheme"]["groups"].pop()
+    write_config(saved, config)
+    assert "damaged" in refusal(saved, encoder)
+
+
+def test_predicting_changes_nothing(binary: Model) -> None:
+    before = {name: t.clone() for name, t in binary.network.state_dict().items()}
+    weights: npt.NDArray[np.float64] = binary.population[1].copy()
+    binary.network.train()  # as a caller may have left it
+    first = binary.predict_proba(TEXTS)
+    np.testing.assert_array_equal(binary.predict_proba(TEXTS), first)
+    assert all(torch.equal(t, before[name]) for name, t in binary.network.state_dict().items())
+    np.testing.assert_array_equal(binary.population[1], weights)
