@@ -1,5 +1,6 @@
 """The command line: arguments in, calls out, no logic."""
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ SplitBy = Annotated[
 
 def main() -> None:
     """Run the command line; a user's error is one line on standard error and exit code 2."""
+    # Threads that wait shall sleep, not spin: on a busy machine spinning costs many times the work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Warnings are for developers; what a user must know is said in words.
     warnings.simplefilter("ignore")
     try:

@@ -189,7 +189,7 @@ def fit(
     Raises InputError if there are no rationales, or fewer distinct ones than clusters.
     """
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     encoder = _needed(encoder)
     side_neutral = config.side_neutral
