@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,36 @@ def used_cache(warm: tuple[Encoder, Path], tmp_path: Path) -> Path:
     return copy
 
 
-def python(code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def python() -> Iterator[Start]:
+    """Start other Python processes, none of which outlives the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def kill_after(line: str, process: subprocess.Popen[str]) -> None:
+    """Kill a process, as a power cut would, once it has printed `line`."""
+    assert process.stdout is not None
+    assert f"{line}\n" in process.stdout, process.communicate()[1]
+    os.kill(process.pid, signal.SIGKILL)
 
 
 def test_vectors_are_those_of_sentence_transformers(warm: tuple[Encoder, Path]) -> None:
@@ -104,7 +127,7 @@ def test_only_texts_that_are_new_are_encoded(warm: tuple[Encoder, Path], tmp_pat
 
 
 def test_a_cached_run_gives_the_same_bits_and_loads_no_network(
-    warm: tuple[Encoder, Path],
+    warm: tuple[Encoder, Path], python: Start
 ) -> None:
     encoder, folder = warm
     code = f"""
@@ -126,7 +149,9 @@ def test_fresh_vectors_are_those_that_the_cache_gives_later(tmp_path: Path) -> N
     np.testing.assert_array_equal(load_encoder(cache_dir=tmp_path).encode(TEXTS), first)
 
 
-def test_processes_that_share_a_cache_and_are_killed_leave_whole_rows(tmp_path: Path) -> None:
+def test_processes_that_share_a_cache_and_are_killed_leave_whole_rows(
+    python: Start, tmp_path: Path
+) -> None:
     code = """
 import sys
 from pathlib import Path
@@ -141,15 +166,10 @@ for start in range(0, 4000, 20):
 """
     path = tmp_path / "vectors.sqlite"
     processes = [python(code, str(path)) for _ in range(3)]
-    for process, stop in zip(processes[:2], ("40", "400"), strict=True):
-        assert process.stdout is not None
-        while process.stdout.readline().strip() != stop:
-            assert process.poll() is None
-        os.kill(process.pid, signal.SIGKILL)
+    kill_after("40", processes[0])
+    kill_after("400", processes[1])
     _, err = processes[2].communicate(timeout=300)
     assert (processes[2].returncode, err) == (0, "")
-    for process in processes[:2]:
-        process.communicate(timeout=10)
     rows = encoders._Cache(path).read(encoders._key(str(i)) for i in range(4000))
     assert rows == {
         encoders._key(str(i)): encoders._Row(i.to_bytes(4, "little") * 384, False)
@@ -161,7 +181,7 @@ def forbidden(what: str, done: int, total: int) -> None:
     raise AssertionError(f"{what}: {total} texts were not in the cache")
 
 
-def test_a_killed_run_resumes_where_it_stopped(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_where_it_stopped(python: Start, tmp_path: Path) -> None:
     code = """
 from mcstl import encoders
 encoders._TEXTS_PER_COMMIT = 4
@@ -171,12 +191,8 @@ encoders.load_encoder().encode(
 )
 """
     process = python(code, MCSTL_CACHE=str(tmp_path))
-    assert process.stdout is not None
-    for line in process.stdout:
-        if int(line) >= 20:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.communicate(timeout=60)
+    kill_after("20", process)
+    process.wait(60)
     (file,) = cache_info(tmp_path)
     assert 16 <= file.entries < 2000
     with pytest.raises(AssertionError, match=f": {2000 - file.entries} texts were not"):

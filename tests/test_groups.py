@@ -375,6 +375,17 @@ def test_the_order_of_rationales_changes_nothing(encoder: Encoder, order: list[i
     np.testing.assert_array_equal(again.state()[1]["centroids"], scheme.state()[1]["centroids"])
 
 
+def test_clusters_of_another_fit_take_the_names_of_the_nearest(encoder: Encoder) -> None:
+    data = explained(*CHESS, *COOKS, *SAILORS)
+    first = fit_scheme(RationaleConfig(k=3), data, encoder)
+    second = fit_scheme(RationaleConfig(k=3), explained(*CHESS, *COOKS[:2], *SAILORS), encoder)
+    assert second.names != first.names
+    alike = second.named_like(first)
+    assert alike.names == first.names
+    assert lists(alike, data, encoder) == lists(first, data, encoder)
+    assert [group.size for group in alike.groups] == [2, 4, 3]
+
+
 def test_a_centroid_is_the_mean_of_all_that_was_said(encoder: Encoder) -> None:
     data = explained(*COOKS, *[SAILORS[0]] * 30, *SAILORS[1:])
     scheme = fit_scheme(RationaleConfig(k=2), data, encoder)
