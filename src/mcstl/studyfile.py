@@ -1,6 +1,8 @@
 """The study file: what a study is, how it is read, and what is said when it is wrong."""
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -13,12 +15,12 @@ from pydantic import (
     field_validator,
 )
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mcstl import datasets, files
 from mcstl.annotations import Annotations, SplitBy, Task
 from mcstl.encoders import PAPER_ENCODER
-from mcstl.errors import InputError, did_you_mean, listed
+from mcstl.errors import InputError, brief, did_you_mean, listed
 from mcstl.groups import (
     AttributesConfig,
     CombineConfig,
@@ -33,6 +35,7 @@ from mcstl.training import TrainingConfig
 Neural = Literal["mc-stl", "none", "majority"]
 MethodName = Literal["mc-stl", "none", "majority", "gbm", "logistic"]
 NEURAL: tuple[str, ...] = get_args(Neural)
+_LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 
 
 class _Config(BaseModel):
@@ -110,25 +113,32 @@ class Study(_Config):
     @field_validator("seeds", mode="before")
     @classmethod
     def _counted(cls, value: Any) -> Any:
-        return tuple(range(value)) if isinstance(value, int) else value
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        return tuple(range(value)) if is_count else value
 
     @field_validator("methods")
     @classmethod
     def _labelled_once(cls, value: tuple[MethodConfig, ...]) -> tuple[MethodConfig, ...]:
         titles = [method.title for method in value]
         repeated = sorted({title for title in titles if titles.count(title) > 1})
-        if repeated or not titles:
-            raise ValueError(f"give each method its own label; twice: {listed(repeated)}")
+        if not titles:
+            raise ValueError(f"give one or more of {listed(get_args(MethodName))}")
+        if repeated:
+            raise ValueError(
+                f"{listed(repeated)} is there twice; give each its own label, as in "
+                "{name: mc-stl, label: without-kl}"
+            )
         return value
 
     @field_validator("seeds")
     @classmethod
     def _seeded_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or len(set(value)) < len(value) or min(value) < 0:
-            raise ValueError("give one or more distinct seeds from 0, or how many")
+        wanted = value and min(value) >= 0 and max(value) <= _LARGEST_SEED
+        if not wanted or len(set(value)) < len(value):
+            raise ValueError("give a list of distinct whole numbers from 0, or how many seeds")
         return value
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
             for method in self.methods:
@@ -203,22 +213,55 @@ class Study(_Config):
 def explained(error: ValidationError, *place: str) -> str:
     """Say in one line what is wrong with a configuration at `place`, with the nearest right word.
 
-    The first fault is told; the others turn up when it is mended.
+    One fault is told, an unknown key before others; the rest turn up when it is mended.
     """
-    fault = error.errors()[0]
-    where = [*place, *map(str, fault["loc"])]
+    faults = error.errors()
+    fault = min(faults, key=lambda each: each["type"] != "extra_forbidden")
+    tagged = [*place, *map(str, fault["loc"])]
+    where = _untagged(tagged)
     if fault["type"] == "extra_forbidden":
-        known = _keys_at(where[:-1])
+        known = _keys_at(tagged[:-1])
         near = did_you_mean(where[-1], known)
         here = ".".join(where[:-1]) or "the study"
         return f"{here}: unknown key {where[-1]!r}; known: {listed(known, 20)}.{near}"
-    got = fault.get("input")
-    near = ""
+    # What is one of several forms has a fault for each of them.
+    same = [each for each in faults if _untagged([*place, *map(str, each["loc"])]) == where]
+    said = _in_our_words(" or ".join(dict.fromkeys(each["msg"] for each in same)))
+    got, near = fault.get("input"), ""
     if fault["type"] == "literal_error" and isinstance(got, str):
-        near = did_you_mean(got, str(fault["ctx"]["expected"]).replace("'", "").split(", "))
-    shown = "" if isinstance(got, dict | _Config) else f" (got {got!r:.60})"
-    said = fault["msg"].removeprefix("Value error, ")
+        near = did_you_mean(got, re.findall("'(.*?)'", str(fault["ctx"]["expected"])))
+    told = isinstance(got, dict | _Config) or fault["type"] == "groups"
+    shown = "" if told else f" (got {got!r:.60})"
     return f"{'.'.join(where) or 'the study'}: {said}{shown}{'.' * bool(near)}{near}"
+
+
+def _in_our_words(said: str) -> str:
+    """Say what pydantic says as somebody who writes YAML would."""
+    said = said.replace("Value error, ", "").replace("or Input should be", "or")
+    said = re.sub(
+        r"a valid dictionary( or instance of \w+)?", "keys with values, as {key: value}", said
+    )
+    return said.replace("a valid tuple", "a list").replace("Tuple", "The list")
+
+
+#: The kinds of `groups` by the tag that pydantic puts into the place of a fault.
+_GROUPS: dict[str, type[BaseModel]] = {
+    "attributes": AttributesConfig,
+    "rationale": RationaleConfig,
+    "taxonomy": TaxonomyConfig,
+    "combine": CombineConfig,
+    "intersect": IntersectConfig,
+}
+
+
+def _untagged(place: Sequence[str]) -> list[str]:
+    """Return a place as it is written in the file, without the tags of pydantic's unions."""
+    keys = list(place[:1])
+    for before, part in pairwise(place):
+        opens_groups = place[0] == "groups" and (before == "groups" or before.isdigit())
+        if not (opens_groups and part in _GROUPS) and before != "lambda_1":
+            keys.append(part)
+    return keys
 
 
 def _keys_at(place: Sequence[str]) -> list[str]:
@@ -231,20 +274,13 @@ def _keys_at(place: Sequence[str]) -> list[str]:
         "groups": _groups_at(place),
     }
     models = homes[place[0]] if place else (Study,)
-    return list(dict.fromkeys(key for model in models for key in model.model_fields))
+    keys = dict.fromkeys(key for model in models for key in model.model_fields)
+    return [key for key in keys if key != "made_with"]
 
 
 def _groups_at(place: Sequence[str]) -> tuple[type[BaseModel], ...]:
-    """The configurations that a place within `groups` can mean, by the tags pydantic puts in it."""
-    by_tag: dict[str, type[BaseModel]] = {
-        "attributes": AttributesConfig,
-        "rationale": RationaleConfig,
-        "taxonomy": TaxonomyConfig,
-        "combine": CombineConfig,
-        "intersect": IntersectConfig,
-    }
-    tags = [part for part in place if part in by_tag]
-    return (by_tag[tags[-1]],) if tags else tuple(by_tag.values())
+    """The configuration that a place within `groups` means: that of its last tag."""
+    return tuple(_GROUPS[part] for part in place if part in _GROUPS)[-1:]
 
 
 def groups_config(fields: Mapping[str, Any]) -> GroupsConfig:
@@ -272,9 +308,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")])
         raise InputError(f"there is no study file {path}.{near}") from None
+    except MarkedYAMLError as error:
+        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise InputError(f"{path} is not YAML: {brief(error.problem, 200)}{line}") from error
     except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(fields, dict):
+        raise InputError(f"{path} is not YAML: {brief(error, 200)}") from error
+    if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
         raise InputError(f"{path} is no study; expected keys such as data, groups and methods")
     return fields
 

@@ -104,8 +104,13 @@ def fit(
     validation NLL. With a `checkpoint` file the training goes on where it was stopped and ends as
     if it had not been; the file is removed at the end. Deterministic for a seed on one machine.
 
-    Raises InputError if the loss stops being a finite number.
+    Raises InputError if there are no rows, or if the loss stops being a finite number.
     """
+    if not len(train) or not len(validation):
+        raise InputError(
+            f"training needs both; there are {len(train)} rows to train on and {len(validation)} "
+            "to validate on"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -236,7 +241,7 @@ def _loop(
     best, best_epoch, epoch = math.inf, 0, 0
     best_state = copy.deepcopy(average.module.state_dict())
     if checkpoint and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, weights_only=True, map_location=rows.y.device)
         network.load_state_dict(saved["network"])
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
