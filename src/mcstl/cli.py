@@ -1,12 +1,14 @@
 """The command line: arguments in, calls out, no logic."""
 
+import math
 import os
+import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -15,8 +17,12 @@ from mcstl.errors import InputError
 from mcstl.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mcstl.outputs import Results
     from mcstl.studyfile import Study
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     help="Learn subjective labels without averaging people away (MC-STL).",
@@ -48,11 +54,18 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        print(f"mcstl: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("mcstl: stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
-        raise SystemExit(130) from None
+        _stop(str(error))
+    except OSError as error:  # a full disk, a folder that cannot be written
+        _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # typer's own, for Ctrl-C
+            print("mcstl: stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        raise
+
+
+def _stop(why: str) -> NoReturn:
+    print(f"mcstl: {why}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(2) from None
 
 
 def _version(wanted: bool) -> None:
@@ -129,7 +142,9 @@ def check(
 
     for name, text in describe(_study(study, split), data_dir):
         typer.echo(f"{name:<12}{text}")
-    typer.echo(f"\nTo run it: mcstl run {study} --out out")
+    options = ["--split", split] if split else []
+    options += ["--data-dir", str(data_dir)] if data_dir else []
+    typer.echo(f"\nTo run it: {shlex.join(['mcstl', 'run', str(study), *options, '--out', 'out'])}")
 
 
 @app.command(epilog="Example:  mcstl run studies/popquorn.yaml --data-dir data --out out")
@@ -178,6 +193,7 @@ def evaluate(
         typer.echo(json.dumps(found, indent=1))
         return
     _print_evaluation(found, len(annotations))
+    _print_dropped(annotations.dropped)
 
 
 @cache_app.callback(invoke_without_command=True)
@@ -216,11 +232,24 @@ def _run(study: "Study", out: Path, data_dir: Path | None, quiet: bool) -> None:
         results = run_study(study, out=out, data_dir=data_dir, progress=progress)
         written = page.render(out)
     _print_results(results)
-    typer.echo(f"\nReport: {written}\nFigures, predictions and the model: {out}")
+    model = ", predictions and the model" if results.model else " and predictions"
+    typer.echo(f"\nReport: {written}\nFigures{model}: {out}")
+
+
+def _plain_console() -> "Console":
+    """Return a console that prints names with brackets or colons in them as they are."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 110
+    return Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+def _print_dropped(dropped: Mapping[str, int]) -> None:
+    for reason, count in dropped.items():
+        typer.echo(f"{count:,} annotations dropped: {reason}.")
 
 
 def _print_results(results: "Results") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from mcstl import metrics
@@ -241,15 +270,18 @@ def _print_results(results: "Results") -> None:
         shown.add_column(column.title, justify="right", no_wrap=True)
     for method, cells in table.rows:
         shown.add_row(method, *(cell.text for cell in cells))
-    Console(width=None if sys.stdout.isatty() else 110).print(shown)
-    for reason, count in data["dropped"].items():
-        typer.echo(f"{count:,} annotations dropped: {reason}.")
+    _plain_console().print(shown)
+    _print_dropped(data["dropped"])
+    for name, why in data["groups_left_out"].items():
+        typer.echo(f"Group left out: {name} ({why}).")
+    for group in found["groups"]:
+        if group["warning"]:
+            typer.echo(f"Group {group['name']}: {group['warning']}.")
     if data["truncated_texts"]:
         typer.echo(f"{data['truncated_texts']:,} texts are longer than the encoder reads: cut.")
 
 
 def _print_evaluation(found: dict[str, Any], n: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from mcstl.metrics import rounded
@@ -263,7 +295,7 @@ def _print_evaluation(found: dict[str, Any], n: int) -> None:
     for row in rows:
         values = [rounded(row[key]) for key in (score, "nll", "one_minus_emd")]
         table.add_row(row["group"], f"{row['n']:,}", *values)
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    _plain_console().print(table)
     slope, bias = metrics_["slope_mean"], metrics_["bias_mean"]
     typer.echo(
         f"Calibration over groups: slope {rounded(slope)}, bias {rounded(bias)} (ideal 1, 0)"
@@ -285,7 +317,7 @@ def _display(quiet: bool) -> Iterator[Progress]:
         yield _plain()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -305,12 +337,13 @@ def _plain() -> Progress:
     """Print a line when something starts and ends, and every ten seconds between."""
     import time
 
-    last: dict[str, float] = {}
+    last: dict[str, tuple[float, int]] = {}
 
     def show(what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if what not in last or now - last[what] > 10 or done == total:
-            last[what] = now
+        when, how_far = last.get(what, (-math.inf, -1))
+        if done != how_far and (now - when > 10 or done == total):
+            last[what] = now, done
             print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
 
     return show

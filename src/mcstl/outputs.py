@@ -7,7 +7,7 @@ import platform
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from mcstl import __version__, datasets, files, metrics
 from mcstl.annotations import Annotations, IntArray, Split, SplitBy
 from mcstl.encoders import Encoder
 from mcstl.errors import InputError, listed
+from mcstl.groups.base import LeftOut
 from mcstl.model import FloatArray, Model
 from mcstl.studyfile import Study, read_yaml, write_yaml
 
@@ -67,19 +68,14 @@ class Work:
         seed: int,
         found: dict[str, Any],
         rows: pd.DataFrame,
-        trace: list[dict[str, Any]] | None,
     ) -> None:
         """Keep a finished run; the metrics are written last and say that the rest is whole."""
-        if self.folder is None:
+        done, table = self.file(method, seed, "json"), self.file(method, seed, "parquet")
+        if done is None or table is None:
             return
-        frames = {"parquet": rows, "trace": pd.DataFrame(trace) if trace else None}
-        for ending, frame in frames.items():
-            path = self.file(method, seed, ending)
-            if frame is not None and path is not None:
-                with files.replacing(path) as temporary:
-                    frame.to_parquet(temporary, index=False)
-        if (path := self.file(method, seed, "json")) is not None:
-            files.write_text(path, json.dumps(found))
+        with files.replacing(table) as temporary:
+            rows.to_parquet(temporary, index=False)
+        files.write_text(done, json.dumps(found))
 
     def kept(self, method: str, seed: int) -> tuple[dict[str, Any], pd.DataFrame] | None:
         """Return a finished run's metrics and rows, or None."""
@@ -95,36 +91,48 @@ class Work:
 
 
 @contextmanager
-def working(folder: Path) -> Iterator[Work]:
+def working(folder: Path, resolved: dict[str, Any]) -> Iterator[Work]:
     """Yield the folder of work in progress, for this process alone; it goes when all is done.
 
-    Raises InputError if another process is at work in it.
+    The resolved study.yaml, written first, marks `folder` as this study's. Raises InputError if
+    `folder` holds anything else, cannot be written, or if another process is at work in it.
     """
     from filelock import FileLock, Timeout
 
+    claim(folder, resolved)
     work = folder / ".work"
-    work.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(work / "lock", timeout=0):
-            yield Work(work)
+        work.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(work / "lock").acquire(timeout=0)
     except Timeout:
         raise InputError(f"another run is writing into {folder}; wait for it to end") from None
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def write_study(folder: Path, resolved_study: dict[str, Any]) -> None:
-    """Write the resolved study.yaml, which also marks the folder as this study's."""
-    write_yaml(folder / "study.yaml", resolved_study)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    with lock:
+        claim(folder, resolved)  # again: another process may have been quicker
+        write_yaml(folder / "study.yaml", resolved)
+        try:
+            yield Work(work)
+        except InputError:
+            # The study has to be mended, and may then be run into the same folder.
+            if not any(work.glob("*.parquet")):
+                shutil.rmtree(work, ignore_errors=True)
+                (folder / "study.yaml").unlink()
+                with suppress(OSError):  # it held something before
+                    folder.rmdir()
+            raise
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def write(folder: Path, work: Work, annotations: Annotations, results: Results) -> None:
     """Write the contract's files from the finished runs, results.json last."""
     assert work.folder is not None  # noqa: S101 (only a study with a folder is written)
-    traces = [pd.read_parquet(path) for path in sorted(work.folder.glob("*.trace"))]
+    traces = [path.read_text(encoding="utf-8") for path in sorted(work.folder.glob("*.trace"))]
+    epochs = [row for trace in traces for row in json.loads(trace)]
     frames = {
         "predictions": results.predictions,
         "items": annotations.items(),
-        "trace": pd.concat(traces, ignore_index=True) if traces else pd.DataFrame(columns=TRACE),
+        "trace": pd.DataFrame(epochs, columns=None if epochs else TRACE),
     }
     for name, frame in frames.items():
         with files.replacing(folder / f"{name}.parquet") as temporary:
@@ -177,7 +185,9 @@ def resolved(study: Study, annotations: Annotations, encoder: Encoder, out: Path
     """The study with every default filled in, and what it was made with."""
     fields = study.model_dump(mode="json", exclude={"made_with"})
     if study.data.file is not None:
-        fields["data"]["file"] = os.path.relpath(study.data.file, out)
+        # Resolved, since `out` may be a link, and `..` leads out of where a link points to.
+        there, here = Path(study.data.file).resolve(), out.resolve()
+        fields["data"]["file"] = os.path.relpath(there, here)
     fields["data"] = {key: value for key, value in fields["data"].items() if value}
     fields["task"] = annotations.task
     if study.labels is None:
@@ -198,27 +208,40 @@ def resolved(study: Study, annotations: Annotations, encoder: Encoder, out: Path
 
 
 def claim(folder: Path, resolved: dict[str, Any]) -> None:
-    """Refuse a folder that holds anything but this study."""
+    """Refuse a folder that holds anything but this study. Raises InputError if it does."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; choose another --out")
     held = folder / "study.yaml"
     if held.exists():
         there = read_yaml(held)
         different = [key for key in resolved if key not in ("made_with", "name")]
         different = [key for key in different if there.get(key) != resolved[key]]
-        if there.get("made_with", {}).get("data") != resolved["made_with"]["data"]:
-            different.append("the data")
+        made_with = there.get("made_with")
+        for part in ("data", "encoder"):
+            if (
+                not isinstance(made_with, dict)
+                or made_with.get(part) != resolved["made_with"][part]
+            ):
+                different.append(f"what is in the {part}")
         if different:
             raise InputError(
                 f"{folder} already holds another study (different: {listed(different)}); "
                 "choose another --out, or remove it"
             )
-    elif folder.exists() and any(folder.iterdir()):
+    # A run that was killed before it wrote study.yaml leaves hidden files at most.
+    elif folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no study; choose another --out")
 
 
 def described(
-    annotations: Annotations, encoder: Encoder, resolved: dict[str, Any], parts: Split, by: SplitBy
+    annotations: Annotations,
+    encoder: Encoder,
+    resolved: dict[str, Any],
+    parts: Split,
+    by: SplitBy,
+    left_out: LeftOut,
 ) -> dict[str, Any]:
-    """Return the `data` part of results.json."""
+    """Return the `data` part of results.json; `left_out` are the groups that are too small."""
     has_people = annotations.has("annotator")
     source = datasets.sources().get(annotations.source)
     return {
@@ -229,6 +252,7 @@ def described(
         "items": int(annotations.frame["item"].nunique()),
         "annotators": int(annotations.frame["annotator"].nunique()) if has_people else None,
         "dropped": dict(annotations.dropped),
+        "groups_left_out": dict(left_out),
         "fingerprint": resolved["made_with"]["data"],
         "warning": source.warning if source else "",
         "truncated_texts": encoder.truncated,

@@ -7,7 +7,7 @@ from typing import Any
 from mcstl import datasets, metrics
 from mcstl.annotations import Annotations, minority_rows, split
 from mcstl.encoders import PAPER_ENCODER, Encoder, load_encoder
-from mcstl.errors import InputError, listed
+from mcstl.errors import InputError, did_you_mean, listed
 from mcstl.groups import fit_scheme
 from mcstl.model import Model
 from mcstl.progress import Progress, silent
@@ -30,7 +30,7 @@ def fit(
     `groups` and `training` are as in a study file; without groups they are made from the values,
     the rationales or the attributes, whichever `data` has. Raises InputError as `run` does.
     """
-    study = Study(data=DataConfig(), groups=groups, training=training or {})
+    study = Study(data=DataConfig(), groups=groups, training=training or {}, seeds=[seed])
     encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
     parts = split(data, "annotation", test=0, validation=validation, seed=seed)
     scheme = fit_scheme(study.scheme(data), data.take(parts.train), encoder)
@@ -62,12 +62,16 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
 def load_for(model: Model, data: str | Path, data_dir: str | Path | None = None) -> Annotations:
     """Load annotations for a model: a registered data set, or a file of the same form as its own.
 
-    The columns and the meaning of the raw labels are those of the study that made the model.
-    Raises InputError as `datasets.load` and `Annotations.read` do.
+    The columns and the meaning of the raw labels are those of the study that made the model; where
+    it had none, a file's raw labels are the names of the classes. Raises InputError as
+    `datasets.load` and `Annotations.read` do.
     """
     made_by = model.facts.get("study", {})
     labels = made_by.get("labels")
     if str(data) in datasets.sources():
         return datasets.load(str(data), data_dir=data_dir, task=model.task, labels=labels)
+    if not Path(data).exists() and (near := did_you_mean(str(data), datasets.sources())):
+        raise InputError(f"{data} is neither a file nor a registered data set.{near}")
     columns = made_by.get("data", {}).get("columns", {})
+    labels = labels or {name: [name] for name in model.classes}
     return Annotations.read(data, columns=columns, labels=labels, task=model.task)

@@ -3,6 +3,7 @@
 `run` is the whole protocol. What a study is stands in `studyfile`, what it leaves in `outputs`.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,11 +15,12 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl import metrics, outputs, training
+from mcstl import files, metrics, outputs, training
 from mcstl.annotations import Annotations, Split, majority_rows, minority_rows, split
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import listed
 from mcstl.groups import Scheme, fit_scheme
+from mcstl.groups.base import need_column
 from mcstl.model import FloatArray, Model, Network
 from mcstl.outputs import Results, Work
 from mcstl.progress import Progress, silent
@@ -70,8 +72,7 @@ def run(
     folder = Path(out)
     outputs.claim(folder, resolved)
     if not (folder / "results.json").exists():
-        with outputs.working(folder) as work:
-            outputs.write_study(folder, resolved)
+        with outputs.working(folder, resolved) as work:
             results = _all_runs(study, annotations, encoder, resolved, work, progress)
             outputs.write(folder, work, annotations, results)
     return outputs.read(folder)
@@ -102,7 +103,7 @@ def _all_runs(
             progress("methods x seeds", len(runs), n_runs)
             if prepared is not None and method in todo:
                 checkpoint = work.file(method.title, seed, "checkpoint")
-                trace: list[dict[str, Any]] | None = [] if prepared is first else None
+                trace = work.file(method.title, seed, "trace") if prepared is first else None
                 found, rows, network = _one_run(
                     method, study, prepared, seed, checkpoint, trace, progress
                 )
@@ -110,7 +111,7 @@ def _all_runs(
                     facts = {"study": resolved, "method": method.title, "seed": seed}
                     model = as_model(network, prepared, encoder, facts, method.name == "mc-stl")
                     work.keep_model(model)
-                work.keep(method.title, seed, found, rows, trace)
+                work.keep(method.title, seed, found, rows)
             else:
                 found, rows = work.kept(method.title, seed) or ({}, pd.DataFrame())
             runs.append(found)
@@ -120,7 +121,14 @@ def _all_runs(
     results = {
         "schema": outputs.SCHEMA,
         "study": resolved,
-        "data": outputs.described(annotations, encoder, resolved, first.parts, study.split.by),
+        "data": outputs.described(
+            annotations,
+            encoder,
+            resolved,
+            first.parts,
+            study.split.by,
+            first.scheme.left_out,
+        ),
         "groups": [asdict(group) for group in first.scheme.groups],
         "runs": runs,
         "summary": metrics.summarise(runs),
@@ -220,7 +228,7 @@ def _one_run(
     prepared: Prepared,
     seed: int,
     checkpoint: Path | None,
-    trace: list[dict[str, Any]] | None,
+    trace: Path | None,
     progress: Progress,
 ) -> tuple[dict[str, Any], pd.DataFrame, Network | None]:
     """One run of results.json, its rows of predictions.parquet, and the network."""
@@ -239,14 +247,15 @@ def _one_run(
     return {**head, **found, "seconds": seconds}, rows, network
 
 
-def _tracer(
-    trace: list[dict[str, Any]], method: MethodConfig, seed: int, prepared: Prepared
-) -> training.OnEpoch:
+def _tracer(path: Path, method: MethodConfig, seed: int, prepared: Prepared) -> training.OnEpoch:
     """Note the metrics of every epoch on validation and test rows: for plots, never for choices."""
     data, names = prepared.annotations, prepared.scheme.names
     wanted = ("nll", "auc", "accuracy", "slope_mean", "bias_mean", "one_minus_emd")
+    trace = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
     def note(epoch: int, network: Network) -> None:
+        # A run that was stopped goes on from its checkpoint, so the last epochs come once more.
+        trace[:] = [row for row in trace if row["epoch"] < epoch]
         for part in ("validation", "test"):
             which = getattr(prepared.parts, part)
             rows = prepared.rows.take(which)
@@ -256,6 +265,7 @@ def _tracer(
             found = metrics.evaluate(p, rows.y, inside, minority, data.task, names)["metrics"]
             head = {"method": method.title, "seed": seed, "epoch": epoch, "part": part}
             trace.append(head | {key: found[key] for key in wanted if key in found})
+        files.write_text(path, json.dumps(trace))
 
     return note
 
@@ -301,6 +311,7 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     yield "split", f"by {by}: {sizes} (seed {study.seeds[0]})"
     config = study.scheme(data)
     if needs_encoder(config):
+        need_column(data, "rationale", "rationale")
         yield "groups", f"{config.model_dump(exclude_none=True)}, formed when the study runs"
     else:
         scheme = fit_scheme(config, data.take(parts.train), None)
