@@ -88,7 +88,7 @@ SOURCE = Source(
         "preference": {"a2": ["a2"], "a1": ["a1"]},
         "ordinal": {"a2": ["a2"], "equal": ["equal"], "a1": ["a1"]},
     },
-    groups={"by": "rationale", "k": 5},
+    groups={"by": "rationale", "k": 5, "side_neutral": True},
     read=_read,
     warning="Debates about religion, abortion, sexuality and violence, some in harsh words",
 )
