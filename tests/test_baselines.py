@@ -1,0 +1,186 @@
+"""What a practitioner would write instead: it learns, respects weights, and forgets no order."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from mcstl.annotations import Task
+from mcstl.baselines import tabular
+from mcstl.baselines.tabular import FloatArray, Predictor
+from mcstl.training import Examples
+
+Fit = Callable[..., Predictor]
+FITS: tuple[Fit, ...] = (tabular.gbm, tabular.logistic)
+TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
+both = pytest.mark.parametrize("fit", FITS)
+every_task = pytest.mark.parametrize("task", TASKS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    with threadpool_limits(1):
+        yield
+
+
+def simulated(task: Task, n: int, seed: int) -> Examples:
+    """Rows of 60 texts in two overlapping groups; both move the label, a second group's way back.
+
+    Another seed gives other rows of the same texts.
+    """
+    vectors = np.random.default_rng(5).normal(size=(60, 4)).astype(np.float32)
+    random = np.random.default_rng(seed)
+    S = random.random((n, 2)) < 0.5
+    positions = random.integers(60, size=(n, 2 if task == "preference" else 1))
+    side = vectors[positions] @ [1.5, -1, 0, 0]
+    score = side[:, 0] - side[:, 1] if task == "preference" else side[:, 0] + S @ [2, -2]
+    cuts = [-1, 1] if task == "ordinal" else [0]
+    y = (score[:, None] + random.logistic(size=(n, 1)) > cuts).sum(1)
+    ones = np.ones(n, dtype=np.float32)
+    return Examples(vectors, positions, csr_matrix(S, dtype=np.float32), y, ones)
+
+
+def n_classes(task: Task) -> int:
+    return 3 if task == "ordinal" else 2
+
+
+def parts(task: Task) -> tuple[Examples, Examples, Examples]:
+    return simulated(task, 400, 1), simulated(task, 150, 2), simulated(task, 300, 3)
+
+
+def nll(p: FloatArray, y: Any) -> float:
+    return float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)).mean())
+
+
+@both
+@every_task
+def test_it_beats_the_label_rates(fit: Fit, task: Task) -> None:
+    train, validation, test = parts(task)
+    p = fit(train, validation, n_classes=n_classes(task))(test)
+    assert p.shape == (len(test), n_classes(task))
+    assert p.dtype == np.float64
+    assert (p >= 0).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=0, atol=1e-6)
+    rates = np.bincount(train.y) / len(train)
+    assert nll(p, test.y) < 0.9 * nll(np.tile(rates, (len(test), 1)), test.y)
+
+
+@both
+def test_groups_are_features(fit: Fit) -> None:
+    train, validation, test = parts("binary")
+    p = fit(train, validation, n_classes=2)(test)
+    alone = [rows.without_groups() for rows in (train, validation, test)]
+    without = fit(*alone[:2], n_classes=2)(alone[2])
+    assert nll(p, test.y) < 0.9 * nll(without, test.y)
+
+
+@both
+def test_swapping_a_pair_gives_the_rest_to_one(fit: Fit) -> None:
+    """Although in training text A nearly always won."""
+    train, validation, test = parts("preference")
+    train = train.take(np.concatenate([np.flatnonzero(train.y == 1), np.arange(50)]))
+    predict = fit(train, validation, n_classes=2)
+    p = predict(test)
+    swapped = predict(replace(test, positions=test.positions[:, ::-1]))
+    np.testing.assert_allclose(p, swapped[:, ::-1], rtol=0, atol=1e-12)
+    assert np.ptp(p[:, 1]) > 0.2
+    same = predict(replace(test, positions=test.positions[:, [0, 0]]))
+    np.testing.assert_allclose(same, 0.5, rtol=0, atol=1e-12)
+
+
+@both
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_a_class_absent_in_training_has_probability_zero(fit: Fit, absent: int) -> None:
+    train, validation, test = parts("ordinal")
+    train, validation = (rows.take(rows.y != absent) for rows in (train, validation))
+    p = fit(train, validation, n_classes=3)(test)
+    np.testing.assert_array_equal(p[:, absent], 0)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=0, atol=1e-6)
+
+
+@both
+@every_task
+def test_a_seed_decides_everything(fit: Fit, task: Task) -> None:
+    train, validation, test = parts(task)
+    first, again = (fit(train, validation, n_classes=n_classes(task), seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first(test), again(test))
+
+
+@both
+def test_weights_of_training_rows_are_respected(fit: Fit) -> None:
+    """Every row twice, once with each label: the weights say how likely the label is."""
+    one = simulated("binary", 300, 1)
+    rows = one.take(np.tile(np.arange(300), 2))
+    y = np.repeat([0, 1], 300)
+    w = np.where(y == 1, 9, 1).astype(np.float32)
+    rows = replace(rows, y=y, w=w)
+    p = fit(rows, rows, n_classes=2)(one)
+    np.testing.assert_allclose(p[:, 1], 0.9, rtol=0, atol=0.02)
+
+
+@both
+def test_validation_rows_of_weight_zero_decide_nothing(fit: Fit) -> None:
+    train, validation, test = parts("binary")
+    wrong = replace(validation, y=1 - validation.y)
+    all_rows = replace(
+        validation,
+        positions=np.concatenate([validation.positions, wrong.positions]),
+        S=csr_matrix(np.tile(validation.S.toarray(), (2, 1))),
+        y=np.concatenate([validation.y, wrong.y]),
+        w=np.repeat(np.array([1, 0], dtype=np.float32), len(validation)),
+    )
+    expected = fit(train, validation, n_classes=2)(test)
+    found = fit(train, all_rows, n_classes=2)(test)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+    equal = fit(train, replace(all_rows, w=np.ones_like(all_rows.w)), n_classes=2)(test)
+    assert np.abs(equal - expected).max() > 0.01
+
+
+@every_task
+def test_logistic_takes_a_weight_of_two_as_the_row_twice(task: Task) -> None:
+    """Boosting does not: its bins and the least size of its leaves count rows."""
+    train, validation, test = parts(task)
+    train = replace(train, w=np.where(train.y == 0, 3, 1).astype(np.float32))
+    repeated = train.take(np.repeat(np.arange(len(train)), train.w.astype(int)))
+    repeated = replace(repeated, w=np.ones(len(repeated), dtype=np.float32))
+    heavy = tabular.logistic(train, validation, n_classes=n_classes(task))(test)
+    long = tabular.logistic(repeated, validation, n_classes=n_classes(task))(test)
+    np.testing.assert_allclose(heavy, long, rtol=0, atol=1e-3)
+    light = replace(train, w=np.ones_like(train.w))
+    unweighted = tabular.logistic(light, validation, n_classes=n_classes(task))(test)
+    assert np.abs(heavy - unweighted).max() > 0.01
+
+
+@every_task
+def test_logistic_is_scikit_learns_on_embedding_and_groups(task: Task) -> None:
+    """The same by hand: scaled columns, the best penalty, in preference both orders."""
+
+    def columns(rows: Examples, sign: int = 1) -> FloatArray:
+        side = rows.vectors[rows.positions].astype(float)
+        text = side[:, 0] - side[:, 1] if task == "preference" else side[:, 0]
+        return np.hstack([sign * text, rows.S.toarray()])
+
+    train, validation, test = parts(task)
+    scaler = StandardScaler().fit(columns(train))
+    found = []
+    for C in tabular._PENALTIES:
+        model = LogisticRegression(C=C, max_iter=1000)
+        model.fit(scaler.transform(columns(train)), train.y)
+
+        def predict(rows: Examples, model: LogisticRegression = model) -> FloatArray:
+            p: FloatArray = model.predict_proba(scaler.transform(columns(rows)))
+            if task == "preference":
+                turned = model.predict_proba(scaler.transform(columns(rows, -1)))
+                p = (p + turned[:, ::-1]) / 2
+            return p
+
+        found.append((nll(predict(validation), validation.y), predict(test)))
+    best = min(found, key=lambda pair: pair[0])[1]
+    p = tabular.logistic(train, validation, n_classes=n_classes(task))(test)
+    np.testing.assert_allclose(p, best, rtol=0, atol=1e-3)
