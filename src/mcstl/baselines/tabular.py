@@ -82,4 +82,5 @@ def _predictor(model: Any, n_classes: int) -> Predictor:
 def _all_classes(model: Any, features: npt.NDArray[np.float32], n_classes: int) -> FloatArray:
     p = np.zeros((len(features), n_classes))
     p[:, model.classes_] = model.predict_proba(features)
-    return p
+    # In 32 bits, as the features are, logistic's sum to 1 only within 1e-7.
+    return p / p.sum(axis=1, keepdims=True)
