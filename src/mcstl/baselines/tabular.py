@@ -83,4 +83,5 @@ def _all_classes(model: Any, features: npt.NDArray[np.float32], n_classes: int) 
     p = np.zeros((len(features), n_classes))
     p[:, model.classes_] = model.predict_proba(features)
     # In 32 bits, as the features are, logistic's sum to 1 only within 1e-7.
-    return p / p.sum(axis=1, keepdims=True)
+    p /= p.sum(axis=1, keepdims=True)
+    return p
