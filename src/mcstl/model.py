@@ -102,9 +102,17 @@ class Network(nn.Module):
 
     def logits(self, e: Tensor, S: Tensor) -> Tensor:
         """Return the level logits of n rows: e (n, 1 or 2, d) and S (n, K) give (n, T)."""
-        shift = self.shift(S)
-        scores = self.score(self.project(e), shift[:, None])  # (n, 1 or 2)
-        return self._head(scores, S)
+        return self._head(self.score(self.project(e), self.shift(S)[:, None]), S)
+
+    def logits_at(self, vectors: Tensor, positions: Tensor, S: Tensor) -> Tensor:
+        """Return `logits` of rows given by their positions (n, 1 or 2) among distinct texts (m, d).
+
+        Where there are fewer texts than places for them, each is projected once.
+        """
+        if len(vectors) > positions.numel():
+            return self.logits(vectors[positions], S)
+        projected = nn.functional.embedding(positions, self.project(vectors))
+        return self._head(self.score(projected, self.shift(S)[:, None]), S)
 
     def grid_probabilities(self, e: Tensor, S: Tensor) -> Tensor:
         """Return every text seen by every perspective: (n, 1 or 2, d), (P, K) give (n, P, L)."""
@@ -377,7 +385,7 @@ def predict_rows(
         for start in range(0, len(positions), batch):
             rows = slice(start, start + batch)
             dense = torch.from_numpy(S[rows].toarray().astype(np.float32)).to(device)
-            logits = network.logits(vectors[positions[rows].to(device)], dense)
+            logits = network.logits_at(vectors, positions[rows].to(device), dense)
             parts.append(equations.class_probabilities(logits.double()).cpu().numpy())
     return np.concatenate(parts)
 

@@ -252,16 +252,18 @@ def _tracer(path: Path, method: MethodConfig, seed: int, prepared: Prepared) -> 
     data, names = prepared.annotations, prepared.scheme.names
     wanted = ("nll", "auc", "accuracy", "slope_mean", "bias_mean", "one_minus_emd")
     trace = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    parts = []
+    for part in ("validation", "test"):
+        which = getattr(prepared.parts, part)
+        rows = prepared.rows.take(which)
+        seen = rows if method.name == "mc-stl" else rows.without_groups()
+        parts.append((part, seen, rows.S.toarray() > 0, prepared.minority[which]))
 
     def note(epoch: int, network: Network) -> None:
         # A run that was stopped goes on from its checkpoint, so the last epochs come once more.
         trace[:] = [row for row in trace if row["epoch"] < epoch]
-        for part in ("validation", "test"):
-            which = getattr(prepared.parts, part)
-            rows = prepared.rows.take(which)
-            seen = rows if method.name == "mc-stl" else rows.without_groups()
-            p = training.predict(network, seen)
-            inside, minority = rows.S.toarray() > 0, prepared.minority[which]
+        for part, rows, inside, minority in parts:
+            p = training.predict(network, rows)
             found = metrics.evaluate(p, rows.y, inside, minority, data.task, names)["metrics"]
             head = {"method": method.title, "seed": seed, "epoch": epoch, "part": part}
             trace.append(head | {key: found[key] for key in wanted if key in found})

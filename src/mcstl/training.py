@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -68,6 +69,17 @@ class Examples:
         return type(self)(
             self.vectors, self.positions[rows], self.S[rows], self.y[rows], self.w[rows]
         )
+
+    @cached_property
+    def ties(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The first of the rows with the same texts and groups, and (n,) each row's among them.
+
+        Such rows are predicted once, so that their predictions are equal to the last bit.
+        """
+        pattern = distinct_rows(self.S)[1]
+        keys = np.column_stack([self.positions, pattern])
+        _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        return first, inverse.ravel()
 
     def without_groups(self) -> Self:
         """Return the same rows in no group: the empty set of §3.3."""
@@ -155,12 +167,9 @@ def _one_thread() -> Iterator[None]:
 
 def predict(network: Network, rows: Examples) -> FloatArray:
     """Return the class probabilities of `rows` under their own groups: (n, L), float64."""
-    # Rows with the same texts and groups are predicted once: they are ties, to the last bit.
-    _, pattern = distinct_rows(rows.S)
-    keys = np.column_stack([rows.positions, pattern])
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    first, inverse = rows.ties
     vectors, positions = torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions[first])
-    return predict_rows(network, vectors, positions, rows.S[first])[inverse.ravel()]
+    return predict_rows(network, vectors, positions, rows.S[first])[inverse]
 
 
 def validation_nll(network: Network, rows: Examples) -> float:
@@ -318,7 +327,7 @@ def _loss(
 
     def loss(batch: Tensor) -> Tensor:
         S, w = rows.patterns[rows.pattern[batch]], rows.w[batch]
-        logits = network.logits(rows.vectors[rows.positions[batch]], S)
+        logits = network.logits_at(rows.vectors, rows.positions[batch], S)
         value = w @ equations.cross_entropy(levels[batch], logits)
         if with_kl:
             p = torch.sigmoid(logits)
