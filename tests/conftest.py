@@ -1,9 +1,21 @@
 """What the tests share."""
 
+import functools
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from mcstl.annotations import Task
+
+if TYPE_CHECKING:
+    from tiny import Finished
+
+# As the command line does it, and before torch is imported: on a busy machine threads that spin
+# while they wait made these tests ten times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +27,20 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is not there (set MCSTL_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of encoded texts that all studies under test share, instead of the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MCSTL_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Task], "Finished"]:
+    """Return the finished tiny study of a task form; each is run once."""
+    from tiny import finish
+
+    return functools.cache(lambda task: finish(tmp_path_factory.mktemp(task), task))
