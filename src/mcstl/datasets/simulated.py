@@ -3,23 +3,26 @@
 Residents of a town say what they think of proposals for its public places. Six value groups stand
 evenly around the circle of Schwartz (2012), on which neighbours agree and opposites clash:
 openness to change against conservation on one axis, self-transcendence against self-enhancement
-on the other. A proposal (opener x action x place x time, 4,608 texts) has an appeal to everybody
-and a direction on the circle; both are sums over its four parts. With S the groups that drive an
-annotation, as in the paper's Eq. 1 a set that may hold several,
+on the other. A proposal (opener x action x place x time, 2,304 texts) has an appeal to everybody
+and a direction on the circle; both are sums over its parts, some of which say the same in other
+words. With S the set of groups that drive an annotation, which may hold several as in Eq. 1,
 
     score = appeal + sum over k in S of (leniency_k + direction . position_k)
 
-and P(y > t) = sigmoid(score - cut_t): one cut at 0 for binary, ordered cuts for ordered classes,
-the difference of two proposals' scores for preference (Bradley-Terry, §2.4). A personal habit with
-sd `annotator_sd` may be added to every score of an annotator.
+and P(y > t) = sigmoid(score - cut_t): one cut at 0 for binary, ordered cuts for ordered classes.
+In preference the score is the difference of two proposals' for the same place (Bradley-Terry,
+§2.4). A personal habit with sd `annotator_sd` may be added to every score of an annotator.
 
 People belong to one to three groups, more likely to those that go with their attributes (links as
-made up as the rest); which of them come to mind differs by annotation, whatever the item, and only
+made up as the rest). Which of them come to mind differs by annotation, whatever the item; only
 these are in ``values`` and speak in the rationale, which tells nothing more about the label.
 
-The default of 4,000 annotations takes well under a second, and the groups matter enough in them
-for a demo to show it. The same seed gives the same table on every machine: all chance comes from
-raw PCG64 bits, whose stream NumPy promises to keep.
+The default of 4,000 annotations is quick, and large enough for a demo: groups see the same
+proposal so differently that a model without them is close to guessing. The effects are smooth and
+the texts vary in few ways, so that with 100,000 annotations of three ordered classes a small
+network on sentence vectors can come within 0.03 (root mean square) of the true probabilities. The
+same seed gives the same table on every machine: all chance is from raw PCG64 bits, whose stream
+NumPy promises to keep.
 """
 
 import zlib
@@ -53,52 +56,48 @@ GROUPS = (
 _ANGLES = np.deg2rad(np.arange(30, 390, 60))
 #: (K, 2) positions: right is self-transcendence, up is openness to change.
 _POSITIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
-_LENIENCY = np.array([0.2, -0.1, 0.1, -0.35, -0.15, 0.3])
+_LENIENCY = np.array([0.35, -0.15, 0.15, -0.55, -0.2, 0.45])
 
 # Text, appeal to everybody, direction (right, up) of each part of a proposal.
 _OPENERS = (
     ("We should {}.", 0.0, 0.0, 0.0),
-    ("Why don't we {}?", 0.1, 0.1, 0.2),
-    ("After a long public debate, the council plans to {}.", 0.4, 0.2, -0.1),
-    ("Without asking anyone, the mayor has decided to {}.", -0.8, -0.3, -0.1),
-    ("Leading experts advise us to {}.", 0.3, -0.4, 0.1),
-    ("A group of young people would love to {}.", 0.1, 0.2, 0.5),
-    ("The oldest families in town want to {}.", -0.1, -0.2, -0.5),
-    ("To be kind to our neighbours, let us {}.", 0.2, 0.5, -0.2),
+    ("The town should {}.", 0.0, 0.0, 0.0),
+    ("It would be good to {}.", 0.0, 0.0, 0.0),
+    ("Let us {}.", 0.0, 0.0, 0.0),
+    ("Without asking anyone, the mayor wants to {}.", -0.6, -0.1, 0.0),
+    ("The mayor, asking nobody, plans to {}.", -0.6, -0.1, 0.0),
+    ("The mayor has decided alone to {}.", -0.6, -0.1, 0.0),
+    ("The mayor, whatever others say, is going to {}.", -0.6, -0.1, 0.0),
+    ("The young people of the town would love to {}.", 0.15, 0.05, 0.15),
+    ("Young people ask the town to {}.", 0.15, 0.05, 0.15),
+    ("The town's teenagers hope that we {}.", 0.15, 0.05, 0.15),
+    ("The students in town dream that we {}.", 0.15, 0.05, 0.15),
+    ("The oldest families in town want to {}.", 0.1, 0.0, -0.15),
+    ("The old families of the town ask us to {}.", 0.1, 0.0, -0.15),
+    ("Families who have always lived here wish to {}.", 0.1, 0.0, -0.15),
+    ("Families with deep roots here hope that we {}.", 0.1, 0.0, -0.15),
 )
 _ACTIONS = (
-    ("install security cameras at {}", -0.1, -0.9, -1.0),
-    ("keep {} exactly as it has always been", 0.0, 0.2, -1.5),
-    ("let volunteers run {}", 0.2, 1.0, 0.1),
-    ("welcome newcomers from abroad with a tour of {}", 0.1, 1.3, 0.5),
-    ("keep {} open all night", -0.3, -0.4, 1.4),
-    ("hold a contest with big cash prizes at {}", -0.2, -1.4, 0.5),
-    ("run {} on solar power", 0.5, 1.1, 0.6),
-    ("check the identity card of everyone who enters {}", -0.7, -0.8, -1.1),
-    ("let artists experiment freely with {}", -0.1, 0.4, 1.4),
-    ("serve lunch to lonely pensioners at {}", 0.6, 1.2, -0.7),
-    ("lease {} to an ambitious company", -0.6, -1.5, 0.2),
-    ("bring back the old religious procession at {}", -0.1, 0.1, -1.4),
+    ("welcome newcomers from abroad at {}", 0.1, 0.9, 0.4),
+    ("let artists experiment freely at {}", 0.0, 0.2, 1.0),
+    ("hold contests with big cash prizes at {}", -0.2, -0.95, 0.4),
+    ("install security cameras at {}", -0.1, -0.75, -0.5),
+    ("revive the old village customs at {}", 0.0, 0.1, -1.0),
+    ("serve free lunch to lonely pensioners at {}", 0.4, 0.85, -0.5),
 )
 _PLACES = (
-    ("the public library", 0.3, 0.2, 0.1),
-    ("the swimming pool", 0.1, -0.1, 0.3),
-    ("the primary school", -0.1, 0.1, -0.3),
-    ("the farmers' market", 0.2, 0.0, -0.2),
-    ("the history museum", 0.0, 0.1, -0.4),
-    ("the bus station", -0.2, -0.2, -0.1),
-    ("the community garden", 0.3, 0.4, 0.1),
-    ("the football stadium", -0.1, -0.5, 0.1),
-    ("the youth club", 0.0, 0.1, 0.4),
-    ("the town hall", -0.2, -0.1, -0.4),
-    ("the fishing harbour", 0.0, -0.2, -0.2),
-    ("the concert hall", 0.1, 0.0, 0.2),
+    ("the public library", 0.25, 0.05, 0.0),
+    ("the swimming pool", 0.1, 0.0, 0.1),
+    ("the primary school", -0.1, 0.0, -0.1),
+    ("the history museum", 0.0, 0.0, -0.1),
+    ("the bus station", -0.25, -0.05, 0.0),
+    ("the community garden", 0.25, 0.1, 0.0),
 )
 _TIMES = (
-    ("from next month on", 0.0, 0.0, 0.1),
-    ("for a trial period of one year", 0.3, 0.0, 0.3),
-    ("for the next twenty years", -0.3, 0.1, -0.3),
-    ("during the summer holidays", 0.1, 0.0, 0.1),
+    ("from next month on", 0.0, 0.0, 0.0),
+    ("starting next month", 0.0, 0.0, 0.0),
+    ("as of next month", 0.0, 0.0, 0.0),
+    ("beginning next month", 0.0, 0.0, 0.0),
 )
 _PARTS = (_OPENERS, _ACTIONS, _PLACES, _TIMES)
 _SHAPE = tuple(len(part) for part in _PARTS)
@@ -172,7 +171,7 @@ _CLASSES: dict[Task, tuple[str, ...]] = {
 }
 _CUT_RANGE = 0.7  # ordered cuts are even from -this to +this
 _SIZE = 4000
-_ITEMS, _ANNOTATORS = 1500, 120
+_ITEMS, _ANNOTATORS = 1000, 120
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 
 
@@ -239,7 +238,7 @@ def simulate(
     """Draw annotations with known probabilities; the model is in this module's docstring.
 
     Nobody labels an item twice, and every item has the same number of annotations (give or take
-    one). `items` is by default a tenth of `annotations`, at most 1,500; `annotators` is 120, or
+    one). `items` is by default a tenth of `annotations`, at most 1,000; `annotators` is 120, or
     twice as many as an item has annotations if that is more. `classes` is for ordinal data. In
     preference every pair is shown either way round by chance, and its class 1 means that A is
     preferred; a personal habit then favours the first text or the second.
@@ -290,9 +289,11 @@ def _draw(
     n, m = annotations, max(1, min(_ITEMS, annotations // 10)) if items is None else items
     n_people = max(_ANNOTATORS, 2 * -(-n // max(m, 1))) if annotators is None else annotators
     _check_sizes(task, n, m, n_people, classes, annotator_sd)
-    texts, appeal, pull = _proposals(2 * m if task == "preference" else m, seed)
+    first, second = _chosen_texts(task, m, seed)
+    texts, appeal, pull = _proposals(first)
     if task == "preference":
-        appeal, pull = appeal[:m] - appeal[m:], pull[:m] - pull[m:]
+        others, other_appeal, other_pull = _proposals(second)
+        appeal, pull = appeal - other_appeal, pull - other_pull
     people, belongs = _people(n_people, seed)
     item, person = _who_labels_what(n, m, n_people, seed)
 
@@ -310,8 +311,8 @@ def _draw(
     names = np.array([f"{kind}-{i:04d}" for i in range(m)], dtype=object)
     columns: dict[str, Any] = {"item": names[item]}
     if task == "preference":
-        columns["text_a"] = np.where(flipped, texts[m:][item], texts[:m][item])
-        columns["text_b"] = np.where(flipped, texts[:m][item], texts[m:][item])
+        columns["text_a"] = np.where(flipped, others[item], texts[item])
+        columns["text_b"] = np.where(flipped, texts[item], others[item])
     else:
         columns["text"] = texts[item]
     columns["label"] = np.array(list(_labels(task, classes)), dtype=object)[label]
@@ -332,25 +333,28 @@ def _draw(
     )
 
 
-def _proposals(count: int, seed: int) -> tuple[ObjectArray, FloatArray, FloatArray]:
-    """Texts (count,), their appeal (count,) and the pull (count, K) of each group, leniency in."""
-    chosen = np.argsort(_uniform(seed, "texts", _N_TEXTS), kind="stable")[:count]
-    picks = np.unravel_index(chosen, _SHAPE)
-    traits = sum(
-        np.array([traits for _, *traits in part])[pick]
-        for part, pick in zip(_PARTS, picks, strict=True)
-    )
-    texts = np.array(
-        [
-            opener.format(f"{action.format(place)} {time}")
-            for opener, action, place, time in zip(
-                *([part[i][0] for i in pick] for part, pick in zip(_PARTS, picks, strict=True)),
-                strict=True,
-            )
-        ],
-        dtype=object,
-    )
-    return texts, traits[:, 0], _LENIENCY + traits[:, 1:] @ _POSITIONS.T
+def _chosen_texts(task: Task, count: int, seed: int) -> tuple[IntArray, IntArray]:
+    """(count,) numbers of distinct texts, and in preference of others for the same places."""
+    order = np.argsort(_uniform(seed, "texts", _N_TEXTS), kind="stable")
+    if task != "preference":
+        return order[:count], order[:0]
+    place = np.unravel_index(order, _SHAPE)[_PARTS.index(_PLACES)]
+    by_place = order[np.argsort(place, kind="stable")].reshape(len(_PLACES), -1, 2)
+    pairs = by_place.swapaxes(0, 1).reshape(-1, 2)[:count]
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _proposals(numbers: IntArray) -> tuple[ObjectArray, FloatArray, FloatArray]:
+    """Texts (m,), their appeal (m,) and the pull (m, K) of each group, its leniency in it."""
+    picks = np.stack(np.unravel_index(numbers, _SHAPE), axis=1)  # (m, parts)
+    texts, traits = [], np.zeros((len(numbers), 3))
+    for row, pick in enumerate(picks):
+        parts = [options[i] for options, i in zip(_PARTS, pick, strict=True)]
+        opener, action, place, time = (text for text, *_ in parts)
+        texts.append(opener.format(f"{action.format(place)} {time}"))
+        traits[row] = np.sum([numbers for _, *numbers in parts], axis=0)
+    pull = _LENIENCY + traits[:, 1:] @ _POSITIONS.T
+    return np.array(texts, dtype=object), traits[:, 0], pull
 
 
 def _people(count: int, seed: int) -> tuple[dict[str, ObjectArray], BoolArray]:
@@ -402,14 +406,15 @@ def _class_probabilities(scores: FloatArray, cuts: FloatArray, annotator_sd: flo
         for node, weight in zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True):
             above += weight * expit(margin + annotator_sd * node)
     ends = np.ones((*scores.shape, 1))
-    return -np.diff(np.concatenate([ends, above, 0 * ends], axis=-1), axis=-1)
+    above = np.concatenate([ends, above, 0 * ends], axis=-1)  # P(y > t) for t = -1 ... L - 1
+    return np.asarray(above[..., :-1] - above[..., 1:])
 
 
 def _uniform(seed: int, what: str, *shape: int) -> FloatArray:
     """Uniform numbers inside (0, 1), a stream of its own for everything that is drawn."""
     entropy = np.random.SeedSequence([seed, zlib.crc32(what.encode())])
     raw = np.random.PCG64(entropy).random_raw(int(np.prod(shape)))
-    return ((raw >> np.uint64(12)) + 0.5).reshape(shape) * 2.0**-52
+    return np.asarray(((raw >> np.uint64(12)) + 0.5).reshape(shape) * 2.0**-52)
 
 
 def _labels(task: Task, classes: int) -> dict[str, list[str]]:
@@ -448,7 +453,7 @@ SOURCE = Source(
     files=(),
     counts={"annotations": _SIZE, "items": _SIZE // 10, "annotators": _ANNOTATORS},
     tasks={task: _labels(task, 3) for task in ("ordinal", "binary", "preference")},
-    groups={"by": "taxonomy", "source": "column"},
+    groups={"by": "taxonomy", "taxonomy": "schwartz", "source": "column"},
     read=lambda folder, task: table(task, _SIZE),
     attributes=tuple(_ATTRIBUTES),
 )

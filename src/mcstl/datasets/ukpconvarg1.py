@@ -62,7 +62,8 @@ def _votes(xml: IO[bytes]) -> Iterator[tuple[str, ...]]:
             continue
         pair = tuple(_text(element, name) for name in ("id", "arg1/text", "arg2/text"))
         for vote in element.iterfind("mTurkAssignments/mTurkAssignment"):
-            yield (*pair, *(_text(vote, name) for name in ("value", "turkID", "reason")))
+            reason = vote.findtext("reason") or ""
+            yield (*pair, _text(vote, "value"), _text(vote, "turkID"), reason)
         element.clear()
 
 

@@ -77,7 +77,7 @@ SOURCE = Source(
     tasks={
         "binary": {"against": ["against"], "in favor of": ["in favor of", "in favour of"]},
     },
-    groups={"by": "taxonomy", "source": "column"},
+    groups={"by": "taxonomy", "taxonomy": "schwartz", "source": "column"},
     read=_read,
     warning="Arguments about contested matters (capital punishment, abortion), some in harsh words",
 )
