@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 app = typer.Typer(
-    help="Learn subjective labels without averaging people away (MC-STL).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-cache_app = typer.Typer(help="The cache of encoded texts: where it is, how big, clear it.")
+cache_app = typer.Typer(
+    help="The cache of encoded texts: where it is, how big, clear it.",
+    epilog="Example:  mcstl cache",
+)
 app.add_typer(cache_app, name="cache")
 
 DataDir = Annotated[
@@ -210,7 +212,7 @@ def cache(context: typer.Context) -> None:
             typer.echo(f"The cache is empty; it will be in {encoders.cache_folder()}")
 
 
-@cache_app.command()
+@cache_app.command(epilog="Example:  mcstl cache clear")
 def clear() -> None:
     """Delete all encoded texts; they are made again when they are needed."""
     from mcstl import encoders

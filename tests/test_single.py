@@ -1,0 +1,165 @@
+"""One model: fitted on a table, measured on another."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mcstl
+from mcstl.annotations import Annotations, Task, split
+from mcstl.datasets import simulated
+from mcstl.errors import InputError
+from mcstl.model import Model
+from mcstl.single import load_for
+from tiny import COLUMNS, Finished, town
+
+FEW = {"epochs": 3, "hidden": 16}
+
+
+@pytest.fixture(scope="module")
+def reviews() -> pd.DataFrame:
+    """What a user has at hand: no items, no values, no reasons."""
+    table = simulated.table("binary", 400)
+    return table[["text", "label", "annotator", "gender", "age"]]
+
+
+# In Python
+
+
+def test_a_table_becomes_a_model_in_five_lines(cache: Path, reviews: pd.DataFrame) -> None:
+    labels = {"oppose": ["oppose"], "support": ["support"]}
+    data = mcstl.Annotations.from_frame(reviews, labels=labels)
+    model = mcstl.fit(data, training={"epochs": 3})
+    found = mcstl.evaluate(model, data)
+    p = model.predict_proba(["A new bench"], [["gender=Woman"], ["gender=Man"]])
+    assert {"gender=Woman", "gender=Man"} <= set(model.group_names)
+    assert [group["group"] for group in found["groups"]] == list(model.group_names)
+    assert found["metrics"]["auc"] > 0.5
+    assert p.shape == (1, 2, 2)
+    np.testing.assert_allclose(p.sum(axis=-1), 1)
+    assert p[0, 0, 0] != p[0, 1, 0]
+
+
+def test_fit_depends_on_its_seed_alone(cache: Path, reviews: pd.DataFrame) -> None:
+    data = mcstl.Annotations.from_frame(reviews, labels={"o": ["oppose"], "s": ["support"]})
+    first, again, other = (mcstl.fit(data, training=FEW, seed=seed) for seed in (3, 3, 4))
+    texts = data.frame["text"].unique().tolist()
+    same = first.predict_proba(texts)
+    np.testing.assert_array_equal(again.predict_proba(texts), same)
+    assert not np.array_equal(other.predict_proba(texts), same)
+    assert (first.facts["seed"], other.facts["seed"]) == (3, 4)
+
+
+def test_fit_trains_on_all_but_the_validation_share(cache: Path, reviews: pd.DataFrame) -> None:
+    data = mcstl.Annotations.from_frame(reviews, labels={"o": ["oppose"], "s": ["support"]})
+    groups = {"by": "attributes", "attributes": ["gender"], "min_size": 20}
+    model = mcstl.fit(data, groups=groups, training=FEW, validation=0.25, seed=1)
+    train = split(data, "annotation", test=0, validation=0.25, seed=1).train
+    assert model.population[1].sum() == len(train) == 300
+    women = int((data.frame["gender"].iloc[train] == "Woman").sum())
+    assert model.scheme is not None
+    assert {g.name: g.size for g in model.scheme.groups}["gender=Woman"] == women
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"groups": {"by": "attributs"}}, "Did you mean 'attributes'?"),
+        ({"groups": {"by": "attributes", "min_size": 1000}}, "no group is left"),
+        ({"training": {"epoch": 3}}, "training: unknown key 'epoch'"),
+        ({"seed": -1}, "seeds: give a list of distinct whole numbers from 0"),
+        ({"validation": 0}, "0 to validate on"),
+        ({"validation": 1}, "validation is a share from 0 to below 1"),
+        ({"encoder": "./no-such"}, "encoder './no-such' is no folder"),
+    ],
+)
+def test_fit_says_what_it_cannot_use(
+    options: dict[str, object], expected: str, cache: Path, reviews: pd.DataFrame
+) -> None:
+    data = mcstl.Annotations.from_frame(reviews, labels={"o": ["oppose"], "s": ["support"]})
+    with pytest.raises(InputError) as caught:
+        mcstl.fit(data, **options)
+    assert expected in str(caught.value)
+
+
+# The model that a study leaves, on annotations
+
+
+@pytest.mark.parametrize("task", ["ordinal", "binary", "preference"])
+def test_a_studys_model_measures_its_test_rows_as_the_study_did(
+    task: Task, finished: Callable[[Task], Finished]
+) -> None:
+    one = finished(task)
+    run = one.results.results["runs"][0]
+    rows = one.results.predictions.query("method == 'mc-stl' and seed == @run['seed']")
+    test = np.flatnonzero(one.data.frame["row"].isin(rows["row"]))
+    found = mcstl.evaluate(Model.load(one.folder / "model"), one.data.take(test))
+    for name in ("nll", "brier", "auc", "accuracy", "slope_mean", "bias_mean"):
+        expected = run["metrics"].get(name)
+        assert found["metrics"].get(name) == (expected and pytest.approx(expected, abs=1e-5))
+    assert [group["n"] for group in found["groups"]] == [group["n"] for group in run["groups"]]
+
+
+def test_a_new_file_is_read_as_the_study_read_its_own(
+    finished: Callable[[Task], Finished], tmp_path: Path
+) -> None:
+    model = Model.load(finished("binary").folder / "model")
+    town().tail(100).to_csv(tmp_path / "new.csv", index=False)
+    data = load_for(model, tmp_path / "new.csv")
+    assert data.classes == ("against", "in favour")
+    assert len(data) == 96
+    assert sum(data.dropped.values()) == 4
+    found = mcstl.evaluate(model, data)
+    assert found["metrics"]["nll"] > 0
+    assert max(group["n"] for group in found["groups"]) > 20
+
+
+def test_raw_labels_are_the_names_of_the_classes_where_a_study_had_none(
+    finished: Callable[[Task], Finished], tmp_path: Path
+) -> None:
+    model = Model.load(finished("ordinal").folder / "model")
+    table = simulated.table("ordinal", 400).assign(values=lambda t: t["values"].map("|".join))
+    table[table["label"] != "unsure"].to_csv(tmp_path / "new.csv", index=False)
+    data = load_for(model, tmp_path / "new.csv")
+    assert data.classes == ("oppose", "unsure", "support")  # though nobody was unsure
+    assert set(data.labels) == {0, 2}
+    assert mcstl.evaluate(model, data)["metrics"]["auc"] > 0
+
+
+def test_a_registered_data_set_is_loaded_by_its_name(
+    finished: Callable[[Task], Finished],
+) -> None:
+    data = load_for(Model.load(finished("preference").folder / "model"), "simulated")
+    assert (data.task, data.source) == ("preference", "simulated")
+
+
+def test_data_of_another_form_is_refused(
+    finished: Callable[[Task], Finished], tmp_path: Path
+) -> None:
+    ordinal, preference = (
+        Model.load(finished(task).folder / "model") for task in ("ordinal", "preference")
+    )
+    with pytest.raises(InputError, match=r"the model is preference .*; simulated is ordinal with"):
+        mcstl.evaluate(preference, finished("ordinal").data)
+    other = Annotations.from_frame(
+        simulated.table("ordinal", 100), labels={"no": ["oppose"], "?": ["unsure"], "yes": ["x"]}
+    )
+    with pytest.raises(InputError, match="with the classes oppose, unsure, support; a table is"):
+        mcstl.evaluate(ordinal, other)
+    town().to_csv(tmp_path / "town.csv", index=False)
+    with pytest.raises(InputError, match=r"column 'text' is not in town\.csv"):
+        load_for(ordinal, tmp_path / "town.csv")
+    binary = Model.load(finished("binary").folder / "model")
+    town().drop(columns=COLUMNS["annotator"]).to_csv(tmp_path / "town.csv", index=False)
+    with pytest.raises(InputError, match=r"column 'rater_id' is not in town\.csv"):
+        load_for(binary, tmp_path / "town.csv")
+
+
+def test_data_that_is_not_there_is_told(finished: Callable[[Task], Finished]) -> None:
+    model = Model.load(finished("ordinal").folder / "model")
+    with pytest.raises(InputError, match=r"neither a file nor .* Did you mean 'simulated'\?"):
+        load_for(model, "simulatd")
+    with pytest.raises(InputError, match=r"there is no file .*no-such\.csv"):
+        load_for(model, "no-such.csv")
