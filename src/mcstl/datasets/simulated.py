@@ -453,7 +453,7 @@ SOURCE = Source(
     files=(),
     counts={"annotations": _SIZE, "items": _SIZE // 10, "annotators": _ANNOTATORS},
     tasks={task: _labels(task, 3) for task in ("ordinal", "binary", "preference")},
-    groups={"by": "taxonomy", "taxonomy": "schwartz", "source": "column"},
+    groups={"by": "taxonomy", "source": "column"},
     read=lambda folder, task: table(task, _SIZE),
     attributes=tuple(_ATTRIBUTES),
 )
