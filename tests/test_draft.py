@@ -16,7 +16,7 @@ from mcstl.annotations import Annotations, split
 from mcstl.draft import draft_study
 from mcstl.errors import InputError
 from mcstl.groups import fit_scheme
-from mcstl.study import Study
+from mcstl.studyfile import Study
 
 
 def sentences(n: int, kind: str = "note", words: int = 8) -> list[str]:

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.representer import SafeRepresenter
 
 from mcstl import datasets, files
 from mcstl.annotations import Annotations, SplitBy, Task
@@ -318,9 +319,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return fields
 
 
+class _Quoting(SafeRepresenter):
+    """Quotes every text that is not plain words: ruamel cannot read all that it writes bare."""
+
+    def represent_text(self, text: str) -> Any:
+        style = None if re.fullmatch(r"\w[\w ./=-]*", text) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Quoting.add_representer(str, _Quoting.represent_text)
+
+
 def write_yaml(path: Path, fields: dict[str, Any]) -> None:
     """Write `fields` in their order, whole or not at all."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Quoting
     yaml.default_flow_style = None
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
