@@ -17,7 +17,7 @@ from scipy.stats import wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
 import mcstl
-from mcstl import metrics, outputs
+from mcstl import metrics, outputs, report
 from mcstl.annotations import Task, split
 from mcstl.errors import InputError
 from mcstl.model import Model
@@ -500,6 +500,29 @@ def test_a_study_without_networks_has_no_model_and_an_empty_trace(
     trace = pd.read_parquet(tmp_path / "out" / "trace.parquet")
     assert list(trace) == outputs.TRACE
     assert trace.empty
+
+
+def test_metrics_that_do_not_exist_are_null_and_can_be_reported(
+    cache: Path, tmp_path: Path
+) -> None:
+    """One text seen by one group gets one prediction: there is no line through one bin."""
+    table = pd.DataFrame({"text": "A bench", "area": "North", "label": [0, 1] * 40})
+    table.to_csv(tmp_path / "town.csv", index=False)
+    study = tiny(
+        data={"file": str(tmp_path / "town.csv")},
+        groups={"by": "attributes", "min_size": 1},
+        methods=["mc-stl", "none"],
+    )
+    found = mcstl.run(study, out=tmp_path / "out").results
+    for run in found["runs"]:
+        assert run["metrics"]["slope_mean"] is run["metrics"]["bias_sd"] is None
+        assert run["metrics"]["one_minus_emd"] is None  # a tie has no minority
+        assert run["metrics"]["auc"] == 0.5
+    assert found["summary"]["none"]["slope_mean"]["mean"] is None
+    trace = pd.read_parquet(tmp_path / "out" / "trace.parquet")
+    assert trace["slope_mean"].isna().all()
+    assert trace["slope_mean"].dtype == float
+    assert report.render(tmp_path / "out").exists()
 
 
 def test_methods_of_any_name_are_kept_apart(tmp_path: Path) -> None:

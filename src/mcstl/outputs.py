@@ -128,11 +128,14 @@ def write(folder: Path, work: Work, annotations: Annotations, results: Results) 
     """Write the contract's files from the finished runs, results.json last."""
     assert work.folder is not None  # noqa: S101 (only a study with a folder is written)
     traces = [path.read_text(encoding="utf-8") for path in sorted(work.folder.glob("*.trace"))]
-    epochs = [row for trace in traces for row in json.loads(trace)]
+    epochs = [row for text in traces for row in json.loads(text)]
+    trace = pd.DataFrame(epochs, columns=None if epochs else TRACE)
+    # A metric that no epoch has is a number nonetheless.
+    values = trace.columns.difference(["method", "seed", "epoch", "part"])
     frames = {
         "predictions": results.predictions,
         "items": annotations.items(),
-        "trace": pd.DataFrame(epochs, columns=None if epochs else TRACE),
+        "trace": trace.astype(dict.fromkeys(values, float)),
     }
     for name, frame in frames.items():
         with files.replacing(folder / f"{name}.parquet") as temporary:
