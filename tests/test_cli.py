@@ -1,6 +1,7 @@
 """The command line: what each command prints, and one clear line for everything that is wrong."""
 
 import gzip
+import io
 import json
 import os
 import re
@@ -139,7 +140,7 @@ def test_quiet_says_nothing_but_results(command: Command, tmp_path: Path) -> Non
 def test_names_with_brackets_and_bars_are_printed_as_they_are(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = simulated.table("binary", 400)[["text", "label"]].assign(area="[north] :ok: [/b]")
+    table = simulated.table("binary", 400)[["text", "label"]].assign(area="[north] :ok: [/b] café")
     table.to_csv(tmp_path / "town.csv", index=False)
     study = write_study(
         tmp_path,
@@ -161,7 +162,12 @@ def test_names_with_brackets_and_bars_are_printed_as_they_are(
     assert "\x1b[" in said.err
     monkeypatch.delenv("FORCE_COLOR")
     said = command("evaluate", tmp_path / "out" / "model", tmp_path / "town.csv", "-q")
-    assert "area=[north] :ok: [/b]" in said.out
+    assert "area=[north] :ok: [/b] café" in said.out
+    # A terminal that lacks letters and boxes gets what it has.
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", shown)
+    command("evaluate", tmp_path / "out" / "model", tmp_path / "town.csv", "-q")
+    assert b"| area=[north] :ok: [/b] caf? |" in shown.buffer.getvalue()
 
 
 def test_evaluate_prints_json_on_request(
@@ -374,7 +380,7 @@ def write_bad(folder: Path, bad: Bad) -> Path:
         "training": "{epochs: 1}",
     }
     lines = [f"{key}: {value}" for key, value in defaults.items() if key not in keys]
-    (folder / "bad.yaml").write_text("\n".join([bad.study, *lines]) + "\n")
+    (folder / "bad.yaml").write_text("\n".join([bad.study, *lines]) + "\n", encoding="utf-8")
     return folder / "bad.yaml"
 
 
@@ -474,8 +480,7 @@ def test_a_run_is_alone_in_its_folder_and_stops_on_ctrl_c(
 
 
 def test_the_real_program_says_the_same(tmp_path: Path) -> None:
-    study = write_bad(tmp_path, BAD["misspelt column"])
-    child = started("check", study)
+    child = started("check", write_bad(tmp_path, BAD["misspelt column"]))
     out, err = child.communicate(timeout=120)
     said = Said(child.returncode, out, err)
     assert BAD["misspelt column"].expected in refused(said)

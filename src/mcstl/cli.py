@@ -1,5 +1,6 @@
 """The command line: arguments in, calls out, no logic."""
 
+import io
 import math
 import os
 import shlex
@@ -53,6 +54,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Warnings are for developers; what a user must know is said in words.
     warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter
+            stream.reconfigure(errors="replace")
     try:
         app()
     except InputError as error:
