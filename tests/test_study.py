@@ -25,6 +25,7 @@ from mcstl.study import Prepared, describe, examples, fit_method, prepare
 from mcstl.studyfile import MethodConfig, Study
 from tiny import METHODS, Finished, write_study
 
+STUDIES = Path(__file__).parents[1] / "studies"
 TASKS: tuple[Task, ...] = ("ordinal", "binary", "preference")
 RATIONALES = ("Safety comes first for me.", "I value freedom and my own way of doing things.")
 
@@ -263,9 +264,10 @@ def test_annotations_per_item_is_the_papers_m(cache: Path) -> None:
 
 # A run that was stopped
 
+# The second method is long enough to be caught at work.
 LONG = {
-    "training": {"epochs": 12, "hidden": 16},
-    "methods": ["mc-stl", "none"],
+    "training": {"epochs": 8, "hidden": 16},
+    "methods": ["mc-stl", {"name": "none", "training": {"epochs": 50, "patience": 50}}],
     "seeds": 2,
 }
 CHILD = """
@@ -424,3 +426,19 @@ def test_describe_misses_no_column_that_groups_need(tmp_path: Path) -> None:
         study = tiny(data={"file": str(tmp_path / "town.csv")}, groups=each)
         with pytest.raises(InputError, match="need"):
             list(describe(study))
+
+
+# The project's own studies, and real data
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_projects_studies_can_be_read(path: Path) -> None:
+    study = Study.read(path)
+    assert len(study.seeds) == 5
+    assert {"mc-stl", "none", "majority"} <= {method.title for method in study.methods}
+
+
+def test_describe_on_real_data(data_dir: Path) -> None:
+    lines = dict(describe(Study.read(STUDIES / "popquorn.yaml"), data_dir))
+    assert lines["data"] == "popquorn: 13,036 annotations, 1,500 items"
+    assert lines["split"].endswith(", 2,607 test (seed 0)")
