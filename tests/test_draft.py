@@ -273,7 +273,7 @@ def test_preference_that_cannot_be_told_is_left_to_the_reader(tmp_path: Path) ->
     table = pairs().set_axis(["text_a", "text_b"], axis=1)
     table["preference"] = ["great", "poor", "same"] * 20
     text = draft_study(write(tmp_path, table))
-    assert "# labels: {b: ['?'], a: ['?']}" in text
+    assert '# labels: {b: ["?"], a: ["?"]}' in text
     assert "(great, poor, same)" in text
 
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from ruamel.yaml import YAML
 
+from mcstl import files
 from mcstl.annotations import (
     KNOWN_COLUMNS,
     TASK_FORMS,
@@ -730,9 +730,9 @@ def _try(
 
 def _flow(value: object) -> str:
     """Return `value` as YAML on one line."""
-    yaml = YAML(pure=True)
+    yaml = files.yaml()
     yaml.default_flow_style = True
     yaml.width = 1_000_000
     stream = io.StringIO()
     yaml.dump(value, stream)
-    return stream.getvalue().removesuffix("...\n").strip()
+    return stream.getvalue().removesuffix("...\n").strip("\n")

@@ -1,10 +1,15 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and YAML that reads as it was written."""
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import SafeRepresenter
 
 
 @contextmanager
@@ -27,3 +32,22 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def yaml() -> YAML:
+    """Return what reads and writes YAML 1.2; keys stay in their order."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Quoting
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    return yaml
+
+
+class _Quoting(SafeRepresenter):
+    """Quotes every text that is not plain words: ruamel cannot read all that it writes bare."""
+
+    def represent_text(self, text: str) -> Any:
+        style = None if re.fullmatch(r"[\w./][\w ./=-]*", text) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Quoting.add_representer(str, _Quoting.represent_text)

@@ -14,9 +14,7 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.representer import SafeRepresenter
 
 from mcstl import datasets, files
 from mcstl.annotations import Annotations, SplitBy, Task
@@ -305,7 +303,7 @@ def needs_encoder(config: GroupsConfig) -> bool:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML 1.2 file of keys. Raises InputError for anything else."""
     try:
-        fields = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        fields = files.yaml().load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")])
         raise InputError(f"there is no study file {path}.{near}") from None
@@ -319,22 +317,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return fields
 
 
-class _Quoting(SafeRepresenter):
-    """Quotes every text that is not plain words: ruamel cannot read all that it writes bare."""
-
-    def represent_text(self, text: str) -> Any:
-        style = None if re.fullmatch(r"\w[\w ./=-]*", text) else '"'
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Quoting.add_representer(str, _Quoting.represent_text)
-
-
 def write_yaml(path: Path, fields: dict[str, Any]) -> None:
     """Write `fields` in their order, whole or not at all."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Representer = _Quoting
+    yaml = files.yaml()
     yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         yaml.dump(fields, stream)
