@@ -484,3 +484,15 @@ def test_the_real_program_says_the_same(tmp_path: Path) -> None:
     out, err = child.communicate(timeout=120)
     said = Said(child.returncode, out, err)
     assert BAD["misspelt column"].expected in refused(said)
+
+
+def test_a_cache_that_cannot_be_used_is_told_once(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
+    monkeypatch.setenv("MCSTL_CACHE", str(tmp_path / "file" / "cache"))
+    study = write_study(tmp_path, "ordinal", methods=["none"], seeds=1)
+    said = command("run", study, "--out", tmp_path / "out", "-q")
+    assert said.code == 0
+    assert re.search("mcstl: vectors are not cached: .* set MCSTL_CACHE", said.err)
+    assert said.err.count("not cached") == 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import mcstl
-from mcstl.errors import InputError
+from mcstl.errors import InputError, Notice
 from mcstl.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ def main() -> None:
     """Run the command line; a user's error is one line on standard error and exit code 2."""
     # Threads that wait shall sleep, not spin: on a busy machine spinning costs many times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Warnings are for developers; what a user must know is said in words.
+    # Warnings are for developers, except our own.
     warnings.simplefilter("ignore")
+    warnings.simplefilter("once", Notice)
+    warnings.showwarning = lambda message, *_, **__: print(f"mcstl: {message}", file=sys.stderr)  # noqa: T201
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter
             stream.reconfigure(errors="replace")

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from mcstl.errors import InputError, did_you_mean
+from mcstl.errors import InputError, Notice, did_you_mean
 from mcstl.progress import Progress, silent
 
 FloatArray = npt.NDArray[np.float32]
@@ -254,12 +254,15 @@ class _Cache:
             except OSError:
                 break
             warnings.warn(
-                f"the cache file {self.path} was damaged ({reason}) and is made again", stacklevel=4
+                f"the cache file {self.path} was damaged ({reason}) and is made again",
+                Notice,
+                stacklevel=4,
             )
         self._usable = False
         warnings.warn(
             f"vectors are not cached: {self.path.parent} cannot be used ({reason}); "
             "set MCSTL_CACHE to a folder that can be written",
+            Notice,
             stacklevel=4,
         )
         return None

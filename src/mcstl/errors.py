@@ -1,4 +1,4 @@
-"""The one error that users cause, and how it is worded."""
+"""The one error that users cause and the one warning, and how they are worded."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,6 +9,10 @@ class InputError(ValueError):
 
     The command line prints the message and exits with code 2; from Python it is a `ValueError`.
     """
+
+
+class Notice(UserWarning):
+    """Something a user should know although the work goes on; the command line shows it."""
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

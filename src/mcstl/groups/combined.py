@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix, hstack
 
 from mcstl.annotations import Annotations
 from mcstl.encoders import Encoder
-from mcstl.errors import InputError, did_you_mean, listed
+from mcstl.errors import InputError, brief, did_you_mean, listed
 from mcstl.groups import rationale, sociocultural, taxonomy
 from mcstl.groups.base import (
     Arrays,
@@ -106,9 +106,9 @@ def fit_scheme(
     """
     scheme = _fit(config, annotations, encoder, progress)
     if not scheme.groups:
-        why = [f"{name} ({reason})" for name, reason in scheme.left_out]
+        why = "; ".join(f"{brief(name)} ({reason})" for name, reason in scheme.left_out[:5])
         raise InputError(
-            f"no group is left: {listed(why, 5)}; lower min_size or min_annotators"
+            f"no group is left: {why}; lower min_size or min_annotators"
             if why
             else f"no training annotation of {annotations.source} is in any group"
         )
