@@ -120,8 +120,8 @@ def fit(
     """
     if not len(train) or not len(validation):
         raise InputError(
-            f"training needs both; there are {len(train)} rows to train on and {len(validation)} "
-            "to validate on"
+            f"there are {len(train)} rows to train on and {len(validation)} to validate on, and both "
+            "are needed; give more annotations or other shares in split"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
