@@ -27,7 +27,7 @@ EPSILON = 1e-7
 #: The paper bins by deciles.
 BINS = 10
 #: Bin means closer together than this differ by rounding, and a line through them means nothing.
-_LEAST_SPREAD = 1e-6
+LEAST_SPREAD = 1e-6
 
 
 def macro_auc(p: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -40,7 +40,7 @@ def macro_auc(p: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     0.75
     """
     p, labels = _arrays(p, labels)
-    return _macro_auc([_ranked(p[:, c])[1] for c in _auc_classes(p)], _auc_classes(p), labels)
+    return _macro_auc([ranked(p[:, c])[1] for c in auc_classes(p)], auc_classes(p), labels)
 
 
 def pairwise_accuracy(p_a: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -51,17 +51,17 @@ def pairwise_accuracy(p_a: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> pairwise_accuracy([0.8, 0.5, 0.4], [1, 1, 1])
     0.5
     """
-    return _mean(_correct(np.asarray(p_a, dtype=np.float64), np.asarray(labels)))
+    return _mean(correct_rows(np.asarray(p_a, dtype=np.float64), np.asarray(labels)))
 
 
 def nll(p: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the mean negative log-likelihood in nats, probabilities clipped at `EPSILON`."""
-    return _mean(_nll_rows(*_arrays(p, labels)))
+    return _mean(nll_rows(*_arrays(p, labels)))
 
 
 def brier(p: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the mean squared distance to the one-hot label, summed over classes (0 to 2)."""
-    return _mean(_brier_rows(*_arrays(p, labels)))
+    return _mean(brier_rows(*_arrays(p, labels)))
 
 
 def emd(p: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
@@ -104,7 +104,7 @@ def calibration_curve(p: npt.ArrayLike, y: npt.ArrayLike) -> Curve:
     >>> calibration_curve([0.1, 0.1, 0.9, 0.9], [0, 0, 1, 0]).observed
     array([0. , 0.5])
     """
-    values, codes = _ranked(np.asarray(p, dtype=float))
+    values, codes = ranked(np.asarray(p, dtype=float))
     return _curve(values, codes, np.asarray(y, dtype=float))
 
 
@@ -155,13 +155,13 @@ def evaluate(
     if bad := int((~np.isfinite(p)).any(axis=1).sum()):
         raise InputError(f"{bad} of {len(p)} predictions have a probability that is not a number")
     score = "accuracy" if task == "preference" else "auc"
-    per_row = {"nll": _nll_rows(p, labels), "brier": _brier_rows(p, labels)}
+    per_row = {"nll": nll_rows(p, labels), "brier": brier_rows(p, labels)}
     if task == "preference":
-        per_row["accuracy"] = _correct(p[:, 1], labels)
+        per_row["accuracy"] = correct_rows(p[:, 1], labels)
     distances = emd(p, labels) / (p.shape[1] - 1)
-    classes = _auc_classes(p)
-    class_codes = [] if task == "preference" else [_ranked(p[:, c])[1] for c in classes]
-    levels = [_ranked(level) for level in exceedance(p).T]
+    classes = auc_classes(p)
+    class_codes = [] if task == "preference" else [ranked(p[:, c])[1] for c in classes]
+    levels = [ranked(level) for level in exceedance(p).T]
 
     def of_rows(rows: IntArray | slice) -> dict[str, Any]:
         values: dict[str, Any] = {name: _mean(each[rows]) for name, each in per_row.items()}
@@ -391,30 +391,34 @@ def _mean(values: FloatArray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _nll_rows(p: FloatArray, labels: IntArray) -> FloatArray:
+def nll_rows(p: FloatArray, labels: IntArray) -> FloatArray:
+    """Return (n,) negative log-likelihoods, whose mean is `nll`."""
     chosen = p[np.arange(len(p)), labels]
     rows: FloatArray = -np.log(np.maximum(chosen, EPSILON))
     return rows
 
 
-def _brier_rows(p: FloatArray, labels: IntArray) -> FloatArray:
+def brier_rows(p: FloatArray, labels: IntArray) -> FloatArray:
+    """Return (n,) squared distances, whose mean is `brier`."""
     one_hot = np.arange(p.shape[1]) == labels[:, None]
     rows: FloatArray = np.square(p - one_hot).sum(axis=1)
     return rows
 
 
-def _correct(p_a: FloatArray, labels: npt.NDArray[Any]) -> FloatArray:
+def correct_rows(p_a: FloatArray, labels: npt.NDArray[Any]) -> FloatArray:
+    """Return (n,) ones, zeros and halves, whose mean is `pairwise_accuracy`."""
     right: FloatArray = 0.5 + 0.5 * np.sign(p_a - 0.5) * np.where(labels == 1, 1.0, -1.0)
     return right
 
 
-def _ranked(values: FloatArray) -> tuple[FloatArray, IntArray]:
+def ranked(values: FloatArray) -> tuple[FloatArray, IntArray]:
     """Return the distinct values, rising, and (n,) positions among them: sorted once for all."""
     distinct, codes = np.unique(values, return_inverse=True)
     return distinct, codes.astype(np.int64)
 
 
-def _auc_classes(p: FloatArray) -> list[int]:
+def auc_classes(p: FloatArray) -> list[int]:
+    """Return the classes whose AUCs `macro_auc` averages."""
     return [1] if p.shape[1] == 2 else list(range(p.shape[1]))
 
 
@@ -435,15 +439,21 @@ def _auc(codes: IntArray, positive: BoolArray) -> float:
     return float((ups * (np.cumsum(downs) - downs / 2)).sum() / n_pairs)
 
 
+def decile_codes(counts: IntArray) -> IntArray:
+    """Return the decile, 0 to 9, of each of (V,) rising predictions that occur `counts` times."""
+    # The middle rank in whole numbers, so that rounding never decides a bin.
+    twice_middle = 2 * np.cumsum(counts) - counts
+    bins: IntArray = BINS * twice_middle // (2 * max(int(counts.sum()), 1))
+    return bins
+
+
 def _curve(values: FloatArray, codes: IntArray, y: FloatArray) -> Curve:
     """`calibration_curve` of rows given by their codes among the rising `values`."""
     counts = np.bincount(codes, minlength=len(values))
     ups = np.bincount(codes, weights=y, minlength=len(values))
     here = np.flatnonzero(counts)
     values, counts, ups = values[here], counts[here], ups[here]
-    # The middle rank in whole numbers, so that rounding never decides a bin.
-    twice_middle = 2 * np.cumsum(counts) - counts
-    bins = BINS * twice_middle // (2 * max(len(codes), 1))
+    bins = decile_codes(counts)
     size = np.bincount(bins, minlength=BINS)
     found = np.flatnonzero(size)
     if not len(found):
@@ -456,7 +466,7 @@ def _curve(values: FloatArray, codes: IntArray, y: FloatArray) -> Curve:
 
 def _line(curve: Curve) -> tuple[float, float]:
     x, y = curve.predicted, curve.observed
-    if len(x) < 2 or np.ptp(x) < _LEAST_SPREAD:
+    if len(x) < 2 or np.ptp(x) < LEAST_SPREAD:
         return float("nan"), float("nan")
     centred = x - x.mean()
     slope = float(centred @ y / (centred @ centred))

@@ -1,0 +1,507 @@
+"""Audit: laws of the bootstrap, agreement with references, and tests that keep their promise.
+
+How often intervals cover and the test of multicalibration errs is measured over many more data
+sets by benchmarks/coverage.py.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import wasserstein_distance
+
+from mcstl import audit, metrics
+from mcstl.annotations import Task
+from mcstl.audit import Rows
+from mcstl.errors import InputError
+
+law = settings(deadline=None, max_examples=40)
+
+
+def make_rows(
+    seed: int,
+    n: int = 80,
+    n_classes: int = 3,
+    n_groups: int = 3,
+    n_items: int = 15,
+    distinct: int = 12,
+    task: Task | None = None,
+) -> Rows:
+    """Random rows with ties, overlapping groups and labels that follow the predictions."""
+    random = np.random.default_rng(seed)
+    levels = random.dirichlet(np.ones(n_classes), distinct)
+    p = levels[random.integers(distinct, size=n)]
+    return Rows(
+        p=p,
+        labels=(random.random((n, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1),
+        members=random.random((n, n_groups)) < 0.5,
+        minority=random.random(n) < 0.3,
+        items=random.integers(n_items, size=n),
+        annotators=random.integers(8, size=n),
+        task=task or ("ordinal" if n_classes > 2 else "binary"),
+    )
+
+
+def clustered(
+    seed: int, n_items: int = 120, per_item: int = 10, spread: float = 0.3, off: float = 0.0
+) -> Rows:
+    """Binary rows that are calibrated marginally (up to `off`), whose items differ strongly."""
+    random = np.random.default_rng(seed)
+    p = np.repeat(random.uniform(0.35, 0.65, n_items), per_item)
+    truth = p + off + np.repeat(random.choice([-spread, spread], n_items), per_item)
+    n = n_items * per_item
+    return Rows(
+        p=np.stack([1 - p, p], axis=1),
+        labels=(random.random(n) < truth).astype(np.int64),
+        members=np.stack([random.random(n) < 0.5, random.random(n) < 0.2], axis=1),
+        minority=np.zeros(n, dtype=bool),
+        items=np.repeat(np.arange(n_items), per_item),
+        annotators=np.arange(n),
+        task="binary",
+    )
+
+
+samples = st.builds(
+    make_rows,
+    st.integers(0, 10_000),
+    n=st.integers(3, 80),
+    n_classes=st.integers(2, 4),
+    n_groups=st.integers(0, 3),
+    distinct=st.integers(1, 40),
+)
+
+
+def evaluated(rows: Rows, repeated: npt.NDArray[Any]) -> dict[str, Any]:
+    names = [f"g{k}" for k in range(rows.members.shape[1])]
+    return metrics.evaluate(
+        rows.p[repeated],
+        rows.labels[repeated],
+        rows.members[repeated],
+        rows.minority[repeated],
+        rows.task,
+        names,
+    )
+
+
+def assert_equals_evaluate(found: audit.Values, i: int, expected: dict[str, Any]) -> None:
+    """Every number of an evaluation is the i-th of a reweighting, and none is missing."""
+    wanted = {
+        name: value
+        for name, value in expected["metrics"].items()
+        if not name.startswith(("n_", "groups_without", "lines_without"))
+    }
+    assert wanted.keys() == {name for name, value in found.items() if value.ndim == 1}
+    for name, value in wanted.items():
+        close(found[name][i], value, name)
+    for k, group in enumerate(expected["groups"]):
+        for name in set(group) & set(wanted):
+            close(found[f"group {name}"][i, k], group[name], name)
+        for line in group["thresholds"]:
+            for name in ("slope", "bias"):
+                close(found[f"line {name}"][i, k, line["threshold"]], line[name], name)
+
+
+def close(found: float, expected: float | None, name: str) -> None:
+    value = np.nan if expected is None else expected
+    np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+# --- the bootstrap ------------------------------------------------------------------------------
+
+
+@law
+@given(samples, st.integers(0, 1000), st.booleans())
+def test_whole_number_weights_are_repeated_rows(rows: Rows, seed: int, preference: bool) -> None:
+    if preference and rows.p.shape[1] == 2:
+        rows = Rows(**{**vars(rows), "task": "preference"})
+    units = np.unique(rows.items, return_inverse=True)[1]
+    weights = np.random.default_rng(seed).integers(3, size=(4, units.max() + 1)).astype(float)
+    weights[0] = 1
+    found = audit.Reweighted(rows, units)(weights)
+    for i, of_unit in enumerate(weights):
+        repeated = np.repeat(np.arange(len(units)), of_unit[units].astype(int))
+        if len(repeated):
+            assert_equals_evaluate(found, i, evaluated(rows, repeated))
+
+
+@pytest.mark.parametrize("by", ["items", "annotators", "items and annotators"])
+def test_resamples_are_the_clusters_drawn_with_replacement(by: audit.By) -> None:
+    rows = make_rows(1, n=60)
+    draws = audit._Draws([rows], by, seed=3)
+    [weights] = draws.weights(range(6))
+    of_row = weights[:, draws.units[0]]
+    assert (of_row[0] == 1).all()
+    factors = {"items": [rows.items], "annotators": [rows.annotators]}.get(
+        by, [rows.items, rows.annotators]
+    )
+    for r in range(1, 6):
+        random = np.random.default_rng([3, r])
+        expected = np.ones(60)
+        for codes in factors:
+            levels, place = np.unique(codes, return_inverse=True)
+            drawn = random.integers(len(levels), size=len(levels))
+            expected *= np.bincount(drawn, minlength=len(levels))[place]
+        np.testing.assert_array_equal(of_row[r], expected)
+
+
+def test_the_first_value_is_the_data_and_the_seed_decides_the_rest() -> None:
+    rows = make_rows(2)
+    [a], [b], [c] = (
+        audit.bootstrap({"m": [rows]}, resamples=20, seed=seed).values() for seed in (0, 0, 1)
+    )
+    assert_equals_evaluate(a, 0, evaluated(rows, np.arange(80)))
+    for name in a:
+        assert a[name].shape[0] == 21
+        np.testing.assert_array_equal(a[name], b[name])
+    assert not np.array_equal(a["nll"][1:], c["nll"][1:])
+
+
+def test_resamples_do_not_depend_on_how_many_are_computed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    methods = {"m": [make_rows(2), make_rows(3)]}
+    whole = audit.bootstrap(methods, resamples=30)["m"]
+    monkeypatch.setattr(audit, "_BLOCK", 300)
+    for name, values in audit.bootstrap(methods, resamples=30)["m"].items():
+        np.testing.assert_allclose(values, whole[name], rtol=1e-12, atol=1e-12)
+
+
+def test_one_draw_of_items_serves_all_seeds_and_methods() -> None:
+    rows = make_rows(4)
+    other = make_rows(5)
+    found = audit.bootstrap({"a": [rows, other], "b": [rows, rows], "c": [rows]}, resamples=25)
+    np.testing.assert_allclose(found["b"]["nll"], found["c"]["nll"])
+    alone = audit.bootstrap({"other": [other], "c": [rows]}, resamples=25)
+    mean = (alone["other"]["nll"] + alone["c"]["nll"]) / 2
+    np.testing.assert_allclose(found["a"]["nll"], mean)
+    same = audit.differences(found["b"], found["c"])
+    assert all(abs(gap[key]) < 1e-12 for gap in same.values() for key in ("low", "high"))
+
+
+def test_item_intervals_are_those_of_item_means_where_the_metric_is_a_mean() -> None:
+    rows = clustered(0, per_item=8)
+    values = audit.bootstrap({"m": [rows]}, resamples=2000)["m"]["nll"]
+    of_item = metrics.nll_rows(rows.p, rows.labels).reshape(-1, 8).mean(axis=1)
+    assert values[1:].std() == pytest.approx(of_item.std() / np.sqrt(len(of_item)), rel=0.06)
+    low, high = audit.interval(values, "nll")
+    assert low < of_item.mean() < high
+
+
+def test_intervals_of_an_sd_are_reflected_and_not_negative() -> None:
+    values = np.append(1.0, np.linspace(1.2, 1.8, 1001))
+    low, high = audit.interval(values, "slope_sd")
+    assert (low, high) == pytest.approx((2 - 1.785, 2 - 1.215))
+    assert audit.interval(values * [1] + np.append(-0.7, np.zeros(1001)), "x_sd")[0] == 0
+
+
+def test_what_too_many_resamples_lack_has_no_interval() -> None:
+    values = np.append(0.5, np.linspace(0, 1, 100))
+    values[1:5] = np.nan
+    assert not np.isnan(audit.interval(values, "auc")).any()
+    values[5:8] = np.nan
+    assert np.isnan(audit.interval(values, "auc")).all()
+
+
+def test_a_group_with_one_class_or_no_rows_leaves_the_rest_as_it_is() -> None:
+    rows = make_rows(6, n_classes=2)
+    members = np.column_stack([rows.members, rows.labels == 1, np.zeros(80, dtype=bool)])
+    more = Rows(**{**vars(rows), "members": members})
+    [a], [b] = (audit.bootstrap({"m": [each]}, resamples=20).values() for each in (rows, more))
+    np.testing.assert_array_equal(a["auc"], b["auc"])
+    np.testing.assert_array_equal(a["group auc"], b["group auc"][:, :-2])
+    assert np.isnan(b["group auc"][:, -2:]).all()
+    np.testing.assert_allclose(a["group_auc_mean"], b["group_auc_mean"])
+
+
+# --- calibration of one group -------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")  # of pandas, about mcgrad's own code
+def test_cumulative_error_is_mcgrads_where_rows_are_distinct_and_independent() -> None:
+    mcgrad = pytest.importorskip("mcgrad.metrics")
+    random = np.random.default_rng(0)
+    n = 4000
+    p = random.permutation((np.arange(n) + 0.5) / n)
+    y = (random.random(n) < p**1.2).astype(np.int64)
+    part = random.integers(3, size=n)
+    assert audit.ecce(p, y) == pytest.approx(mcgrad.ecce(y, p))
+    assert audit.ece(p, y) == pytest.approx(
+        mcgrad.expected_calibration_error(y, p, num_bins=10), abs=1e-12
+    )
+    rows = Rows(
+        p=np.stack([1 - p, p], axis=1),
+        labels=y,
+        members=part[:, None] == np.arange(3),
+        minority=np.zeros(n, dtype=bool),
+        items=np.arange(n),
+        annotators=np.arange(n),
+        task="binary",
+    )
+    found = audit.multicalibration([rows], draws=200)
+    theirs = mcgrad.MulticalibrationError(
+        pd.DataFrame({"p": p, "y": y, "part": part.astype(str)}),
+        "y",
+        "p",
+        categorical_segment_columns=["part"],
+        max_depth=1,
+        precision_dtype="float64",
+    )
+    order = [0, *(1 + np.array(segment_order(theirs)))]
+    np.testing.assert_allclose(found.ecce[order, 0], theirs.segments_ecce)
+    in_sigmas = found.ecce / found.sigma_rows
+    np.testing.assert_allclose(in_sigmas[order, 0], theirs.segments_ecce_sigma)
+    assert in_sigmas.max() == pytest.approx(theirs.mce_sigma)
+    # Where every row is an item of its own, both kinds of noise are the same in expectation.
+    np.testing.assert_allclose(found.sigma, found.sigma_rows, rtol=0.05)
+    # Their law of the range of a Brownian motion, and our random signs, give the same chance.
+    chances = mcgrad.ecce_pvalue_from_sigma(found.in_sigmas[:, 0])
+    np.testing.assert_allclose(found.p[:, 0], chances, atol=0.1)
+
+
+def test_cumulative_error_as_mcgrad_prints_it() -> None:
+    # mcgrad 0.1.5 on these rows, so that the agreement is checked where it is not installed.
+    p = (np.arange(20) + 0.5) / 20
+    y = np.array([0, 1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0, 1, 1])
+    rows = Rows(
+        p=np.stack([1 - p, p], axis=1),
+        labels=y,
+        members=np.zeros((20, 0), dtype=bool),
+        minority=np.zeros(20, dtype=bool),
+        items=np.arange(20),
+        annotators=np.arange(20),
+        task="binary",
+    )
+    assert audit.ecce(p, y) == pytest.approx(0.1900000000)
+    found = audit.multicalibration([rows], draws=50)
+    assert found.ecce[0, 0] / found.sigma_rows[0, 0] == pytest.approx(2.0800460957)
+    assert audit.ece(p, y) == pytest.approx(0.2900000000)
+
+
+def segment_order(theirs: Any) -> list[int]:
+    """The values of `part` in the order of mcgrad's segments, after the first of all rows."""
+    told = theirs._segments[1]
+    return [int(value) for value in told.loc[told["segment_column"] == "part", "value"]]
+
+
+def test_equal_predictions_are_one_step_whatever_the_order_of_rows() -> None:
+    # The trap of the field: 15.8 sigmas with the labels sorted.
+    p, y = np.full(1000, 0.5), np.repeat([0.0, 1.0], 500)
+    assert audit.ecce(p, y) == 0
+    assert audit.ecce(p, y[::-1]) == 0
+
+
+@law
+@given(st.integers(0, 1000), st.integers(1, 200), st.integers(1, 30))
+def test_errors_are_within_each_other(seed: int, n: int, distinct: int) -> None:
+    random = np.random.default_rng(seed)
+    p = random.random(distinct)[random.integers(distinct, size=n)]
+    y = (random.random(n) < 0.5).astype(float)
+    total = abs(np.mean(y - p))
+    assert audit.ecce(p, y) >= total - 1e-12
+    assert audit.ece(p, y) >= total - 1e-12
+    assert 0 <= audit.smooth_ece(p, y) <= 1
+    order = random.permutation(n)
+    assert audit.ecce(p[order], y[order]) == pytest.approx(audit.ecce(p, y))
+
+
+def test_smooth_error_solves_its_own_definition() -> None:
+    random = np.random.default_rng(1)
+    p = random.random(300)
+    y = (random.random(300) < p**2).astype(float)
+    width = audit.smooth_ece(p, y)
+    grid = (np.arange(2000) + 0.5) / 2000
+    # The reflected Gaussian, by its images.
+    images = np.concatenate([p + 2 * k for k in range(-3, 4)] + [-p + 2 * k for k in range(-3, 4)])
+    kernel = np.exp(-(((grid[:, None] - images) / width) ** 2) / 2) / width / np.sqrt(2 * np.pi)
+    smoothed = kernel @ np.tile(y - p, 14) / len(p)
+    assert np.abs(smoothed).mean() == pytest.approx(width, rel=0.01)
+
+
+def test_smooth_error_of_known_predictors() -> None:
+    assert audit.smooth_ece(np.zeros(50), np.ones(50)) == pytest.approx(1)
+    assert audit.smooth_ece(np.full(100, 0.5), np.tile([0, 1], 50)) < 0.002
+    # Far from the ends a constant error of 0.2 is smoothed into itself.
+    assert audit.smooth_ece(np.full(100, 0.5), np.repeat([0, 1], [30, 70])) == pytest.approx(0.2)
+
+
+def test_reliability_is_the_calibration_curve_with_a_band_that_holds_items_together() -> None:
+    rows = clustered(3, per_item=20)
+    p, y = rows.p[:, 1], rows.labels == 1
+    found = audit.reliability([(p, y, rows.items)])
+    curve = metrics.calibration_curve(p, y)
+    for name in ("bin", "predicted", "observed", "n"):
+        np.testing.assert_allclose(getattr(found, name), getattr(curve, name))
+    as_if_independent = audit.reliability([(p, y, np.arange(len(p)))])
+    assert (found.high - found.low > 2 * (as_if_independent.high - as_if_independent.low)).all()
+    for times in (2, 3):  # the same seed twice tells nothing new
+        again = audit.reliability([(p, y, rows.items)] * times)
+        for a, b in zip(again, found, strict=True):
+            np.testing.assert_allclose(a, b)
+
+
+def test_the_band_holds_a_calibrated_models_dots_and_not_an_overconfident_ones() -> None:
+    inside = []
+    for seed in range(40):
+        rows = clustered(seed)
+        found = audit.reliability([(rows.p[:, 1], rows.labels == 1, rows.items)])
+        inside.append((found.low <= found.observed) & (found.observed <= found.high))
+    assert 0.88 < np.concatenate(inside).mean() < 0.98
+    rows = clustered(0, spread=0.0, off=0.25)
+    found = audit.reliability([(rows.p[:, 1], rows.labels == 1, rows.items)])
+    assert (found.observed > found.high).all()
+
+
+# --- multicalibration ---------------------------------------------------------------------------
+
+
+def test_the_test_is_calm_on_calibrated_items_where_one_of_independent_rows_is_not() -> None:
+    alarms, naive = 0, 0
+    for seed in range(60):
+        rows = clustered(seed, n_items=60)
+        found = audit.multicalibration([rows], draws=200, seed=seed)
+        alarms += found.p_value < 0.05
+        alone = Rows(**{**vars(rows), "items": np.arange(len(rows.p))})
+        naive += audit.multicalibration([alone], draws=200, seed=seed).p_value < 0.05
+    assert alarms <= 8
+    assert naive > 30
+
+
+def test_an_error_in_one_group_is_found_there() -> None:
+    rows = clustered(5, n_items=300, spread=0.1)
+    inside = rows.members[:, 1]
+    p = np.where(inside, rows.p[:, 1] + 0.3, rows.p[:, 1])
+    found = audit.multicalibration([Rows(**{**vars(rows), "p": np.stack([1 - p, p], axis=1)})])
+    assert found.p_adjusted[2, 0] < 0.01
+    assert found.p_adjusted[1, 0] > 0.05 or found.in_sigmas[1, 0] < found.in_sigmas[2, 0]
+    assert found.error == found.in_sigmas[2, 0]
+    assert found.ecce[2, 0] > found.detectable[2, 0]
+    assert found.ecce[2, 0] == pytest.approx(audit.ecce(p[inside], rows.labels[inside]))
+
+
+def test_corrections_only_ever_raise_a_p_value() -> None:
+    found = audit.multicalibration([make_rows(8, n=400, n_items=100)], draws=200)
+    assert found.p.shape == (4, 2)
+    assert (found.p_adjusted >= found.p).all()
+    assert (found.p_discovery >= found.p - 1e-12).all()
+    assert found.p_value == found.p_adjusted.min()
+
+
+def test_ordinal_and_seeds_are_tested_together() -> None:
+    rows = make_rows(9, n=300, n_items=60)
+    one, twice = (audit.multicalibration([rows] * n, draws=200) for n in (1, 2))
+    for a, b in zip(one, twice, strict=True):
+        np.testing.assert_allclose(a, b)
+    level = metrics.exceedance(rows.p)[:, 1]
+    inside = rows.members[:, 0]
+    expected = audit.ecce(level[inside], rows.labels[inside] > 1)
+    assert one.ecce[1, 1] == pytest.approx(expected)
+
+
+def test_a_group_without_rows_has_no_error_and_does_not_disturb() -> None:
+    rows = make_rows(10)
+    empty = np.column_stack([rows.members, np.zeros(80, dtype=bool)])
+    a = audit.multicalibration([rows], draws=100)
+    b = audit.multicalibration([Rows(**{**vars(rows), "members": empty})], draws=100)
+    assert np.isnan(b.ecce[-1]).all()
+    assert np.isnan(b.p_adjusted[-1]).all()
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_allclose(y[:-1], x)
+
+
+# --- other people's metrics ---------------------------------------------------------------------
+
+
+def test_soft_label_scores_by_hand_and_by_scipy() -> None:
+    p = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0, 0, 1]])
+    found = audit.soft_label_scores(p, [0, 2, 2], [7, 7, 3])
+    assert found["manhattan"] == pytest.approx((0.5 + 0) / 2)
+    places = np.arange(3)
+    expected = wasserstein_distance(places, places, p[0], [0.5, 0, 0.5])
+    assert found["wasserstein"] == pytest.approx(expected / 2)
+    assert found["cross_entropy"] == pytest.approx(-(np.log(0.5) + np.log(0.25)) / 2 / 2)
+
+
+def test_personal_scores_by_hand() -> None:
+    rows = Rows(
+        p=np.array([[0.9, 0.1, 0], [0.9, 0.1, 0], [0, 0.2, 0.8], [0, 0.2, 0.8]]),
+        labels=np.array([0, 2, 2, 1]),
+        members=np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 0]], dtype=bool),
+        minority=np.zeros(4, dtype=bool),
+        items=np.array([0, 0, 0, 1]),
+        annotators=np.array([4, 4, 4, 6]),
+        task="ordinal",
+    )
+    found = audit.personal_scores(rows)
+    assert found["accuracy"] == 0.5
+    assert found["accuracy_users"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["accuracy_texts"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["accuracy_traits"] == 0.5
+    assert found["distance_texts"] == pytest.approx((1 / 3 + 0.5) / 2)
+
+
+def test_error_rates_by_hand() -> None:
+    p = np.array([[0.2, 0.8], [0.2, 0.8], [0.7, 0.3], [0.7, 0.3], [0.7, 0.3]])
+    members = np.array([[1, 1], [1, 0], [1, 0], [1, 0], [1, 1]])
+    found = audit.error_rates(p, [1, 0, 0, 0, 1], members)
+    np.testing.assert_allclose(found["false_positive"], [[1 / 3], [np.nan]])
+    np.testing.assert_allclose(found["false_negative"], [[0.5], [0.5]])
+
+
+def test_krippendorffs_own_example() -> None:
+    # Krippendorff (2011), C and D: four observers, twelve units, data missing.
+    table = [
+        [1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, None, 3],
+        [None, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, None],
+        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, None],
+    ]
+    cells = [(u, v - 1) for row in table for u, v in enumerate(row) if v is not None]
+    units, values = np.array(cells).T
+    assert audit.krippendorff_alpha(values, units) == pytest.approx(0.743, abs=5e-4)
+    assert audit.krippendorff_alpha(values, units, "ordinal") == pytest.approx(0.815, abs=5e-4)
+    assert audit.krippendorff_alpha(values, units, "interval") == pytest.approx(0.849, abs=5e-4)
+
+
+def test_alpha_and_entropy_at_their_ends() -> None:
+    items = np.repeat(np.arange(500), 4)
+    same = np.random.default_rng(0).integers(3, size=500)[items]
+    assert audit.krippendorff_alpha(same, items) == 1
+    assert audit.label_entropy(same, items, 3) == 0
+    chance = np.random.default_rng(1).integers(3, size=2000)
+    assert audit.krippendorff_alpha(chance, items) == pytest.approx(0, abs=0.05)
+    assert audit.label_entropy([0, 1, 2], [0, 0, 0], 3) == pytest.approx(1)
+    assert np.isnan(audit.krippendorff_alpha([1, 1], [0, 0]))
+    assert np.isnan(audit.krippendorff_alpha([0, 1], [0, 1]))
+
+
+# --- what cannot be used ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"p": np.full((80, 3), np.nan)}, "80 of 80 predictions have a probability that is not a"),
+        ({"p": np.full((80, 3), [1.2, -0.1, -0.1])}, "below 0 or above 1, the first one"),
+        ({"p": np.full((80, 3), 0.4)}, "do not sum to 1"),
+        ({"p": np.full(80, 0.4)}, r"have shape \(80,\); expected \(rows, classes\)"),
+        ({"labels": np.full(80, 3)}, "labels run from 3 to 3; expected 0 to 2"),
+        ({"labels": np.zeros(79, dtype=int)}, "80 predictions, but labels has 79 rows"),
+    ],
+)
+def test_rows_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Rows(**{**vars(make_rows(0)), **changes})
+
+
+def test_membership_names_an_unknown_group() -> None:
+    assert audit.membership([["b"], [], ["a", "c"]], ["a", "b", "c"]).tolist() == [
+        [False, True, False],
+        [False, False, False],
+        [True, False, True],
+    ]
+    with pytest.raises(InputError, match=r"a group 'c' .* found: a, b"):
+        audit.membership([["a", "c"]], ["a", "b"])
