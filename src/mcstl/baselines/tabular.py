@@ -24,9 +24,12 @@ _PENALTIES = (0.001, 0.01, 0.1, 1.0)
 def gbm(train: Examples, validation: Examples, *, n_classes: int, seed: int = 0) -> Predictor:
     """Fit histogram gradient boosting on [embedding, groups], stopped on the validation rows.
 
-    The rest is as scikit-learn sets it, which is what a practitioner would try.
+    The rest is as scikit-learn sets it, which is what a practitioner would try, but for 63 bins a
+    feature instead of 255: as good, in a fifth of the time (LOG.md, 3).
     """
-    model = HistGradientBoostingClassifier(max_iter=1000, early_stopping=True, random_state=seed)
+    model = HistGradientBoostingClassifier(
+        max_iter=1000, early_stopping=True, max_bins=63, random_state=seed
+    )
     model.fit(
         _features(train),
         train.y,
