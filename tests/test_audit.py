@@ -119,11 +119,11 @@ def test_whole_number_weights_are_repeated_rows(rows: Rows, seed: int, preferenc
     if preference and rows.p.shape[1] == 2:
         rows = Rows(**{**vars(rows), "task": "preference"})
     units = np.unique(rows.items, return_inverse=True)[1]
-    weights = np.random.default_rng(seed).integers(3, size=(4, units.max() + 1)).astype(float)
+    weights = np.random.default_rng(seed).integers(3, size=(4, units.max() + 1))
     weights[0] = 1
     found = audit.Reweighted(rows, units)(weights)
     for i, of_unit in enumerate(weights):
-        repeated = np.repeat(np.arange(len(units)), of_unit[units].astype(int))
+        repeated = np.repeat(np.arange(len(units)), of_unit[units])
         if len(repeated):
             assert_equals_evaluate(found, i, evaluated(rows, repeated))
 
@@ -140,7 +140,7 @@ def test_resamples_are_the_clusters_drawn_with_replacement(by: audit.By) -> None
     )
     for r in range(1, 6):
         random = np.random.default_rng([3, r])
-        expected = np.ones(60)
+        expected = np.ones(60, dtype=int)
         for codes in factors:
             levels, place = np.unique(codes, return_inverse=True)
             drawn = random.integers(len(levels), size=len(levels))

@@ -1,0 +1,54 @@
+"""How long the audit takes: python benchmarks/bootstrap.py.
+
+1,000 resamples of every metric on 100,000 binary and three-class annotations by 2,000 people, of
+20,000 items, in 12 overlapping groups (each annotation is in three), and the test of
+multicalibration with as many draws.
+"""
+
+import argparse
+import os
+import time
+
+import numpy as np
+
+from mcstl import audit
+from mcstl.audit import Rows
+
+
+def made_up(n: int, n_classes: int, n_groups: int = 12) -> Rows:
+    """Annotations whose predictions differ by item and groups, hence (nearly) all."""
+    random = np.random.default_rng(0)
+    p = random.dirichlet(np.ones(n_classes), n)
+    return Rows(
+        p=p,
+        labels=(random.random((n, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1),
+        members=random.random((n, n_groups)) < 3 / n_groups,
+        minority=random.random(n) < 0.3,
+        items=np.arange(n) // 5,
+        annotators=random.integers(n // 50, size=n),
+        task="ordinal" if n_classes > 2 else "binary",
+    )
+
+
+def main() -> None:
+    """Print one Markdown row per task form and what is drawn."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--annotations", type=int, default=100_000)
+    parser.add_argument("--resamples", type=int, default=1000)
+    chosen = parser.parse_args()
+    print(f"{os.cpu_count()} processors, {chosen.annotations:,} annotations")
+    print("| classes | what | seconds |\n| --- | --- | --- |")
+    for n_classes in (2, 3):
+        rows = made_up(chosen.annotations, n_classes)
+        drawn: tuple[audit.By, ...] = ("items", "annotators", "items and annotators")
+        for by in drawn:
+            start = time.perf_counter()
+            audit.bootstrap({"m": [rows]}, by, resamples=chosen.resamples)
+            print(f"| {n_classes} | bootstrap of {by} | {time.perf_counter() - start:.1f} |")
+        start = time.perf_counter()
+        audit.multicalibration([rows], draws=chosen.resamples)
+        print(f"| {n_classes} | multicalibration | {time.perf_counter() - start:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
