@@ -197,7 +197,7 @@ def evaluate(
         metrics[f"{name}_sd"] = float(found.std()) if len(found) else np.nan
     metrics[f"groups_without_{score}"] = int(np.isnan(scores).sum())
     metrics["lines_without_slope"] = int(np.isnan(slopes).sum())
-    result: dict[str, Any] = _jsonable({"metrics": metrics, "groups": groups})
+    result: dict[str, Any] = jsonable({"metrics": metrics, "groups": groups})
     return result
 
 
@@ -260,7 +260,7 @@ def summarise_groups(runs: Sequence[Run], method: str) -> list[dict[str, Any]]:
         {"group": name, **{key: _mean_of_numbers(found) for key, found in keys.items()}}
         for name, keys in values.items()
     ]
-    rows: list[dict[str, Any]] = _jsonable(means)
+    rows: list[dict[str, Any]] = jsonable(means)
     return rows
 
 
@@ -280,6 +280,8 @@ class Cell(NamedTuple):
     mean: float | None
     sd: float | None
     mark: str
+    low: float | None = None  # 95% interval, over what the summary's `interval` says
+    high: float | None = None
 
     @property
     def text(self) -> str:
@@ -299,32 +301,44 @@ def table(summary: Summary, runs: Sequence[Run]) -> Table:
 
     The sd of group columns runs over groups (mean over seeds), the others' over seeds; each column
     says which. A cell is "best" if its method's paired difference over seeds from every other
-    method has a 95% t interval without 0, else the best and all that it does not beat are "tied".
-    Slope counts by its distance from 1, bias from 0. Nothing is marked with one seed or one method.
+    method has a 95% t interval without 0, else the best and all that it does not beat are "tied";
+    where the summary has marks, from resampled items, they are taken instead. Slope counts by its
+    distance from 1, bias from 0. Nothing is marked with one seed (unless resampled) or one method.
     """
     score = "accuracy" if any("accuracy" in metrics for metrics in summary.values()) else "auc"
-    title, group_title = (
-        ("Accuracy", "Group accuracy") if score == "accuracy" else ("AUC", "Group AUC")
-    )
+    shown = columns(score)
+    audited = any("mark" in value for found in summary.values() for value in found.values())
+    marks = [{} if audited else _marks(runs, column, list(summary)) for column in shown]
+    rows = []
+    for method, metrics in summary.items():
+        cells = []
+        for column, mark in zip(shown, marks, strict=True):
+            value = metrics[column.metric]
+            sd = metrics[column.sd_metric]["mean"] if column.sd_metric else value["sd"]
+            told = value.get("mark", "") if audited else mark.get(method, "")
+            cells.append(Cell(value["mean"], sd, told, value["low"], value["high"]))
+        rows.append((method, cells))
+    return Table(shown, rows)
+
+
+def columns(score: str) -> list[Column]:
+    """Return the columns of `table`, whose first is the `score`: "auc" or "accuracy"."""
+    title = "AUC" if score == "auc" else "Accuracy"
     lines = "groups and thresholds"
-    columns = [
+    return [
         Column(score, title, "seeds", "", "highest"),
         Column("nll", "NLL", "seeds", "", "lowest"),
-        Column(f"group_{score}_mean", group_title, "groups", f"group_{score}_sd", "highest"),
+        Column(
+            f"group_{score}_mean",
+            f"Group {title if score == 'auc' else title.lower()}",
+            "groups",
+            f"group_{score}_sd",
+            "highest",
+        ),
         Column("slope_mean", "Slope", lines, "slope_sd", "nearest 1"),
         Column("bias_mean", "Bias", lines, "bias_sd", "nearest 0"),
         Column("one_minus_emd", "1-EMD", "seeds", "", "highest"),
     ]
-    marks = [_marks(runs, column, list(summary)) for column in columns]
-    rows = []
-    for method, metrics in summary.items():
-        cells = []
-        for column, mark in zip(columns, marks, strict=True):
-            value = metrics[column.metric]
-            sd = metrics[column.sd_metric]["mean"] if column.sd_metric else value["sd"]
-            cells.append(Cell(value["mean"], sd, mark.get(method, "")))
-        rows.append((method, cells))
-    return Table(columns, rows)
 
 
 def rounded(value: float | None, digits: int = 3) -> str:
@@ -498,20 +512,20 @@ def _by_seed(runs: Iterable[Run], method: str) -> dict[int, Mapping[str, float |
 
 def _marks(runs: Sequence[Run], column: Column, methods: list[str]) -> dict[str, str]:
     """Per method "best" or "tied"; methods that are beaten, or cannot be told, are absent."""
-    goodness: dict[str, dict[int, float]] = {}
+    good: dict[str, dict[int, float]] = {}
     for method in methods:
         for seed, metrics in _by_seed(runs, method).items():
             value = metrics[column.metric]
             if value is not None:
-                goodness.setdefault(method, {})[seed] = _goodness(value, column.best)
-    if len(goodness) < 2:
+                good.setdefault(method, {})[seed] = goodness(value, column.best)
+    if len(good) < 2:
         return {}
-    first = max(goodness, key=lambda method: float(np.mean(list(goodness[method].values()))))
+    first = max(good, key=lambda method: float(np.mean(list(good[method].values()))))
     tied = []
-    for method, other in goodness.items():
+    for method, other in good.items():
         if method != first:
-            seeds = [seed for seed in goodness[first] if seed in other]
-            low = _interval([goodness[first][seed] - other[seed] for seed in seeds])["low"]
+            seeds = [seed for seed in good[first] if seed in other]
+            low = _interval([good[first][seed] - other[seed] for seed in seeds])["low"]
             if low is None:
                 return {}
             if low <= 0:
@@ -519,7 +533,8 @@ def _marks(runs: Sequence[Run], column: Column, methods: list[str]) -> dict[str,
     return dict.fromkeys([first, *tied], "tied") if tied else {first: "best"}
 
 
-def _goodness(value: float, best: str) -> float:
+def goodness(value: Any, best: str) -> Any:
+    """Return a value, or an array of them, such that more is better (`Column.best`)."""
     match best:
         case "highest":
             return value
@@ -539,12 +554,12 @@ def _mean_of_numbers(values: Sequence[float]) -> float:
     return _mean(np.array([value for value in values if not np.isnan(value)], dtype=float))
 
 
-def _jsonable(value: Any) -> Any:
-    """NaN becomes None, at any depth."""
+def jsonable(value: Any) -> Any:
+    """Return a value with None for NaN, at any depth, as JSON has it."""
     if isinstance(value, dict):
-        return {key: _jsonable(each) for key, each in value.items()}
+        return {key: jsonable(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_jsonable(each) for each in value]
+        return [jsonable(each) for each in value]
     if isinstance(value, float):
         return None if np.isnan(value) else value
     return value

@@ -1,0 +1,55 @@
+"""Intervals, multicalibration and other people's metrics: what goes beyond the paper; no torch.
+
+Annotations of one item share its difficulty, its wording and often its prediction, so they are not
+independent. Everything here that speaks of chance therefore draws whole items (or whole people),
+never single annotations: intervals by a bootstrap over clusters, the test of multicalibration by
+random signs per item. How well both keep what they promise is measured by benchmarks/coverage.py
+and told in docs/uncertainty.md.
+"""
+
+from mcstl.audit.bootstrap import By, Reweighted, Values, bootstrap, interval
+from mcstl.audit.calibration import (
+    Multicalibration,
+    Reliability,
+    ecce,
+    ece,
+    multicalibration,
+    reliability,
+    smooth_ece,
+)
+from mcstl.audit.findings import agreement, findings, group_names, rows_of
+from mcstl.audit.others import (
+    error_rates,
+    krippendorff_alpha,
+    label_entropy,
+    personal_scores,
+    soft_label_scores,
+)
+from mcstl.audit.rows import Rows, check_probabilities, membership
+
+__all__ = [
+    "By",
+    "Multicalibration",
+    "Reliability",
+    "Reweighted",
+    "Rows",
+    "Values",
+    "agreement",
+    "bootstrap",
+    "check_probabilities",
+    "ecce",
+    "ece",
+    "error_rates",
+    "findings",
+    "group_names",
+    "interval",
+    "krippendorff_alpha",
+    "label_entropy",
+    "membership",
+    "multicalibration",
+    "personal_scores",
+    "reliability",
+    "rows_of",
+    "smooth_ece",
+    "soft_label_scores",
+]
