@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mcstl import __version__, datasets, files, metrics
+from mcstl import __version__, audit, datasets, files, metrics
 from mcstl.annotations import Annotations, IntArray, Split, SplitBy
 from mcstl.encoders import Encoder
 from mcstl.errors import InputError, listed
@@ -254,6 +254,7 @@ def described(
         "n": len(annotations),
         "items": int(annotations.frame["item"].nunique()),
         "annotators": int(annotations.frame["annotator"].nunique()) if has_people else None,
+        "agreement": audit.agreement(annotations),
         "dropped": dict(annotations.dropped),
         "groups_left_out": dict(left_out),
         "fingerprint": resolved["made_with"]["data"],

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl import files, metrics, outputs, training
+from mcstl import audit, files, metrics, outputs, training
 from mcstl.annotations import Annotations, Split, majority_rows, minority_rows, split
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import listed
@@ -118,6 +118,7 @@ def _all_runs(
             predictions.append(rows)
     progress("methods x seeds", n_runs, n_runs)
     assert first is not None  # noqa: S101 (a study has a seed)
+    predicted = pd.concat(predictions, ignore_index=True)
     results = {
         "schema": outputs.SCHEMA,
         "study": resolved,
@@ -133,7 +134,8 @@ def _all_runs(
         "runs": runs,
         "summary": metrics.summarise(runs),
     }
-    return Results(results, pd.concat(predictions, ignore_index=True), model)
+    results |= audit.findings(results, predicted, progress=progress)
+    return Results(results, predicted, model)
 
 
 def prepare(
