@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from scipy.stats import t as student_t
 from scipy.stats import wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
 import mcstl
-from mcstl import metrics, outputs, report
+from mcstl import audit, metrics, outputs, report
 from mcstl.annotations import Task, split
 from mcstl.errors import InputError
 from mcstl.model import Model
@@ -319,10 +318,12 @@ def test_every_metric_can_be_recomputed_from_the_predictions(one: Finished) -> N
         assert run["metrics"][f"groups_without_{score}"] == len(run["groups"]) - len(scores)
 
 
-def test_the_summary_is_over_seeds_with_an_interval(one: Finished) -> None:
+def test_the_summary_is_over_seeds_and_its_intervals_over_items(one: Finished) -> None:
     found = results(one)
-    assert list(found) == ["schema", "study", "data", "groups", "runs", "summary"]
+    keys = ["schema", "study", "data", "groups", "runs", "summary", "differences", "audit"]
+    assert list(found) == keys
     assert list(found["summary"]) == METHODS
+    of_seeds = metrics.summarise(found["runs"])
     for method, metrics_ in found["summary"].items():
         runs = [run["metrics"] for run in found["runs"] if run["method"] == method]
         assert set(metrics_) == set(runs[0])
@@ -330,12 +331,68 @@ def test_the_summary_is_over_seeds_with_an_interval(one: Finished) -> None:
             values = [run[name] for run in runs if run[name] is not None]
             close(summary, {"mean": np.mean(values) if values else None})
             if len(values) < 2:
-                assert summary["sd"] is summary["low"] is summary["high"] is None
+                assert summary["sd"] is None
             else:
-                sd = float(np.std(values, ddof=1))
-                half = student_t.ppf(0.975, len(values) - 1) * sd / math.sqrt(len(values))
-                low, high = np.mean(values) - half, np.mean(values) + half
-                close(summary, {"sd": sd, "low": low, "high": high})
+                close(summary, {"sd": np.std(values, ddof=1)})
+            if name.startswith(("n_", "groups_without", "lines_without")):
+                assert summary == of_seeds[method][name]
+            else:
+                assert summary["interval"] == "items"
+                if summary["low"] is not None and not name.endswith("_sd"):
+                    assert summary["low"] <= summary["mean"] <= summary["high"]
+
+
+def test_intervals_are_those_of_drawing_items_by_hand(one: Finished) -> None:
+    rows = predictions(one).query("method == 'none'")
+    chosen = rows[[f"p_{c}" for c in range(len(one.data.classes))]].to_numpy()
+    losses = -np.log(np.maximum(chosen[np.arange(len(rows)), rows["label"]], 1e-7))
+    by_item = pd.DataFrame({"item": rows["item"], "seed": rows["seed"], "loss": losses})
+    sums = by_item.pivot_table(
+        index="item", columns="seed", values="loss", aggfunc=["sum", "count"], fill_value=0
+    ).to_numpy()
+    half = sums.shape[1] // 2
+    random = np.random.default_rng(0)
+    drawn = sums[random.integers(len(sums), size=(2000, len(sums)))].sum(axis=1)
+    means = (drawn[:, :half] / drawn[:, half:]).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    found = results(one)["summary"]["none"]["nll"]
+    assert found["low"] == pytest.approx(low, abs=0.15 * (high - low))
+    assert found["high"] == pytest.approx(high, abs=0.15 * (high - low))
+
+
+def test_differences_are_from_the_method_without_groups(one: Finished) -> None:
+    found = results(one)
+    assert found["differences"]["baseline"] == "none"
+    assert list(found["differences"]["methods"]) == [m for m in METHODS if m != "none"]
+    for method, of_metric in found["differences"]["methods"].items():
+        for name, gap in of_metric.items():
+            a, b = found["summary"][method][name]["mean"], found["summary"]["none"][name]["mean"]
+            close(gap, {"mean": a - b if a is not None and b is not None else None})
+
+
+def test_the_audit_has_every_method_group_and_threshold(one: Finished) -> None:
+    found = results(one)
+    names = audit.group_names(found)
+    assert list(found["audit"]["methods"]) == METHODS
+    rows = audit.rows_of(predictions(one), names, len(one.data.classes), one.data.task)
+    for method, of_method in found["audit"]["methods"].items():
+        cells = of_method["multicalibration"]["cells"]
+        thresholds = range(len(one.data.classes) - 1)
+        assert [(c["group"], c["threshold"]) for c in cells] == [
+            (group, t) for group in [None, *names] for t in thresholds
+        ]
+        errors = [
+            audit.ecce(metrics.exceedance(run.p)[:, 0], run.labels > 0) for run in rows[method]
+        ]
+        close(cells[0], {"ecce": np.mean(errors)})
+        assert [group["group"] for group in of_method["groups"]] == names
+        people = of_method["people"]
+        close(
+            people,
+            {"accuracy": np.mean([(r.p.argmax(1) == r.labels).mean() for r in rows[method]])},
+        )
+        assert ("error_rates" in of_method) == (one.data.task != "preference")
+        assert ("wasserstein" in of_method["soft_labels"]) == (one.data.task == "ordinal")
 
 
 def test_results_describe_the_data_and_the_groups(one: Finished) -> None:
@@ -345,6 +402,7 @@ def test_results_describe_the_data_and_the_groups(one: Finished) -> None:
     assert data["items"] == one.data.frame["item"].nunique()
     assert data["annotators"] == one.data.frame["annotator"].nunique()
     assert data["classes"] == list(one.data.classes)
+    assert data["agreement"] == audit.agreement(one.data)
     assert data["task"] == one.data.task
     assert data["dropped"] == one.data.dropped
     assert data["split"]["by"] == one.study.split.by
