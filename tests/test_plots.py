@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from made_up import GROUPS, make_output
-from mcstl import metrics, plots
+from mcstl import audit, metrics, plots
 from mcstl.errors import InputError
 
 CLASSES = ("benign", "mild", "offensive")
@@ -39,17 +39,6 @@ def predictions(folder: Path) -> pd.DataFrame:
 def texts_of(figure: Any) -> list[str]:
     root = ET.fromstring(plots.to_svg(figure))
     return ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")]
-
-
-# --- membership ---------------------------------------------------------------------------------
-
-
-def test_membership_by_hand() -> None:
-    rows = pd.DataFrame({"groups": [["b"], [], ["a", "c"]]})
-    expected = [[False, True, False], [False, False, False], [True, False, True]]
-    assert plots.membership(rows, ["a", "b", "c"]).tolist() == expected
-    with pytest.raises(InputError, match=r"a group 'c' .* found: a, b"):
-        plots.membership(rows, ["a", "b"])
 
 
 # --- calibration --------------------------------------------------------------------------------
@@ -81,7 +70,12 @@ def test_points_of_one_seed_are_its_calibration_curve(predictions: pd.DataFrame)
     np.testing.assert_array_equal(points["bin"], curve.bin)
     np.testing.assert_allclose(points["predicted"], curve.predicted)
     np.testing.assert_allclose(points["observed"], curve.observed)
-    np.testing.assert_allclose(points["low"], points["high"])
+    inside = rows.loc[inside]
+    band = audit.reliability(
+        [(p.to_numpy(), (inside["label"] > 0).to_numpy(), pd.factorize(inside["item"])[0])]
+    )
+    np.testing.assert_allclose(points["low"], band.low)
+    np.testing.assert_allclose(points["high"], band.high)
 
 
 def test_calibration_data_does_not_depend_on_the_order_of_rows(predictions: pd.DataFrame) -> None:
@@ -141,6 +135,7 @@ def test_a_group_without_rows_and_a_constant_prediction_are_drawn_without_a_line
         {
             "method": "m",
             "seed": 0,
+            "item": ["i", "j", "k"],
             "label": [0, 1, 1],
             "groups": [["a"]] * 3,
             "p_0": 0.5,
@@ -159,6 +154,7 @@ def test_names_are_texts_whatever_they_hold() -> None:
         {
             "method": "m",
             "seed": 0,
+            "item": range(8),
             "label": [0, 1] * 4,
             "groups": [names] * 8,
             "p_0": np.linspace(0, 1, 8),

@@ -15,16 +15,13 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcstl import metrics
+from mcstl import audit, metrics
 from mcstl.errors import InputError, did_you_mean, listed
 from mcstl.files import replacing, write_text
-
-BoolArray = npt.NDArray[np.bool_]
 
 #: Text, axes and reference lines; in `to_svg` this colour follows the page.
 INK = "#1b1b1b"
@@ -56,30 +53,10 @@ _STYLE: dict[Any, Any] = {
 class CalibrationData(NamedTuple):
     """What a grid of calibration plots shows of one method."""
 
-    points: pd.DataFrame  # group, threshold, bin, predicted, observed, low, high (over seeds), n
+    points: pd.DataFrame  # group, threshold, bin, predicted, observed, low, high (the band), n
     lines: pd.DataFrame  # group, threshold, slope, bias (means over seeds), n (rows per seed)
     levels: tuple[str, ...]  # per threshold what is predicted, as "above mild"
     seeds: int
-
-
-def membership(predictions: pd.DataFrame, names: Sequence[str]) -> BoolArray:
-    """Return (n, K) membership from the `groups` column of predictions.parquet.
-
-    Raises InputError for a group that is not in `names`.
-    """
-    lists = predictions["groups"]
-    lengths = lists.map(len).to_numpy(dtype=np.int64)
-    flat = [name for row in lists for name in row]
-    codes = pd.Index(list(names), dtype=object).get_indexer(pd.Index(flat, dtype=object))
-    if (codes < 0).any():
-        bad = flat[int(np.argmin(codes))]
-        raise InputError(
-            f"predictions name a group {bad!r} that the results do not have; "
-            f"found: {listed(names)}.{did_you_mean(bad, names)}"
-        )
-    members = np.zeros((len(predictions), len(names)), dtype=bool)
-    members[np.repeat(np.arange(len(predictions)), lengths), codes] = True
-    return members
 
 
 def calibration_data(
@@ -87,56 +64,48 @@ def calibration_data(
 ) -> CalibrationData:
     """Compute the calibration plots of Figures 3 and 5 to 7 from predictions.parquet.
 
-    Per group, threshold and decile: mean prediction and observed share, averaged over seeds, with
-    the lowest and highest observed share of any seed. A bin that ties leave empty in a seed is
-    averaged over the others, as is a group that a seed lacks. A group without any rows has a line
-    of NaN and no points.
+    Per group, threshold and decile: mean prediction and observed share, averaged over seeds, and
+    the 95% band in which the observed share of a calibrated model would lie, with items as clusters
+    (`audit.reliability`). A bin that ties leave empty in a seed is averaged over the others, as is
+    a group that a seed lacks. A group without any rows has a line of NaN and no points.
 
     Raises InputError for a method without predictions.
     """
     rows = method_rows(predictions, method)
-    points, lines = [], []
-    for seed, part in rows.groupby("seed"):
-        members = membership(part, names)
+    items = pd.Series(pd.factorize(rows["item"])[0], index=rows.index)
+    seeds = []
+    for _, part in rows.groupby("seed"):
         p = part[[f"p_{c}" for c in range(len(classes))]].to_numpy(dtype=float)
-        labels = part["label"].to_numpy(dtype=np.int64)
-        for t, level in enumerate(metrics.exceedance(p).T):
-            for k in range(len(names)):
-                inside = members[:, k]
-                y = labels[inside] > t
-                curve = metrics.calibration_curve(level[inside], y)
-                slope, bias = metrics.calibration_line(level[inside], y)
-                lines.append((k, t, slope, bias, inside.sum() or np.nan))
-                points += [(seed, k, t, *point) for point in zip(*curve, strict=True)]
-    by_bin = pd.DataFrame(
-        points, columns=["seed", "group", "threshold", "bin", "predicted", "observed", "n"]
-    ).groupby(["group", "threshold", "bin"])
-    by_line = pd.DataFrame(lines, columns=["group", "threshold", "slope", "bias", "n"])
-    named = dict(enumerate(names))
+        labels, members = part["label"].to_numpy(dtype=int), audit.membership(part["groups"], names)
+        seeds.append((metrics.exceedance(p), labels, members, items[part.index].to_numpy()))
+    points, lines = [], []
+    for k, name in enumerate(names):
+        for t in range(len(classes) - 1):
+            of_seed = [
+                (levels[inside, t], labels[inside] > t, codes[inside])
+                for levels, labels, members, codes in seeds
+                if (inside := members[:, k]).any()
+            ]
+            found = [metrics.calibration_line(level, y) for level, y, _ in of_seed]
+            slopes = [slope for slope, _ in found if not np.isnan(slope)]
+            biases = [bias for _, bias in found if not np.isnan(bias)]
+            n = np.mean([len(y) for _, y, _ in of_seed]) if of_seed else 0.0
+            slope, bias = (float(np.mean(v)) if v else np.nan for v in (slopes, biases))
+            lines.append((name, t, slope, bias, n))
+            points += [(name, t, *point) for point in zip(*audit.reliability(of_seed), strict=True)]
+    columns = ["group", "threshold", "bin", "predicted", "observed", "low", "high", "n"]
     return CalibrationData(
-        by_bin.agg(
-            predicted=("predicted", "mean"),
-            observed=("observed", "mean"),
-            low=("observed", "min"),
-            high=("observed", "max"),
-            n=("n", "mean"),
-        )
-        .reset_index()
-        .replace({"group": named}),
-        by_line.groupby(["group", "threshold"])
-        .mean()
-        .fillna({"n": 0})
-        .reset_index()
-        .replace({"group": named}),
+        pd.DataFrame(points, columns=columns),
+        pd.DataFrame(lines, columns=["group", "threshold", "slope", "bias", "n"]),
         tuple(f"above {name}" for name in classes[:-1]) if len(classes) > 2 else (classes[1],),
-        int(rows["seed"].nunique()),
+        len(seeds),
     )
 
 
 def plot_calibration(data: CalibrationData, *, columns: int = 5) -> Figure:
     """Draw a panel per group (and a row per threshold), wrapped to `columns` groups a row.
 
-    Dots are decile bins, their bars run from the lowest to the highest seed, the solid line is the
+    Dots are decile bins, the band is where a calibrated model's would lie, the solid line is the
     mean fitted line, the dashed one perfect calibration.
     """
     groups = list(dict.fromkeys(data.lines["group"]))
@@ -180,8 +149,9 @@ def _draw_panel(axes: Axes, data: CalibrationData, group: str, threshold: int) -
     slope, bias, n = lines.loc[[threshold], ["slope", "bias", "n"]].to_numpy(dtype=float)[0]
     x, y = points["predicted"].to_numpy(), points["observed"].to_numpy()
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.55)
-    if data.seeds > 1:
-        axes.vlines(x, points["low"], points["high"], color=_COLOURS[0], linewidth=0.9, alpha=0.6)
+    low, high = points["low"].to_numpy(), points["high"].to_numpy()
+    axes.fill_between(x, low, high, color=INK, alpha=0.13, linewidth=0)
+    axes.vlines(x, low, high, color=INK, linewidth=0.6, alpha=0.35)  # also where there is one dot
     if not np.isnan(slope):
         ends = np.array([x.min(), x.max()])
         axes.plot(ends, slope * ends + bias, color=_COLOURS[0], linewidth=1.2)
