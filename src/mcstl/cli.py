@@ -42,6 +42,13 @@ DataDir = Annotated[
     typer.Option(help="Folder with one folder per registered data set.", envvar="MCSTL_DATA"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Seeds that run at once; otherwise as many as there are cores, and one on a GPU.",
+    ),
+]
 SplitBy = Annotated[
     str | None,
     typer.Option("--split", help="annotation, item or annotator, instead of the study's."),
@@ -112,7 +119,7 @@ def demo(
         methods=["mc-stl", "none", "majority", "logistic"],
         seeds=2,
     )
-    _run(study, out, None, quiet)
+    _run(study, out, None, None, quiet)
     typer.echo(
         "\nNext, on a table of your own (columns such as text, label, annotator, reason):\n"
         "  mcstl init reviews.csv             writes reviews.yaml, a study to look over\n"
@@ -161,13 +168,14 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     split: SplitBy = None,
     data_dir: DataDir = None,
+    jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study: split, group, train every method with every seed, evaluate, report.
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    _run(_study(study, split), out, data_dir, quiet)
+    _run(_study(study, split), out, data_dir, jobs, quiet)
 
 
 @app.command(epilog="Example:  mcstl report out")
@@ -232,12 +240,16 @@ def _study(path: Path, split: str | None) -> "Study":
     return Study.read(path, split=split)
 
 
-def _run(study: "Study", out: Path, data_dir: Path | None, quiet: bool) -> None:
+def _run(study: "Study", out: Path, data_dir: Path | None, jobs: int | None, quiet: bool) -> None:
+    import joblib
+    import torch
+
     from mcstl import report as page
     from mcstl.study import run as run_study
 
+    jobs = jobs or (1 if torch.cuda.is_available() else joblib.cpu_count())
     with _display(quiet) as progress:
-        results = run_study(study, out=out, data_dir=data_dir, progress=progress)
+        results = run_study(study, out=out, data_dir=data_dir, jobs=jobs, progress=progress)
         written = page.render(out)
     _print_results(results)
     model = ", predictions and the model" if results.model else " and predictions"

@@ -84,6 +84,10 @@ class Work:
             return None
         return json.loads(done.read_text(encoding="utf-8")), pd.read_parquet(rows)
 
+    def count(self) -> int:
+        """Return how many runs are finished."""
+        return len(list(self.folder.glob("*.json"))) if self.folder else 0
+
     def keep_model(self, model: Model) -> None:
         """Keep the model of the first neural run."""
         if self.folder is not None:

@@ -9,7 +9,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from mcstl.training import Examples
 
@@ -48,14 +47,12 @@ def logistic(train: Examples, validation: Examples, *, n_classes: int, seed: int
         model = make_pipeline(
             StandardScaler(), LogisticRegression(C=penalty, max_iter=1000, random_state=seed)
         )
-        # On products this small a second thread waits more than it works.
-        with threadpool_limits(1):
-            model.fit(
-                _features(train),
-                train.y,
-                standardscaler__sample_weight=train.w,
-                logisticregression__sample_weight=train.w,
-            )
+        model.fit(
+            _features(train),
+            train.y,
+            standardscaler__sample_weight=train.w,
+            logisticregression__sample_weight=train.w,
+        )
         p = _predictor(model, n_classes)(validation)
         own = np.maximum(p[np.arange(len(validation)), validation.y], 1e-12)
         nll = -float(validation.w @ np.log(own))
