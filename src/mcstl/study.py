@@ -4,7 +4,9 @@
 """
 
 import json
+import threading
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
 from mcstl import audit, files, metrics, outputs, training
 from mcstl.annotations import Annotations, Split, majority_rows, minority_rows, split
@@ -54,12 +57,14 @@ def run(
     *,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
+    jobs: int = 1,
     progress: Progress = silent,
 ) -> Results:
     """Run a study and, with `out`, write its outputs there (DESIGN: Contracts; no report yet).
 
     A stopped run goes on where it was when it is called again with the same study and folder;
-    results.json is written last, so a folder that has it is whole.
+    results.json is written last, so a folder that has it is whole. With `out`, as many seeds as
+    `jobs` run at once, each in a process of its own; the results are the same.
 
     Raises InputError for anything in study or data that cannot be used, and if `out` holds another
     study.
@@ -68,12 +73,12 @@ def run(
     encoder = load_encoder(study.encoder)
     resolved = outputs.resolved(study, annotations, encoder, Path(out) if out else Path())
     if out is None:
-        return _all_runs(study, annotations, encoder, resolved, Work(None), progress)
+        return _all_runs(study, annotations, encoder, resolved, Work(None), 1, progress)
     folder = Path(out)
     outputs.claim(folder, resolved)
     if not (folder / "results.json").exists():
         with outputs.working(folder, resolved) as work:
-            results = _all_runs(study, annotations, encoder, resolved, work, progress)
+            results = _all_runs(study, annotations, encoder, resolved, work, jobs, progress)
             outputs.write(folder, work, annotations, results)
     return outputs.read(folder)
 
@@ -84,40 +89,25 @@ def _all_runs(
     encoder: Encoder,
     resolved: dict[str, Any],
     work: Work,
+    jobs: int,
     progress: Progress,
 ) -> Results:
     """Run every method with every seed; runs that `work` has kept are not run again."""
+    first = prepare(study, annotations, encoder, study.seeds[0], progress=progress)
+    if jobs > 1 and len(study.seeds) > 1:
+        _at_once(study, annotations, resolved, work, first, jobs, progress)
     runs: list[dict[str, Any]] = []
     predictions: list[pd.DataFrame] = []
-    first: Prepared | None = None
     model: Model | None = None
-    modelled = next((m for m in study.methods if m.name in NEURAL), None)
     n_runs = len(study.seeds) * len(study.methods)
     for seed in study.seeds:
-        todo = [m for m in study.methods if work.kept(m.title, seed) is None]
-        prepared = None
-        if todo or first is None:
-            prepared = prepare(study, annotations, encoder, seed, first, progress)
-            first = first or prepared
-        for method in study.methods:
+        of_seed = _seed_runs(study, annotations, encoder, resolved, work, seed, first, progress)
+        for found, rows, kept_model in of_seed:
             progress("methods x seeds", len(runs), n_runs)
-            if prepared is not None and method in todo:
-                checkpoint = work.file(method.title, seed, "checkpoint")
-                trace = work.file(method.title, seed, "trace") if prepared is first else None
-                found, rows, network = _one_run(
-                    method, study, prepared, seed, checkpoint, trace, progress
-                )
-                if prepared is first and method is modelled and network is not None:
-                    facts = {"study": resolved, "method": method.title, "seed": seed}
-                    model = as_model(network, prepared, encoder, facts, method.name == "mc-stl")
-                    work.keep_model(model)
-                work.keep(method.title, seed, found, rows)
-            else:
-                found, rows = work.kept(method.title, seed) or ({}, pd.DataFrame())
             runs.append(found)
             predictions.append(rows)
+            model = model or kept_model
     progress("methods x seeds", n_runs, n_runs)
-    assert first is not None  # noqa: S101 (a study has a seed)
     predicted = pd.concat(predictions, ignore_index=True)
     results = {
         "schema": outputs.SCHEMA,
@@ -138,23 +128,91 @@ def _all_runs(
     return Results(results, predicted, model)
 
 
+def _seed_runs(
+    study: Study,
+    annotations: Annotations,
+    encoder: Encoder,
+    resolved: dict[str, Any],
+    work: Work,
+    seed: int,
+    first: Prepared,
+    progress: Progress,
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame, Model | None]]:
+    """Run the methods of one seed; the first neural one of the first seed comes with its model."""
+    is_first = seed == study.seeds[0]
+    modelled = next((m for m in study.methods if m.name in NEURAL), None)
+    prepared = first if is_first else None
+    for method in study.methods:
+        kept = work.kept(method.title, seed)
+        if kept is not None:
+            yield *kept, None
+            continue
+        prepared = prepared or prepare(study, annotations, encoder, seed, first.scheme, progress)
+        checkpoint = work.file(method.title, seed, "checkpoint")
+        trace = work.file(method.title, seed, "trace") if is_first else None
+        found, rows, network = _one_run(method, study, prepared, seed, checkpoint, trace, progress)
+        model = None
+        if is_first and method is modelled and network is not None:
+            facts = {"study": resolved, "method": method.title, "seed": seed}
+            model = as_model(network, prepared, encoder, facts, method.name == "mc-stl")
+            work.keep_model(model)
+        work.keep(method.title, seed, found, rows)
+        yield found, rows, model
+
+
+def _at_once(
+    study: Study,
+    annotations: Annotations,
+    resolved: dict[str, Any],
+    work: Work,
+    first: Prepared,
+    jobs: int,
+    progress: Progress,
+) -> None:
+    """Run several seeds at once in processes of their own, which leave their runs in `work`."""
+    from joblib import Parallel, delayed
+
+    def run_seed(seed: int) -> None:
+        warnings.simplefilter("ignore")  # as the command line does
+        encoder = load_encoder(study.encoder)
+        for _ in _seed_runs(study, annotations, encoder, resolved, work, seed, first, silent):
+            pass
+
+    n_runs = len(study.seeds) * len(study.methods)
+    finished = threading.Event()
+
+    def watch() -> None:
+        while not finished.wait(0.5):
+            progress("methods x seeds", min(work.count(), n_runs - 1), n_runs)
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        # Without max_nbytes joblib maps large arrays into the workers read-only.
+        at_once = Parallel(n_jobs=min(jobs, len(study.seeds)), max_nbytes=None)
+        at_once(delayed(run_seed)(seed) for seed in study.seeds)
+    finally:
+        finished.set()
+        watching.join()
+
+
 def prepare(
     study: Study,
     annotations: Annotations,
     encoder: Encoder,
     seed: int,
-    first: Prepared | None = None,
+    first: Scheme | None = None,
     progress: Progress = silent,
 ) -> Prepared:
     """Split, group and encode for one seed. The scheme is fitted on training rows only.
 
-    Clusters found anew are named after those of the `first` seed that they are nearest to.
+    Clusters found anew are named after those of the `first` seed's that they are nearest to.
     """
     shares = study.split
     parts = split(annotations, shares.by, test=shares.test, validation=shares.validation, seed=seed)
     scheme = fit_scheme(study.scheme(annotations), annotations.take(parts.train), encoder, progress)
     if first is not None:
-        scheme = scheme.named_like(first.scheme)
+        scheme = scheme.named_like(first)
     rows = examples(annotations, scheme.assign(annotations, encoder, progress), encoder, progress)
     return Prepared(annotations, minority_rows(annotations), parts, scheme, rows)
 
@@ -188,9 +246,11 @@ def fit_method(
 
         fit = {"gbm": tabular.gbm, "logistic": tabular.logistic}[method.name]
         progress(f"training {method.title}", 0, 1)
-        predict = fit(train, validation, n_classes=n_classes, seed=seed)
+        # On products this small a second thread waits more than it works (LOG.md, 2).
+        with threadpool_limits(1):
+            p = fit(train, validation, n_classes=n_classes, seed=seed)(test)
         progress(f"training {method.title}", 1, 1)
-        return predict(test), None
+        return p, None
     if method.name == "majority":
         train, validation = _majority_only(prepared)
     if method.name != "mc-stl":
