@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mcstl import metrics
+from mcstl import audit, metrics
 from mcstl.annotations import Task
 
 FloatArray = npt.NDArray[np.float64]
@@ -33,8 +33,12 @@ def make_output(
     name: str = "made-up comments",
     texts: Sequence[str] | None = None,
     with_trace: bool = True,
+    with_audit: bool = False,
 ) -> Path:
-    """Write what `mcstl run` writes (DESIGN: Contracts), the report and figures excepted."""
+    """Write what `mcstl run` writes (DESIGN: Contracts), the report and figures excepted.
+
+    Without audit it is what versions before it wrote.
+    """
     random = np.random.default_rng(7)
     classes = tuple(classes) if task == "ordinal" else ("no", "yes")
     n = n_items * per_item
@@ -104,26 +108,34 @@ def make_output(
         f"name: {json.dumps(name)}\ndata: {{dataset: simulated}}\ntask: {task}\n"
         "encoder: all-MiniLM-L6-v2\nversions: {mcstl: 0.1.0}\n"
     )
-    results = {
+    data = {
+        "source": "simulated",
+        "task": task,
+        "classes": list(classes),
+        "n": n,
+        "items": n_items,
+        "annotators": 40,
+        "dropped": {"label missing or outside `labels`": 3},
+        "fingerprint": "9d1f7c2a40b3e6f8",
+        "warning": "",
+        "truncated_texts": 2,
+        "split": {"by": "annotation", "train": n - n // 3, "validation": 0, "test": n // 3},
+    }
+    results: dict[str, Any] = {
         "schema": 1,
-        "study": {"name": name, "methods": list(methods), "seeds": list(seeds)},
-        "data": {
-            "source": "simulated",
-            "task": task,
-            "classes": list(classes),
-            "n": n,
-            "items": n_items,
-            "annotators": 40,
-            "dropped": {"label missing or outside `labels`": 3},
-            "fingerprint": "9d1f7c2a40b3e6f8",
-            "warning": "",
-            "truncated_texts": 2,
-            "split": {"by": "annotation", "train": n - n // 3, "validation": 0, "test": n // 3},
+        "study": {
+            "name": name,
+            "methods": [{"name": method} for method in methods],
+            "seeds": list(seeds),
         },
+        "data": data,
         "groups": [_group(k, name, members, annotator) for k, name in enumerate(groups)],
         "runs": runs,
         "summary": metrics.summarise(runs),
     }
+    if with_audit:
+        results["data"] = data | {"agreement": {"alpha": 0.31, "entropy": 0.62}}
+        results |= audit.findings(results, predictions, resamples=200)
     (folder / "results.json").write_text(json.dumps(results))
     return folder
 

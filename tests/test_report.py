@@ -315,16 +315,8 @@ def set_cell(column: str, value: Any) -> Any:
         (lambda f: (f / "results.json").write_text("[]"), "schema None"),
         (lambda f: (f / "results.json").write_text('{"schema": 1}'), "has no study, data, groups"),
         (lambda f: (f / "items.parquet").write_bytes(b"PAR1"), "cannot be read as Parquet"),
-        (set_cell("p_1", np.nan), r"1 of 280 rows .* no probability .* mc-stl, seed 0, row \d+"),
-        (set_cell("p_0", np.inf), "1 of 280 rows .* no probability"),
-        (set_cell("p_0", None), "1 of 280 rows .* no probability"),
-        (set_cell("groups", None), "1 of 280 rows .* no groups"),
-        (set_cell("groups", ["age=18-92"]), r"a group 'age=18-92' .* Did you mean 'age=18-29'"),
-        (set_cell("label", 3), "has the label 3; expected 0 to 2"),
-        (set_cell("item", "gone"), "1 items of .* not in items.parquet, the first one 'gone'"),
         (change_predictions(lambda f: f.drop(columns="p_2")), "no column p_2 for the classes"),
         (change_predictions(lambda f: f.drop(columns="groups")), "has no column groups; found"),
-        (change_predictions(lambda f: f[f["seed"] == 0]), "no rows of method mc-stl, seed 1"),
     ],
 )
 def test_what_does_not_fit_is_an_error_of_one_line(
@@ -337,3 +329,44 @@ def test_what_does_not_fit_is_an_error_of_one_line(
         render(tmp_path)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (set_cell("p_1", np.nan), r"1 of 280 rows .* no probability that is a number.* row \d+\."),
+        (set_cell("p_0", np.inf), "1 of 280 rows .* no probability that is a number"),
+        (set_cell("p_0", None), "1 of 280 rows .* no probability that is a number"),
+        (set_cell("p_0", -0.2), "1 of 280 rows .* have a probability below 0 or above 1"),
+        (set_cell("p_0", 0.999), "1 of 280 rows .* have probabilities that do not sum to 1"),
+        (set_cell("groups", None), "1 of 280 rows .* have no groups"),
+        (set_cell("groups", ["age=18-92"]), "1 of 280 .* a group that results.json does not have"),
+        (set_cell("label", 3), "1 of 280 rows .* have a label that is none of 0, 1, 2"),
+        (set_cell("item", "gone"), "1 of 280 rows .* have an item that is not in items.parquet"),
+        (change_predictions(lambda f: f.drop(index=4)), "has 139 of 140 rows of method mc-stl"),
+        (
+            change_predictions(lambda f: f[(f["method"] != "mc-stl") | (f["seed"] != 0)]),
+            "has 0 of 140 rows of method mc-stl",
+        ),
+    ],
+)
+def test_predictions_that_cannot_be_are_told_and_the_rest_is_shown(
+    tmp_path: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    make_output(tmp_path, groups=FEW, methods=["mc-stl", "none"], seeds=[0], n_items=35)
+    whole = Page(render(tmp_path))
+    spoil(tmp_path)
+    page = Page(render(tmp_path))
+    assert re.search(message, page.text)
+    assert "Left out of the figures made of predictions: mc-stl, seed 0." in page.text
+    assert page.tables == whole.tables  # they come from results.json
+    assert len(page.named("img")) == len(whole.named("img")) - 1
+
+
+def test_predictions_of_which_none_can_be_used_leave_the_tables(tmp_path: Path) -> None:
+    make_output(tmp_path, groups=FEW, methods=["mc-stl"], seeds=[0], n_items=35)
+    change_predictions(lambda f: f.assign(p_0=np.nan))(tmp_path)
+    page = Page(render(tmp_path))
+    assert "No run's predictions can be used." in page.text
+    assert len(page.tables) == 2
+    assert "No two groups have enough of the same texts" in page.text

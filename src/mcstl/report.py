@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mcstl import metrics, plots
+from mcstl import audit, metrics, plots
 from mcstl.annotations import TEXT_COLUMNS
 from mcstl.errors import InputError, listed
 from mcstl.files import write_text
@@ -46,6 +46,23 @@ _MOST_GRIDS = 2
 _MOST_PAIRS = 3
 _MOST_ITEMS = 3
 _LONGEST_TEXT = 600
+#: A group is called off below this chance.
+_ALARM = 0.05
+#: Probabilities as stored may be out by this.
+_ROUNDING = 1e-4
+#: Titles of other people's measures.
+_OTHERS = {
+    "manhattan": ("Shares, Manhattan", "lowest is best"),
+    "wasserstein": ("Shares, Wasserstein", "lowest is best"),
+    "cross_entropy": ("Shares, cross-entropy", "lowest is best"),
+    "accuracy": ("Right labels", "of all annotations"),
+    "accuracy_users": ("Right per person", "mean over people"),
+    "accuracy_texts": ("Right per text", "mean over texts"),
+    "accuracy_traits": ("Right per group", "mean over groups"),
+    "distance_texts": ("Distance", "mean over texts, 0 to 1"),
+    "false_positive_gap": ("False positives, gap", "largest minus smallest group"),
+    "false_negative_gap": ("False negatives, gap", "largest minus smallest group"),
+}
 #: Predictions for two groups closer than this are the same but for rounding.
 _LEAST_GAP = 1e-6
 
@@ -58,6 +75,7 @@ class Output(NamedTuple):
     items: pd.DataFrame
     trace: pd.DataFrame
     study: str  # the text of study.yaml
+    problems: list[str]  # runs whose predictions cannot be used, and why
 
 
 class Picture(NamedTuple):
@@ -74,14 +92,18 @@ def render(out_dir: Path | str) -> Path:
     It reads results.json, predictions.parquet, items.parquet, trace.parquet and study.yaml
     (DESIGN: Contracts) and nothing else, so it can be run again at any time.
 
-    Raises InputError for a file that is missing, unreadable, or does not fit the others.
+    Predictions that cannot be right are told on the page and left out of its figures; the rest of
+    the page is what results.json says. Outputs of versions that made no audit have no audit.
+
+    Raises InputError for a file that is missing, unreadable, or of another form.
     """
     folder = Path(out_dir)
     output = read_output(folder)
     results, data = output.results, output.results["data"]
     runs, summary = results["runs"], results["summary"]
-    methods, names = list(summary), _group_names(results)
+    methods, names = list(summary), audit.group_names(results)
     table = metrics.table(summary, runs)
+    drawn = [method for method in methods if (output.predictions["method"] == method).any()]
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -93,14 +115,18 @@ def render(out_dir: Path | str) -> Path:
             seeds=len({run["seed"] for run in runs}),
             n_groups=len(names),
             split=_SPLITS[data["split"]["by"]],
-            notices=_notices(results),
+            notices=[*output.problems, *_notices(results)],
             table=table,
             marked=any(cell.mark for _, cells in table.rows for cell in cells),
+            over=summary[methods[0]][table.columns[0].metric]["interval"],
+            differences=_differences(results, table.columns),
             score=table.columns[0],
             comparison=_comparison(output, folder),
-            calibration=[(m, _calibration(output, folder, m)) for m in methods[:_MOST_GRIDS]],
+            calibration=[(m, _calibration(output, folder, m)) for m in drawn[:_MOST_GRIDS]],
+            audit=_audit(results),
+            others=_others(results),
             groups=_group_rows(results, methods[0], names),
-            disagreement=_disagreement(output, methods, names),
+            disagreement=_disagreement(output, drawn, names),
             tradeoff=_tradeoff(output, folder),
             seconds={m: np.mean([r["seconds"] for r in runs if r["method"] == m]) for m in methods},
             study=output.study,
@@ -125,7 +151,7 @@ def _comparison(output: Output, folder: Path) -> Picture | None:
 
 def _calibration(output: Output, folder: Path, method: str) -> Picture:
     results = output.results
-    names, summary = _group_names(results), results["summary"]
+    names, summary = audit.group_names(results), results["summary"]
     data = plots.calibration_data(output.predictions, names, results["data"]["classes"], method)
     slope, bias = (
         metrics.rounded(summary[method][key]["mean"], 2) for key in ("slope_mean", "bias_mean")
@@ -158,7 +184,7 @@ def _picture(stem: Path, wide: Figure, narrow: Figure, alt: str) -> Picture:
 
 
 def read_output(folder: Path) -> Output:
-    """Read what `mcstl run` wrote into `folder` and check that it fits together.
+    """Read what `mcstl run` wrote into `folder`, and keep the predictions that can be right.
 
     Raises InputError saying which file lacks what.
     """
@@ -168,8 +194,8 @@ def read_output(folder: Path) -> Output:
     items = _read_parquet(folder, "items.parquet", ("item", *texts))
     trace = _read_parquet(folder, "trace.parquet", _TRACE_COLUMNS)
     study = _existing(folder, "study.yaml").read_text(encoding="utf-8")
-    _check_predictions(predictions, results, items)
-    return Output(results, predictions, items[["item", *texts]], trace, study)
+    predictions, problems = _usable(predictions, results, items)
+    return Output(results, predictions, items[["item", *texts]], trace, study, problems)
 
 
 def _existing(folder: Path, name: str) -> Path:
@@ -217,57 +243,67 @@ def _read_parquet(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFra
     return frame
 
 
-def _check_predictions(
+def _usable(
     predictions: pd.DataFrame, results: Mapping[str, Any], items: pd.DataFrame
-) -> None:
-    """Raise InputError unless the predictions are complete and fit the results and items."""
-    name = "predictions.parquet"
-    classes = results["data"]["classes"]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the predictions of runs that are whole and can be right, and what the others lack.
+
+    Raises InputError if a class has no column.
+    """
+    name, classes = "predictions.parquet", results["data"]["classes"]
     wanted = [f"p_{c}" for c in range(len(classes))]
     missing = [column for column in wanted if column not in predictions.columns]
     if missing:
         raise InputError(
             f"{name} has no column {listed(missing)} for the classes {listed(classes)}"
         )
-    probabilities = predictions[wanted].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
-    is_bad = {"probability that is a number": ~np.isfinite(probabilities).all(axis=1)}
+    p = predictions[wanted].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    known = set(audit.group_names(results))
+    is_number = np.isfinite(p).all(axis=1)
+    checks = {"have no probability that is a number": ~is_number}
+    # (Nothing that is no number is out of range too.)
+    outside = ((p < -_ROUNDING) | (p > 1 + _ROUNDING)).any(axis=1)
+    checks["have a probability below 0 or above 1"] = outside & is_number
+    off = np.abs(p.sum(axis=1) - 1) > _ROUNDING
+    checks["have probabilities that do not sum to 1"] = off & is_number & ~outside
     for column in _PREDICTION_COLUMNS:
         if column != "annotator":
-            is_bad[column] = predictions[column].isna().to_numpy()
-    for what, bad in is_bad.items():
+            checks[f"have no {column}"] = predictions[column].isna().to_numpy()
+    is_class = predictions["label"].isna() | predictions["label"].isin(range(len(classes)))
+    checks[f"have a label that is none of {listed(range(len(classes)))}"] = ~is_class.to_numpy()
+    checks["have an item that is not in items.parquet"] = ~(
+        predictions["item"].isna() | predictions["item"].isin(items["item"])
+    ).to_numpy()
+    checks["have a group that results.json does not have"] = np.array(
+        [row is not None and not known.issuperset(row) for row in predictions["groups"]], dtype=bool
+    )
+    problems, left_out = [], set[tuple[str, int]]()
+    runs = list(zip(predictions["method"], predictions["seed"], strict=True))
+    for what, bad in checks.items():
         if bad.any():
             first = predictions[bad].iloc[0]
-            raise InputError(
-                f"{int(bad.sum())} of {len(bad)} rows of {name} have no {what}, the first for "
-                f"method {first['method']}, seed {first['seed']}, row {first['row']}; "
-                "run the study again"
+            problems.append(
+                f"{int(bad.sum()):,} of {len(bad):,} rows of {name} {what}, the first for method "
+                f"{first['method']}, seed {first['seed']}, row {first['row']}."
             )
-    outside = ~predictions["label"].isin(range(len(classes)))
-    if outside.any():
-        raise InputError(
-            f"{name} has the label {predictions.loc[outside, 'label'].iloc[0]}; "
-            f"expected 0 to {len(classes) - 1}, the positions of {listed(classes)}"
+            left_out |= {run for run, is_bad in zip(runs, bad, strict=True) if is_bad}
+    # Methods of one seed predict the same rows.
+    found = predictions.groupby(["method", "seed"])["row"].nunique().to_dict()
+    whole = predictions.groupby("seed")["row"].nunique().to_dict()
+    for run in [(run["method"], run["seed"]) for run in results["runs"]]:
+        n, expected = found.get(run, 0), whole.get(run[1], 0)
+        if n < max(expected, 1):
+            problems.append(
+                f"{name} has {n:,} of {expected:,} rows of method {run[0]}, seed {run[1]}."
+            )
+            left_out.add(run)
+    if left_out:
+        told = listed(f"{method}, seed {seed}" for method, seed in sorted(left_out))
+        problems.append(
+            f"Left out of the figures made of predictions: {told}. Run the study again."
         )
-    unknown = predictions.loc[~predictions["item"].isin(items["item"]), "item"]
-    if len(unknown):
-        raise InputError(
-            f"{unknown.nunique()} items of {name} are not in items.parquet, "
-            f"the first one {unknown.iloc[0]!r}"
-        )
-    have = set(zip(predictions["method"], predictions["seed"], strict=True))
-    lost = [run for run in results["runs"] if (run["method"], run["seed"]) not in have]
-    if lost:
-        raise InputError(
-            f"{name} has no rows of method {lost[0]['method']}, seed {lost[0]['seed']}, "
-            "which results.json has; are both from one run?"
-        )
-
-
-def _group_names(results: Mapping[str, Any]) -> list[str]:
-    """Every group of any seed: one near the minimum size is left out of some."""
-    names = [group["name"] for group in results["groups"]]
-    names += [group["group"] for run in results["runs"] for group in run["groups"]]
-    return list(dict.fromkeys(names))
+    kept = np.array([run not in left_out for run in runs], dtype=bool)
+    return predictions[kept], problems
 
 
 def _group_rows(
@@ -275,11 +311,79 @@ def _group_rows(
 ) -> list[dict[str, Any]]:
     nothing = {"size": None, "annotators": None, "description": "", "warning": ""}
     told = {group["name"]: group for group in results["groups"]}
+    found = results.get("audit", {}).get("methods", {}).get(method, {}).get("groups", [])
+    intervals = {row["group"]: row for row in found}
     measured = {row["group"]: row for row in metrics.summarise_groups(results["runs"], method)}
     return [
-        {"name": name} | nothing | told.get(name, {}) | {"measured": measured.get(name, {})}
+        {"name": name}
+        | nothing
+        | told.get(name, {})
+        | {"measured": measured.get(name, {}), "intervals": intervals.get(name, {})}
         for name in names
     ]
+
+
+def _differences(
+    results: Mapping[str, Any], columns: Sequence[metrics.Column]
+) -> dict[str, Any] | None:
+    """Every method's difference from the baseline, or None where it was not computed."""
+    found = results.get("differences")
+    if not found or not found["methods"]:
+        return None
+    rows = [
+        (method, [of_metric[column.metric] for column in columns])
+        for method, of_metric in found["methods"].items()
+    ]
+    return {"baseline": found["baseline"], "rows": rows}
+
+
+def _audit(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The test of multicalibration: of each method, and of each group for the first method.
+
+    A group is told by the threshold at which it is furthest off, in units of its noise.
+    """
+    found = results.get("audit")
+    if not found:
+        return None
+    classes = results["data"]["classes"]
+    methods, by_group = list[dict[str, Any]](), list[dict[str, Any]]()
+    for method, of_method in found["methods"].items():
+        tested = of_method["multicalibration"]
+        cells = [cell for cell in tested["cells"] if cell["in_sigmas"] is not None]
+        if not cells:
+            continue
+        groups: dict[str | None, dict[str, Any]] = {}
+        for cell in cells:
+            worst = groups.get(cell["group"])
+            if worst is None or cell["in_sigmas"] > worst["in_sigmas"]:
+                groups[cell["group"]] = cell | {"level": classes[cell["threshold"]]}
+        off = [cell for cell in groups.values() if cell["p_adjusted"] < _ALARM]
+        worst = max(groups.values(), key=lambda cell: float(cell["in_sigmas"]))
+        methods.append(
+            {"method": method, "error": tested["error"], "p": tested["p_value"]}
+            | {"off": len(off), "groups": len(groups), "worst": worst["group"]}
+            | {"ece": groups[None]["ece"], "smooth_ece": groups[None]["smooth_ece"]}
+        )
+        by_group = by_group or list(groups.values())
+    return (
+        {"methods": methods, "groups": by_group, "draws": found["resamples"]} if methods else None
+    )
+
+
+def _others(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Other people's measures, a row per method; the columns that the study's task has."""
+    found = results.get("audit")
+    if not found:
+        return None
+    flat = {}
+    for method, of_method in found["methods"].items():
+        flat[method] = of_method["soft_labels"] | of_method["people"]
+        for name, rates in of_method.get("error_rates", {}).items():
+            gaps = [gap for gap in rates["gap"] if gap is not None]
+            flat[method][f"{name}_gap"] = max(gaps, default=None)
+    columns = [name for name in _OTHERS if any(name in values for values in flat.values())]
+    rows = [(method, [values.get(name) for name in columns]) for method, values in flat.items()]
+    return {"columns": [_OTHERS[name] for name in columns], "rows": rows}
 
 
 def _notices(results: Mapping[str, Any]) -> list[str]:
@@ -318,7 +422,7 @@ def _disagreement(
     texts = output.items.set_index("item")
     for method in methods:
         rows = plots.method_rows(output.predictions, method)
-        members = plots.membership(rows, names)
+        members = audit.membership(rows["groups"], names)
         codes, items = pd.factorize(rows["item"])
         flipped = rows["flipped"].to_numpy(dtype=bool)
         p = rows[[f"p_{c}" for c in range(top_class + 1)]].to_numpy(dtype=float)
