@@ -14,6 +14,7 @@ import pytest
 
 from made_up import GROUPS, make_output
 from mcstl import metrics
+from mcstl.annotations import Task
 from mcstl.errors import InputError
 from mcstl.report import read_output, render
 
@@ -141,6 +142,115 @@ def test_figures_are_written_beside_the_page(folder: Path, page: Page) -> None:
     stems = ("calibration", "calibration-none", "comparison", "tradeoff")
     expected = {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     assert {path.name for path in (folder / "figures").iterdir()} == expected
+
+
+# --- intervals and audit ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_output(
+        tmp_path_factory.mktemp("audited"),
+        groups=FEW,
+        methods=["mc-stl", "none", "majority"],
+        n_items=40,
+        with_audit=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def audited_page(audited: Path) -> Page:
+    return Page(render(audited))
+
+
+def told(low: float, high: float) -> str:
+    return f"{low:.3f} to {high:.3f}".replace("-", "−")
+
+
+def test_tables_hold_the_intervals_over_items(audited: Path, audited_page: Page) -> None:
+    results = loaded(audited)
+    for row in audited_page.tables[0][1:]:
+        nll = results["summary"][row[0]]["nll"]
+        assert nll["interval"] == "items"
+        assert row[2].endswith(told(nll["low"], nll["high"]))
+    groups = results["audit"]["methods"]["mc-stl"]["groups"]
+    for row, group in zip(audited_page.tables[2][1:], groups, strict=True):
+        assert row[0].startswith(group["group"])
+        assert row[4].endswith(told(*group["auc"]))
+        assert row[5].endswith(told(*group["slope"]))
+    assert "paired differences over texts" in audited_page.text
+    assert "its line the 95% interval over texts" in audited_page.text
+
+
+def test_marks_are_those_of_the_resampled_items(audited: Path, audited_page: Page) -> None:
+    summary = loaded(audited)["summary"]
+    columns = [column.metric for column in metrics.columns("auc")]
+    marks = [summary[method][metric]["mark"] for method in summary for metric in columns]
+    assert set(marks) == {"best", "tied", ""}
+    assert len(audited_page.named("b")) >= marks.count("best") > 0
+    html = (audited / "report.html").read_text()
+    assert html.count('class="tied"') == marks.count("tied")
+
+
+def test_differences_are_told_from_the_baseline(audited: Path, audited_page: Page) -> None:
+    found = loaded(audited)["differences"]
+    assert "Differences from none" in audited_page.text
+    table = audited_page.tables[1]
+    assert [row[0] for row in table[1:]] == ["mc-stl", "majority"]
+    gap = found["methods"]["mc-stl"]["auc"]
+    assert table[1][1] == f"{gap['mean']:.3f}" + told(gap["low"], gap["high"])
+
+
+def test_the_audit_names_groups_that_are_off_and_what_could_be_seen(
+    audited: Path, audited_page: Page
+) -> None:
+    tested = {
+        method: found["multicalibration"]
+        for method, found in loaded(audited)["audit"]["methods"].items()
+    }
+    methods, groups = audited_page.tables[3], audited_page.tables[4]
+    for row in methods[1:]:
+        assert row[1] == f"{tested[row[0]]['error']:.1f}"
+        assert row[2] == f"{tested[row[0]]['p_value']:.3f}"
+        off = {c["group"] for c in tested[row[0]]["cells"] if c["p_adjusted"] < 0.05}
+        assert row[3] == f"{len(off)} of 4"
+    assert tested["majority"]["p_value"] < 0.05
+    assert [row[0] for row in groups[1:]] == ["everyone", *FEW]
+    for row in groups[1:]:
+        cells = [c for c in tested["mc-stl"]["cells"] if (c["group"] or "everyone") == row[0]]
+        worst = max(cells, key=lambda cell: float(cell["in_sigmas"]))
+        assert row[3] == f"{worst['ecce']:.3f}"
+        assert row[7] == f"{worst['detectable']:.3f}"
+        assert row[6] == ("off" if worst["p_adjusted"] < 0.05 else "nothing seen")
+    assert "“Nothing seen” is not “calibrated”" in audited_page.text
+
+
+def test_measures_of_others_are_those_of_the_results(audited: Path, audited_page: Page) -> None:
+    found = loaded(audited)["audit"]["methods"]["none"]
+    table = audited_page.tables[5]
+    assert table[0][1].startswith("Shares, Manhattan")
+    assert table[2][1] == f"{found['soft_labels']['manhattan']:.3f}"
+    gap = max(found["error_rates"]["false_positive"]["gap"])
+    assert f"{gap:.3f}" in table[2]
+    assert "Krippendorff's alpha 0.31" in audited_page.text
+
+
+def test_a_page_of_older_outputs_says_what_it_lacks(page: Page) -> None:
+    assert "these outputs are of a version that did not make them" in page.text
+    assert "Is any group off?" not in page.text
+    assert "Measures that others use" not in page.text
+    assert "Krippendorff" not in page.text
+
+
+@pytest.mark.parametrize("task", ["binary", "preference"])
+def test_an_audit_of_one_method_and_one_seed(tmp_path: Path, task: Task) -> None:
+    make_output(
+        tmp_path, task=task, groups=FEW, methods=["gbm"], seeds=[0], n_items=30, with_audit=True
+    )
+    page = Page(render(tmp_path))
+    assert "Is any group off?" in page.text
+    assert "Differences from" not in page.text
+    assert ("False positives, gap" in page.text) == (task == "binary")
 
 
 # --- self-contained and safe --------------------------------------------------------------------
