@@ -37,6 +37,7 @@ class Design(NamedTuple):
     item_sd: float = 1.5  # of what is hidden in an item, on the scale of log odds
     n_raters: int = 0
     rater_sd: float = 0.0
+    n_seeds: int = 1  # test parts, each of `n_items` of five times as many items
 
 
 def draw(random: np.random.Generator, design: Design) -> Rows:
@@ -83,17 +84,34 @@ def singly(rows: Rows) -> Rows:
     return changed(rows, items=np.arange(len(rows.items)))
 
 
+def test_parts(random: np.random.Generator, design: Design) -> list[Rows]:
+    """Draw a data set and the test parts of its seeds, which share items."""
+    if design.n_seeds == 1:
+        return [draw(random, design)]
+    pool = draw(random, design._replace(n_items=5 * design.n_items))
+    parts = []
+    for _ in range(design.n_seeds):
+        chosen = random.permutation(5 * design.n_items)[: design.n_items]
+        inside = np.isin(pool.items, chosen)
+        parts.append(
+            changed(
+                pool, **{name: each[inside] for name, each in vars(pool).items() if name != "task"}
+            )
+        )
+    return parts
+
+
 def coverage(design: Design, drawn: Mapping[str, audit.By], sets: int, resamples: int) -> None:
     """Print how often the intervals of each way of drawing hold the truth, and their width."""
-    large = draw(np.random.default_rng(0), design._replace(n_items=100_000, n_raters=0))
+    large = draw(np.random.default_rng(0), Design(100_000, 10, design.item_sd, 0, design.rater_sd))
     whole = audit.bootstrap({"m": [large]}, resamples=0)["m"]
     truth = {name: float(whole[name][0]) for name in METRICS}
     held, width = dict.fromkeys(drawn, np.zeros(len(METRICS))), dict.fromkeys(drawn, 0.0)
     for i in range(sets):
-        rows = draw(np.random.default_rng([1, i]), design)
+        seeds = test_parts(np.random.default_rng([1, i]), design)
         for way, by in drawn.items():
-            sample = singly(rows) if way == ROW else rows
-            found = audit.bootstrap({"m": [sample]}, by, resamples=resamples, seed=i)["m"]
+            sample = [singly(rows) for rows in seeds] if way == ROW else seeds
+            found = audit.bootstrap({"m": sample}, by, resamples=resamples, seed=i)["m"]
             ends = np.array([audit.interval(found[name], name) for name in METRICS])
             inside = [low <= truth[m] <= high for m, (low, high) in zip(METRICS, ends, strict=True)]
             held[way] = held[way] + inside
@@ -132,12 +150,13 @@ def alarms(design: Design, sets: int, draws: int) -> None:
 
 
 def main() -> None:
-    """Print the three tables of docs/uncertainty.md."""
+    """Print the four tables of docs/uncertainty.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=500)
     chosen = parser.parse_args()
     coverage(Design(), {"items": "items", ROW: "items"}, chosen.sets, chosen.resamples)
+    coverage(Design(n_seeds=5), {"items": "items"}, chosen.sets, chosen.resamples)
     every: Mapping[str, audit.By] = {
         "items": "items",
         "annotators": "annotators",

@@ -4,6 +4,7 @@ How often intervals cover and the test of multicalibration errs is measured over
 sets by benchmarks/coverage.py.
 """
 
+import json
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
+from made_up import GROUPS, make_output
 from mcstl import audit, metrics
-from mcstl.annotations import Task
+from mcstl.annotations import Annotations, Task
 from mcstl.audit import Rows
 from mcstl.audit.bootstrap import Draws
+from mcstl.audit.findings import _baseline, _marks
 from mcstl.errors import InputError
 
 law = settings(deadline=None, max_examples=40)
@@ -477,6 +480,109 @@ def test_alpha_and_entropy_at_their_ends() -> None:
     assert audit.label_entropy([0, 1, 2], [0, 0, 0], 3) == pytest.approx(1)
     assert np.isnan(audit.krippendorff_alpha([1, 1], [0, 0]))
     assert np.isnan(audit.krippendorff_alpha([0, 1], [0, 1]))
+
+
+# --- what goes into results.json -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], pd.DataFrame]:
+    folder = make_output(tmp_path_factory.mktemp("made_up"), groups=GROUPS[:2], n_items=40)
+    results = json.loads((folder / "results.json").read_text())
+    return results, pd.read_parquet(folder / "predictions.parquet")
+
+
+def test_rows_are_those_of_the_predictions(output: tuple[dict[str, Any], pd.DataFrame]) -> None:
+    results, predictions = output
+    found = audit.rows_of(predictions, GROUPS[:2], 3, "ordinal")
+    assert list(found) == ["mc-stl", "none", "majority", "gbm"]
+    for run in results["runs"]:
+        rows = found[run["method"]][run["seed"]]
+        expected = evaluated(rows, np.arange(len(rows.p)))["metrics"]
+        assert expected == pytest.approx(run["metrics"])
+    # Codes are those of the whole study, so that seeds share their items and people.
+    codes = np.concatenate([rows.items for rows in found["none"]])
+    names = predictions.loc[predictions["method"] == "none", "item"]
+    assert pd.DataFrame({"code": codes, "name": names}).drop_duplicates()["code"].is_unique
+
+
+def test_who_is_not_known_is_a_person_of_their_own(
+    output: tuple[dict[str, Any], pd.DataFrame],
+) -> None:
+    _, predictions = output
+    rows = audit.rows_of(predictions.assign(annotator=None), GROUPS[:2], 3, "ordinal")["none"]
+    people = np.concatenate([each.annotators for each in rows])
+    of_row = predictions.loc[predictions["method"] == "none", "row"].to_numpy()
+    assert len(np.unique(people)) == len(np.unique(of_row))
+    assert (
+        audit.findings({**output[0]}, predictions.assign(annotator=None), resamples=5)["audit"][
+            "methods"
+        ]["none"]["people"]
+        .keys()
+        .isdisjoint({"accuracy_users"})
+    )
+
+
+def test_findings_are_json_and_leave_what_they_are_given(
+    output: tuple[dict[str, Any], pd.DataFrame],
+) -> None:
+    results, predictions = output
+    before = json.dumps(results)
+    told: list[tuple[str, int, int]] = []
+    found = audit.findings(
+        results, predictions, resamples=30, progress=lambda *step: told.append(step)
+    )
+    assert json.dumps(results) == before
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert [done for _, done, _ in told] == [0, 1, 2, 3, 4, 5]
+    assert found["differences"]["baseline"] == "none"
+    for method, summary in results["summary"].items():
+        for name, value in summary.items():
+            after = found["summary"][method][name]
+            assert (after["mean"], after["sd"]) == (value["mean"], value["sd"])
+
+
+@pytest.mark.parametrize(
+    ("methods", "baseline"),
+    [
+        ([{"name": "mc-stl"}, {"name": "none", "label": "no groups"}], "no groups"),
+        ([{"name": "mc-stl"}, {"name": "gbm"}, {"name": "majority"}], "majority"),
+        ([{"name": "mc-stl"}, {"name": "gbm"}], "gbm"),
+        ([{"name": "mc-stl"}], "mc-stl"),
+    ],
+)
+def test_the_baseline_is_the_first_method_without_groups(
+    methods: list[dict[str, str]], baseline: str
+) -> None:
+    titles = [method.get("label") or method["name"] for method in methods]
+    assert _baseline({"study": {"methods": methods}}, titles) == baseline
+
+
+def test_marks_by_paired_resamples() -> None:
+    column = metrics.Column("nll", "NLL", "seeds", "", "lowest")
+    noise = np.append(0.0, np.random.default_rng(0).normal(0, 0.5, 1000))
+    jitter = np.append(0.0, np.random.default_rng(1).normal(0, 0.5, 1000))
+    # All move together: b is worse by little in every resample, c only sometimes.
+    drawn = {"a": {"nll": 1 + noise}, "b": {"nll": 1.1 + noise}, "c": {"nll": 1.1 + jitter}}
+    assert _marks(drawn, column) == {"a": "tied", "b": "", "c": "tied"}
+    assert _marks({name: drawn[name] for name in "ab"}, column) == {"a": "best", "b": ""}
+    assert _marks({"a": drawn["a"]}, column) == {}
+    nothing = {"nll": np.full(1001, np.nan)}
+    assert _marks({"a": drawn["a"], "b": drawn["b"], "d": nothing}, column)["d"] == ""
+
+
+def test_agreement_of_pairs_does_not_depend_on_which_side_was_first() -> None:
+    table = pd.DataFrame(
+        {
+            "item": ["x", "x", "y", "y"],
+            "text_a": ["Tea", "Coffee", "Bread", "Cake"],
+            "text_b": ["Coffee", "Tea", "Cake", "Bread"],
+            "label": [1, 0, 0, 1],
+        }
+    )
+    data = Annotations.from_frame(table, task="preference")
+    assert audit.agreement(data)["alpha"] == 1
+    assert audit.agreement(data)["entropy"] == 0
 
 
 # --- what cannot be used ------------------------------------------------------------------------
