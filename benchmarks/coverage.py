@@ -156,14 +156,15 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=500)
     chosen = parser.parse_args()
     coverage(Design(), {"items": "items", ROW: "items"}, chosen.sets, chosen.resamples)
-    coverage(Design(n_seeds=5), {"items": "items"}, chosen.sets, chosen.resamples)
+    fewer = chosen.sets // 4  # these take longer
+    coverage(Design(n_seeds=5), {"items": "items"}, fewer, chosen.resamples)
     every: Mapping[str, audit.By] = {
         "items": "items",
         "annotators": "annotators",
         "items and annotators": "items and annotators",
     }
     crossed = Design(n_items=100, per_item=20, item_sd=1.0, n_raters=50, rater_sd=1.0)
-    coverage(crossed, every, chosen.sets, chosen.resamples)
+    coverage(crossed, every, fewer, chosen.resamples)
     alarms(Design(), chosen.sets, chosen.resamples)
 
 

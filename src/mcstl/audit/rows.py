@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from mcstl.annotations import Task
 from mcstl.errors import InputError, did_you_mean, listed
@@ -18,7 +19,7 @@ T = TypeVar("T")
 LEVEL = 0.95
 RESAMPLES = 1000
 #: Numbers in one block of resamples: few enough to stay in a processor's cache.
-_BLOCK = 1_000_000
+_BLOCK = 500_000
 #: Each thread holds a block or two in memory.
 _MOST_THREADS = 4
 
@@ -94,7 +95,9 @@ def in_blocks(block: Callable[[range], T], n: int, n_rows: int) -> list[T]:
     ranges = [range(start, min(start + size, n)) for start in range(0, n, size)]
     if len(ranges) == 1:
         return [block(ranges[0])]
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+    # One thread of ours a processor; BLAS would add its own, which wait by spinning.
+    threads = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS))
+    with threadpool_limits(1, "blas"), threads as pool:
         return list(pool.map(block, ranges))
 
 
