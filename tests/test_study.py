@@ -358,6 +358,25 @@ def test_a_run_stopped_while_it_writes_its_outputs_is_finished_later(
     pd.testing.assert_frame_equal(found.predictions, whole.predictions, check_exact=True)
 
 
+def test_seeds_at_once_give_what_seeds_in_turn_give(cache: Path, tmp_path: Path) -> None:
+    study = tiny(groups={"by": "rationale", "k": 2}, methods=METHODS, seeds=2)
+    in_turn, at_once = (
+        mcstl.run(study, out=tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2)
+    )
+    assert without_time(at_once.results) == without_time(in_turn.results)
+    assert at_once.predictions.equals(in_turn.predictions)
+    assert at_once.model is not None
+    trace = [pd.read_parquet(tmp_path / jobs / "trace.parquet") for jobs in "12"]
+    assert trace[0].equals(trace[1])
+
+
+def test_what_stops_one_of_several_seeds_is_told(cache: Path, tmp_path: Path) -> None:
+    study = tiny(training={"learning_rate": 1e30}, seeds=2)
+    with pytest.raises(InputError, match="diverged"):
+        mcstl.run(study, out=tmp_path / "out", jobs=2)
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
 def test_a_study_that_diverges_says_so(cache: Path, tmp_path: Path) -> None:
     study = tiny(training={"epochs": 3, "hidden": 16, "learning_rate": 1e30}, methods=["mc-stl"])
     with pytest.raises(InputError, match=r"diverged.*lower training\.learning_rate"):
