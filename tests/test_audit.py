@@ -595,6 +595,7 @@ def test_agreement_of_pairs_does_not_depend_on_which_side_was_first() -> None:
         ({"p": np.full((80, 3), [1.2, -0.1, -0.1])}, "below 0 or above 1, the first one"),
         ({"p": np.full((80, 3), 0.4)}, "do not sum to 1"),
         ({"p": np.full(80, 0.4)}, r"have shape \(80,\); expected \(rows, classes\)"),
+        ({"p": np.zeros((0, 3))}, "there are no rows to audit"),
         ({"labels": np.full(80, 3)}, "labels run from 3 to 3; expected 0 to 2"),
         ({"labels": np.zeros(79, dtype=int)}, "80 predictions, but labels has 79 rows"),
     ],

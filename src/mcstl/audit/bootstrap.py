@@ -186,6 +186,8 @@ class Reweighted:
         lines = np.full((2, self.n_levels, b, self.n_groups), np.nan)  # slopes and biases
         for i, (c, t, values, cells) in enumerate(self.rankings):
             for g, each in enumerate(cells):
+                if c is None and not g:
+                    continue  # `evaluate` draws no line through all rows
                 drawn = each.drawn(weights)
                 if c is not None:
                     aucs[i, :, g] = drawn.auc()

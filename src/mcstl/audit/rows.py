@@ -37,16 +37,18 @@ class Rows:
     task: Task
 
     def __post_init__(self) -> None:
-        p, n = np.asarray(self.p), len(self.p)
-        lengths = {name: len(getattr(self, name)) for name in self.__dataclass_fields__ if n}
-        lengths.pop("task", None)
-        if wrong := [f"{name} has {size}" for name, size in lengths.items() if size != n]:
+        n = len(self.p)
+        if not n:
+            raise InputError("there are no rows to audit")
+        sizes = {name: len(value) for name, value in vars(self).items() if name != "task"}
+        if wrong := [f"{name} has {size}" for name, size in sizes.items() if size != n]:
             raise InputError(f"there are {n} predictions, but {listed(wrong)} rows")
-        check_probabilities(p)
-        if n and not (self.labels.min() >= 0 and self.labels.max() < p.shape[1]):
+        check_probabilities(self.p)
+        n_classes = self.p.shape[1]
+        if self.labels.min() < 0 or self.labels.max() >= n_classes:
             raise InputError(
                 f"labels run from {self.labels.min()} to {self.labels.max()}; "
-                f"expected 0 to {p.shape[1] - 1}"
+                f"expected 0 to {n_classes - 1}"
             )
 
 
