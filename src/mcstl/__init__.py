@@ -19,7 +19,7 @@ _HOME = {
     "run": "study",
     "InputError": "errors",
 }
-_MODULES = ("datasets", "equations", "metrics")
+_MODULES = ("audit", "datasets", "equations", "metrics")
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 
