@@ -162,17 +162,22 @@ class Reweighted:
             axis=1,
         )  # (U, (1 + K) * means * 2)
 
-        # The last class ranks rows as the last threshold does, and then is computed with it.
-        self.n_levels = last = p.shape[1] - 1
+        # The last class ranks rows as the last threshold does, and the first one as the first, but
+        # for rounding, in reverse: such a pair is computed at once.
+        levels = metrics.exceedance(p)
+        self.n_levels = last = levels.shape[1]
         classes = [] if rows.task == "preference" else metrics.auc_classes(p)
-        ways: list[tuple[int | None, int | None]] = [(c, None) for c in classes if c != last]
-        ways += [(None, t) for t in range(last - 1)]
-        ways.append((last if classes else None, last - 1))
+        together = {last: last - 1}
+        down, up = metrics.ranked(p[:, 0])[1], metrics.ranked(levels[:, 0])[1]
+        if last > 1 and np.array_equal(down.max() - down, up):
+            together[0] = 0
+        ways: list[tuple[int | None, int | None]] = [(c, together.get(c)) for c in classes]
+        paired = [t for _, t in ways]
+        ways += [(None, t) for t in range(last) if t not in paired]
         self.rankings = []
         for c, t in ways:
-            score = p[:, c] if t is None else metrics.exceedance(p)[:, t]
             outcome = labels == c if t is None else labels > t
-            values, codes = metrics.ranked(score)
+            values, codes = metrics.ranked(p[:, c] if t is None else levels[:, t])
             cells = [Cells.of(codes[g], units[g], outcome[g], n_units) for g in groups]
             self.rankings.append((c, t, values, cells))
 
@@ -185,10 +190,10 @@ class Reweighted:
         aucs = np.full((len(self.rankings), b, per_group), np.nan)
         lines = np.full((2, self.n_levels, b, self.n_groups), np.nan)  # slopes and biases
         for i, (c, t, values, cells) in enumerate(self.rankings):
-            for g, each in enumerate(cells):
+            for g, of_group in enumerate(cells):
                 if c is None and not g:
                     continue  # `evaluate` draws no line through all rows
-                drawn = each.drawn(weights)
+                drawn = of_group.drawn(weights)
                 if c is not None:
                     aucs[i, :, g] = drawn.auc()
                 if t is not None and g:
