@@ -34,7 +34,8 @@ def findings(
 ) -> dict[str, Any]:
     """Return `summary`, `differences` and `audit` of results.json (docs/uncertainty.md).
 
-    In `summary`, low and high become those of the item bootstrap, ``interval`` says "items", and
+    In `summary`, low and high become those of the item bootstrap, ``interval`` says "items" (but
+    for counts, and for standard deviations over groups where there are several seeds), and
     ``mark`` says which methods are best, or not told apart from it, in the columns of the table.
     `differences` are those of every method from the baseline over the same resamples. `audit` holds
     per method the test of multicalibration, intervals per group, and other people's metrics.
@@ -50,6 +51,8 @@ def findings(
     }
     for method, values in drawn.items():
         for name in set(values) & set(summary[method]):
+            if name.endswith("_sd") and len(rows[method]) > 1:
+                continue  # averaged over seeds, its interval holds too seldom (uncertainty.md)
             low, high = interval(values[name], name)
             summary[method][name] |= {"low": float(low), "high": float(high), "interval": "items"}
     for column in metrics.columns("accuracy" if task == "preference" else "auc"):
