@@ -70,10 +70,8 @@ def test_points_of_one_seed_are_its_calibration_curve(predictions: pd.DataFrame)
     np.testing.assert_array_equal(points["bin"], curve.bin)
     np.testing.assert_allclose(points["predicted"], curve.predicted)
     np.testing.assert_allclose(points["observed"], curve.observed)
-    inside = rows.loc[inside]
-    band = audit.reliability(
-        [(p.to_numpy(), (inside["label"] > 0).to_numpy(), pd.factorize(inside["item"])[0])]
-    )
+    y, items = (rows.loc[inside, name] for name in ("label", "item"))
+    band = audit.reliability([(p.to_numpy(), (y > 0).to_numpy(), pd.factorize(items)[0])])
     np.testing.assert_allclose(points["low"], band.low)
     np.testing.assert_allclose(points["high"], band.high)
 
