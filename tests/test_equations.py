@@ -511,3 +511,12 @@ def test_one_level_is_torchs_binary_cross_entropy(problem: Problem) -> None:
     close(losses, functional.binary_cross_entropy(p, y, reduction="none").numpy())
     own = equations.class_probabilities(problem.logits)[torch.arange(len(y)), problem.y]
     close(losses, -own.log().numpy())
+
+
+@law
+@given(mean=st.lists(st.floats(-3, 3), min_size=1, max_size=5), log_sd=st.floats(-3, 1, width=32))
+def test_traits_kl_is_torchs(mean: list[float], log_sd: float) -> None:
+    means, log_sds = torch.tensor([mean]), torch.full((1, len(mean)), log_sd)
+    found = torch.distributions.Normal(means, log_sds.exp())
+    expected = torch.distributions.kl_divergence(found, torch.distributions.Normal(0.0, 1.0)).sum()
+    torch.testing.assert_close(equations.traits_kl(means, log_sds), expected, atol=1e-5, rtol=1e-5)

@@ -226,7 +226,7 @@ def test_predicted_rows_are_the_logits_in_any_batch() -> None:
     with torch.inference_mode():
         expected = equations.class_probabilities(network.logits(e, S))
     for batch in (1, 7, 4096):
-        p = predict_rows(network, e[:, 0], positions, csr_matrix(S.numpy()), batch)
+        p = predict_rows(network, e[:, 0], positions, csr_matrix(S.numpy()), batch=batch)
         assert p.dtype == np.float64
         close(p, expected)
         close(p.sum(axis=1), 1, atol=1e-12)

@@ -37,7 +37,7 @@ def test_the_five_lines_print_what_it_says() -> None:
 def test_the_study_file_is_one(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(block("yaml", "## A study file"), encoding="utf-8")
-    assert [method.title for method in Study.read(file).methods][0] == "mc-stl"
+    assert "mc-stl" in [method.title for method in Study.read(file).methods]
 
 
 def test_every_command_that_is_named_exists() -> None:

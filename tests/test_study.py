@@ -19,10 +19,13 @@ import pytest
 import mcstl
 from mcstl import study as protocol
 from mcstl.annotations import Annotations, Task, majority_rows
+from mcstl.datasets import simulated
 from mcstl.encoders import load_encoder
 from mcstl.errors import InputError
-from mcstl.study import Prepared, describe, examples, fit_method, prepare
+from mcstl.model import Model, PeopleNetwork
+from mcstl.study import Prepared, as_model, describe, examples, fit_method, prepare
 from mcstl.studyfile import MethodConfig, Study
+from mcstl.training import TrainingConfig, predict
 from tiny import METHODS, Finished, write_study
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -360,9 +363,7 @@ def test_a_run_stopped_while_it_writes_its_outputs_is_finished_later(
 
 def test_seeds_at_once_give_what_seeds_in_turn_give(cache: Path, tmp_path: Path) -> None:
     study = tiny(groups={"by": "rationale", "k": 2}, methods=METHODS, seeds=2)
-    in_turn, at_once = (
-        mcstl.run(study, out=tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2)
-    )
+    in_turn, at_once = (mcstl.run(study, out=tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
     assert without_time(at_once.results) == without_time(in_turn.results)
     assert at_once.predictions.equals(in_turn.predictions)
     assert at_once.model is not None
@@ -461,3 +462,68 @@ def test_describe_on_real_data(data_dir: Path) -> None:
     lines = dict(describe(Study.read(STUDIES / "popquorn.yaml"), data_dir))
     assert lines["data"] == "popquorn: 13,036 annotations, 1,500 items"
     assert lines["split"].endswith(", 2,607 test (seed 0)")
+
+
+# Annotators as random effects
+
+
+@pytest.fixture(scope="module")
+def habits(cache: Path) -> tuple[Study, simulated.Simulation, Prepared]:
+    """A simulation in which personal habits matter more than groups."""
+    study = tiny(training={"epochs": 60, "hidden": 64}, task="binary", methods=["mc-stl-people"])
+    simulation = simulated.simulate("binary", annotations=4000, annotators=100, annotator_sd=2.0)
+    return study, simulation, prepare(study, simulation.annotations, load_encoder(), seed=0)
+
+
+def nll_of(p: npt.NDArray[np.float64], y: npt.NDArray[np.int64]) -> float:
+    return float(-np.log(p[np.arange(len(y)), y]).mean())
+
+
+def test_known_people_are_predicted_better_and_unknown_ones_as_the_population(
+    habits: tuple[Study, simulated.Simulation, Prepared],
+) -> None:
+    study, simulation, prepared = habits
+    known, network = fit_method(study.methods[0], study, prepared, seed=0)
+    plain, _ = fit_method(MethodConfig(name="mc-stl"), study, prepared, seed=0)
+    assert network is not None
+    y, truth = prepared.part("test").y, simulation.truth[prepared.parts.test]
+    assert nll_of(known, y) < nll_of(plain, y) - 0.1
+    unknown = predict(network, prepared.part("test"))
+    # Of somebody new no model can know more than the truth does, which has the habit integrated.
+    error = {
+        name: np.sqrt(np.mean((p - truth) ** 2))
+        for name, p in {"people": unknown, "plain": plain, "rates": truth.mean(axis=0)}.items()
+    }
+    assert error["people"] < 0.8 * error["rates"]
+    assert error["people"] < 1.1 * error["plain"]
+
+
+def test_nobody_known_leaves_with_a_model(
+    habits: tuple[Study, simulated.Simulation, Prepared], tmp_path: Path
+) -> None:
+    study, _, prepared = habits
+    hasty = study.model_copy(update={"training": TrainingConfig(epochs=2, hidden=16)})
+    _, network = fit_method(study.methods[0], hasty, prepared, seed=0)
+    assert network is not None
+    model = as_model(network, prepared, load_encoder(), {})
+    model.save(tmp_path / "model")
+    again = Model.load(tmp_path / "model")
+    assert isinstance(network, PeopleNetwork)
+    assert isinstance(again.network, PeopleNetwork)
+    assert len(network.means) > 0
+    assert len(again.network.means) == 0
+    texts = ["The town should build a park.", "Let us close the museum."]
+    for perspectives in (None, [["Security"], ["Tradition", "Benevolence"]]):
+        assert (
+            again.predict_proba(texts, perspectives) == model.predict_proba(texts, perspectives)
+        ).all()
+
+
+def test_people_need_annotators() -> None:
+    data = simulated.simulate(annotations=400).annotations
+    nobody = Annotations.from_frame(
+        data.frame.drop(columns="annotator").assign(label=data.labels), task="ordinal"
+    )
+    study = tiny(methods=["mc-stl-people"])
+    with pytest.raises(InputError, match="annotator"):
+        prepare(study, nobody, load_encoder(), seed=0).part("train", "mc-stl-people")

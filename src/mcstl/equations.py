@@ -52,16 +52,16 @@ def levels(y: Tensor, n_thresholds: int) -> Tensor:
 
 
 def ordered_biases(first: Tensor, gaps: Tensor) -> Tensor:
-    """§2.2, b_1 > b_2 > ... > b_T from b_1, shape (1,), and T - 1 free numbers.
+    """§2.2, b_1 > b_2 > ... > b_T from b_1, shape (..., 1), and T - 1 free numbers, (..., T - 1).
 
     Cao et al. (2020, Theorem 1) prove the order only at the optimum; taking each bias as the last
     one minus a softplus keeps it throughout, so no class probability is ever negative.
     """
-    return torch.cat([first, first - functional.softplus(gaps).cumsum(0)])
+    return torch.cat([first, first - functional.softplus(gaps).cumsum(-1)], dim=-1)
 
 
 def level_logits(score: Tensor, b: Tensor) -> Tensor:
-    """§2.2, the logits of p^(t) = sigma(o(f) + b_t): (n,) and (T,) give (n, T).
+    """§2.2, the logits of p^(t) = sigma(o(f) + b_t): (n,) and (T,) or (n, T) give (n, T).
 
     The paper prints b inside o(.); the text around it says that o(.) excludes it and that the
     levels differ only in their bias, which is what this does.
@@ -205,3 +205,18 @@ def preference_logits(r_a: Tensor, r_b: Tensor, t: Tensor) -> Tensor:
     L_pl is `cross_entropy` on it, which is the Bradley-Terry loss.
     """
     return ((r_a - r_b) / t)[:, None]
+
+
+# Beyond the paper: annotators as random effects (docs/people.md)
+
+
+def traits_kl(mean: Tensor, log_sd: Tensor) -> Tensor:
+    """Sum of KL(N(mean, sd^2) || N(0, 1)) in nats, the price of knowing people: (A, r) each.
+
+    With the cross-entropy it is the negative evidence lower bound (Kingma and Welling, 2014,
+    Appendix B) of a model in which each annotator has r latent traits, standard normal over people.
+
+    >>> traits_kl(torch.tensor([[1.0]]), torch.tensor([[0.0]]))
+    tensor(0.5000)
+    """
+    return 0.5 * (torch.exp(2 * log_sd) + mean.square() - 1 - 2 * log_sd).sum()

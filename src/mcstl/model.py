@@ -28,6 +28,8 @@ Texts = Sequence[str] | Sequence[tuple[str, str]]
 
 #: The version of the model directory; raised when its meaning changes.
 SCHEMA = 1
+#: How many people a prediction about somebody not known is the mean of; a power of two.
+_DRAWS = 32
 #: Numbers held at once while a mixture is predicted, 64 MiB as float32.
 _CHUNK = 2**24
 
@@ -87,7 +89,7 @@ class Network(nn.Module):
         """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
         return self.first(e)  # type: ignore[no-any-return]
 
-    def shift(self, S: Tensor) -> Tensor:
+    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
         """Return W V, what the groups add to it: membership (..., K) gives (..., hidden)."""
         # S (v W') is the same as (S v) W' and cheaper, since there are fewer groups than rows.
         return equations.value_representation(S, self.v @ self.first.weight.T)
@@ -100,34 +102,109 @@ class Network(nn.Module):
         """
         return self.rest(projected + shift).squeeze(-1)  # type: ignore[no-any-return]
 
-    def logits(self, e: Tensor, S: Tensor) -> Tensor:
-        """Return the level logits of n rows: e (n, 1 or 2, d) and S (n, K) give (n, T)."""
-        return self._head(self.score(self.project(e), self.shift(S)[:, None]), S)
+    def biases(self, z: Tensor | None = None) -> Tensor:
+        """Return b_1 > ... > b_T, (T,)."""
+        return equations.ordered_biases(self.b_first, self.b_gaps)
 
-    def logits_at(self, vectors: Tensor, positions: Tensor, S: Tensor) -> Tensor:
+    def logits(self, e: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return the level logits of n rows: e (n, 1 or 2, d) and S (n, K) give (n, T).
+
+        `z` (n, r) are the annotators' traits, for a `PeopleNetwork`.
+        """
+        return self._head(self.score(self.project(e), self.shift(S, z)[:, None]), S, z)
+
+    def logits_at(
+        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
+    ) -> Tensor:
         """Return `logits` of rows given by their positions (n, 1 or 2) among distinct texts (m, d).
 
         Where there are fewer texts than places for them, each is projected once.
         """
         if len(vectors) > positions.numel():
-            return self.logits(vectors[positions], S)
+            return self.logits(vectors[positions], S, z)
         projected = nn.functional.embedding(positions, self.project(vectors))
-        return self._head(self.score(projected, self.shift(S)[:, None]), S)
+        return self._head(self.score(projected, self.shift(S, z)[:, None]), S, z)
 
-    def grid_probabilities(self, e: Tensor, S: Tensor) -> Tensor:
+    def grid_probabilities(self, e: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
         """Return every text seen by every perspective: (n, 1 or 2, d), (P, K) give (n, P, L)."""
         n, sides, _ = e.shape
-        scores = self.score(self.project(e)[:, None], self.shift(S)[None, :, None])  # (n, P, sides)
-        logits = self._head(scores.reshape(-1, sides), S.repeat(n, 1))
-        p = equations.class_probabilities(logits)
+        shift = self.shift(S, z)[None, :, None]
+        scores = self.score(self.project(e)[:, None], shift).reshape(-1, sides)
+        z = None if z is None else z.repeat(n, 1)
+        p = equations.class_probabilities(self._head(scores, S.repeat(n, 1), z))
         return p.reshape(n, len(S), p.shape[1])
 
-    def _head(self, scores: Tensor, S: Tensor) -> Tensor:
+    def _head(self, scores: Tensor, S: Tensor, z: Tensor | None) -> Tensor:
         if self.preference:
             t = equations.temperature(S, self.log_t)
             return equations.preference_logits(scores[:, 0], scores[:, 1], t)
-        b = equations.ordered_biases(self.b_first, self.b_gaps)
-        return equations.level_logits(scores[:, 0], b)
+        return equations.level_logits(scores[:, 0], self.biases(z))
+
+
+class PeopleNetwork(Network):
+    """MC-STL with annotators as random effects: o(e + V + U_a), U_a linear in traits z_a.
+
+    Each annotator has `traits` latent numbers, standard normal over people, which move the hidden
+    layer and the biases. What training learns of a known annotator's is a normal distribution
+    around `means`; about anybody else nothing is known but the population's. Predictions are means
+    over `draws` of what is not known, so a group's is that of its absent members (docs/people.md).
+    """
+
+    draws: Tensor
+
+    def __init__(
+        self,
+        dimension: int,
+        n_groups: int,
+        n_thresholds: int,
+        *,
+        n_people: int,
+        preference: bool = False,
+        hidden: int = 256,
+        dropout: float = 0.5,
+        traits: int = 16,
+    ) -> None:
+        super().__init__(
+            dimension,
+            n_groups,
+            n_thresholds,
+            preference=preference,
+            hidden=hidden,
+            dropout=dropout,
+        )
+        self.means = nn.Parameter(0.1 * torch.randn(n_people, traits))
+        self.log_sds = nn.Parameter(torch.full((n_people, traits), -1.0))
+        self.to_hidden = nn.Parameter(0.02 * torch.randn(traits, hidden))
+        self.to_biases = nn.Parameter(0.02 * torch.randn(traits, n_thresholds))
+        self.register_buffer("draws", _normal_draws(traits))
+
+    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return what groups and people add to the hidden layer; without `z`, an average person."""
+        shift = super().shift(S)
+        return shift if z is None else shift + z @ self.to_hidden
+
+    def biases(self, z: Tensor | None = None) -> Tensor:
+        """Return b_1 > ... > b_T, (T,), or each person's, (n, T)."""
+        if z is None:
+            return super().biases()
+        moved = z @ self.to_biases
+        return equations.ordered_biases(self.b_first + moved[:, :1], self.b_gaps + moved[:, 1:])
+
+    def traits_of(self, who: Tensor, noise: Tensor) -> Tensor:
+        """Return (n, r) traits of people (n,), of whom -1 is nobody known, for standard noise."""
+        known = (who >= 0)[:, None]
+        at = who.clamp(min=0)
+        return torch.where(known, self.means[at] + self.log_sds[at].exp() * noise, noise)
+
+
+def _normal_draws(traits: int) -> Tensor:
+    """Return points that fill the standard normal evenly, the same always."""
+    from scipy.special import ndtri
+    from scipy.stats import qmc
+
+    # Without scrambling the first point is 0, which has no normal quantile.
+    even = qmc.Sobol(traits, seed=0).random(_DRAWS)
+    return torch.from_numpy(ndtri(even.clip(1e-4, 1 - 1e-4))).float()
 
 
 @dataclass
@@ -208,10 +285,18 @@ class Model:
             device = next(self.network.parameters()).device
             for start in range(0, len(positions), step):
                 e = e_all[positions[start : start + step]].to(device)
-                p = self.network.grid_probabilities(e, dense.to(device)).double().cpu().numpy()
+                p = self._grid(e, dense.to(device)).double().cpu().numpy()
                 parts.append(p if mixture is None else np.einsum("mp,npl->nml", mixture, p))
         n_out = 1 if mixture is not None else len(dense)
         return np.concatenate([np.empty((0, n_out, len(self.classes))), *parts])
+
+    def _grid(self, e: Tensor, S: Tensor) -> Tensor:
+        """(n, P, L): every text from every perspective, a mean over people where they matter."""
+        if not isinstance(self.network, PeopleNetwork):
+            return self.network.grid_probabilities(e, S)
+        people = self.network.draws[:, None].expand(-1, len(S), -1)
+        p = [self.network.grid_probabilities(e, S, z) for z in people]
+        return torch.stack(p).mean(0)
 
     def _vectors(
         self, texts: Texts, progress: Progress
@@ -257,10 +342,12 @@ class Model:
         _check_replaceable(folder)
         scheme_state, arrays = self.scheme.state() if self.scheme else (None, {})
         S, weights = self.population
-        tensors = {
-            f"network.{k}": v.detach().cpu().contiguous()
-            for k, v in self.network.state_dict().items()
-        }
+        state, people = self.network.state_dict(), {}
+        if isinstance(self.network, PeopleNetwork):
+            # What is known of single people does not leave; the population's traits do.
+            state |= {name: state[name][:0] for name in ("means", "log_sds")}
+            people = {"traits": self.network.means.shape[1]}
+        tensors = {f"network.{k}": v.detach().cpu().contiguous() for k, v in state.items()}
         tensors |= {
             f"scheme.{k}": torch.from_numpy(np.ascontiguousarray(a)) for k, a in arrays.items()
         }
@@ -279,6 +366,7 @@ class Model:
                 "dimension": self.network.first.in_features,
                 "hidden": self.network.first.out_features,
                 "n_groups": len(self.network.v),
+                **people,
             },
             "scheme": scheme_state,
             "facts": self.facts,
@@ -324,12 +412,14 @@ class Model:
             classes = tuple(config["classes"])
             # Its first weights are drawn only to be overwritten.
             with torch.random.fork_rng(devices=[]):
-                network = Network(
+                people = {"n_people": 0, "traits": shape["traits"]} if "traits" in shape else {}
+                network = (PeopleNetwork if people else Network)(
                     shape["dimension"],
                     shape["n_groups"],
                     len(classes) - 1,
                     preference=task == "preference",
                     hidden=shape["hidden"],
+                    **people,
                 )
             network.load_state_dict(_under("network.", tensors))
             arrays = {k: v.numpy() for k, v in _under("scheme.", tensors).items()}
@@ -370,11 +460,14 @@ def predict_rows(
     vectors: Tensor,
     positions: Tensor,
     S: csr_matrix,
+    who: Tensor | None = None,
+    *,
     batch: int = 4096,
 ) -> FloatArray:
     """Return the class probabilities of n rows, each under its own groups: (n, L), float64.
 
-    `vectors` (m, d) are distinct texts, `positions` (n, 1 or 2) the rows' texts among them.
+    `vectors` (m, d) are distinct texts, `positions` (n, 1 or 2) the rows' texts among them. `who`
+    (n,) are the rows' people for a `PeopleNetwork`, nobody known (-1) without it.
     """
     network.eval()
     device = network.first.weight.device
@@ -385,8 +478,15 @@ def predict_rows(
         for start in range(0, len(positions), batch):
             rows = slice(start, start + batch)
             dense = torch.from_numpy(S[rows].toarray().astype(np.float32)).to(device)
-            logits = network.logits_at(vectors, positions[rows].to(device), dense)
-            parts.append(equations.class_probabilities(logits.double()).cpu().numpy())
+            here = positions[rows].to(device)
+            traits: list[Tensor | None] = [None]
+            if isinstance(network, PeopleNetwork):
+                unknown = torch.full((len(here),), -1, device=device)
+                people = unknown if who is None else who[rows].to(device)
+                traits = [network.traits_of(people, draw) for draw in network.draws]
+            logits = [network.logits_at(vectors, here, dense, z).double() for z in traits]
+            p = torch.stack([equations.class_probabilities(each) for each in logits])
+            parts.append(p.mean(0).cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -8,7 +8,8 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from mcstl.groups.base import need_column
 from mcstl.model import FloatArray, Model, Network
 from mcstl.outputs import Results, Work
 from mcstl.progress import Progress, silent
-from mcstl.studyfile import NEURAL, MethodConfig, Study, needs_encoder
+from mcstl.studyfile import NEURAL, MethodConfig, MethodName, Study, needs_encoder
 from mcstl.training import Examples
 
 
@@ -41,9 +42,26 @@ class Prepared:
     scheme: Scheme
     rows: Examples  # all annotations, in their order
 
-    def part(self, name: Literal["train", "validation", "test"]) -> Examples:
-        """Return the rows of one part."""
-        return self.rows.take(getattr(self.parts, name))
+    def part(
+        self, name: Literal["train", "validation", "test"], method: MethodName = "mc-stl"
+    ) -> Examples:
+        """Return the rows of one part, with the groups and people that a method sees."""
+        which = getattr(self.parts, name)
+        rows = self.rows.take(which)
+        if method in ("none", "majority"):
+            return rows.without_groups()
+        return replace(rows, who=self.who[which]) if method == "mc-stl-people" else rows
+
+    @cached_property
+    def who(self) -> npt.NDArray[np.int64]:
+        """(n,) codes of the annotators who have training rows, -1 for everybody else.
+
+        Raises InputError if the data have no annotators.
+        """
+        need_column(self.annotations, "annotator", "mc-stl-people")
+        people = self.annotations.frame["annotator"]
+        known = people.iloc[self.parts.train].dropna().unique()
+        return pd.Categorical(people, categories=known).codes.astype(np.int64)
 
     @property
     def annotations_per_item(self) -> float:
@@ -154,7 +172,7 @@ def _seed_runs(
         model = None
         if is_first and method is modelled and network is not None:
             facts = {"study": resolved, "method": method.title, "seed": seed}
-            model = as_model(network, prepared, encoder, facts, method.name == "mc-stl")
+            model = as_model(network, prepared, encoder, facts, len(network.v) > 0)
             work.keep_model(model)
         work.keep(method.title, seed, found, rows)
         yield found, rows, model
@@ -238,7 +256,9 @@ def fit_method(
     progress: Progress = silent,
 ) -> tuple[FloatArray, Network | None]:
     """Fit one method and return its probabilities of the test rows, (n, L), and its network."""
-    train, validation, test = (prepared.part(name) for name in ("train", "validation", "test"))
+    train, validation, test = (
+        prepared.part(name, method.name) for name in ("train", "validation", "test")
+    )
     n_classes = len(prepared.annotations.classes)
     if method.name not in NEURAL:
         # scikit-learn takes a second to import, which other commands need not pay.
@@ -252,9 +272,7 @@ def fit_method(
         progress(f"training {method.title}", 1, 1)
         return p, None
     if method.name == "majority":
-        train, validation = _majority_only(prepared)
-    if method.name != "mc-stl":
-        train, validation, test = (part.without_groups() for part in (train, validation, test))
+        train, validation = (part.without_groups() for part in _majority_only(prepared))
     fitted = training.fit(
         train,
         validation,
@@ -315,11 +333,12 @@ def _tracer(path: Path, method: MethodConfig, seed: int, prepared: Prepared) -> 
     wanted = ("nll", "auc", "accuracy", "slope_mean", "bias_mean", "one_minus_emd")
     trace = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     parts = []
-    for part in ("validation", "test"):
+    both: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    for part in both:
         which = getattr(prepared.parts, part)
-        rows = prepared.rows.take(which)
-        seen = rows if method.name == "mc-stl" else rows.without_groups()
-        parts.append((part, seen, rows.S.toarray() > 0, prepared.minority[which]))
+        inside = prepared.rows.S[which].toarray() > 0
+        seen = prepared.part(part, method.name)
+        parts.append((part, seen, inside, prepared.minority[which]))
 
     def note(epoch: int, network: Network) -> None:
         # A run that was stopped goes on from its checkpoint, so the last epochs come once more.

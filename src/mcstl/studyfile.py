@@ -31,8 +31,8 @@ from mcstl.groups import (
 from mcstl.training import TrainingConfig
 
 #: The neural methods are one model on other rows; the rest are other models.
-Neural = Literal["mc-stl", "none", "majority"]
-MethodName = Literal["mc-stl", "none", "majority", "gbm", "logistic"]
+Neural = Literal["mc-stl", "mc-stl-people", "none", "majority"]
+MethodName = Literal["mc-stl", "mc-stl-people", "none", "majority", "gbm", "logistic"]
 NEURAL: tuple[str, ...] = get_args(Neural)
 _LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mcstl import equations, files
 from mcstl.equations import KLForm
 from mcstl.errors import InputError
-from mcstl.model import FloatArray, Network, predict_rows
+from mcstl.model import FloatArray, Network, PeopleNetwork, predict_rows
 from mcstl.progress import Progress, silent
 
 #: Called after each epoch with its number and the network as it stands.
@@ -52,7 +52,8 @@ class Examples:
     """Rows to train or predict on; rows with the same texts, groups and label can be one.
 
     `vectors` (m, d) float32 are the distinct texts, `positions` (n, 1 or 2) the rows' texts among
-    them, `S` (n, K) the membership, `y` (n,) class indices, `w` (n,) weights.
+    them, `S` (n, K) the membership, `y` (n,) class indices, `w` (n,) weights. `who` (n,) are codes
+    of the annotators that training knows and -1 elsewhere, for a network that learns people.
     """
 
     vectors: npt.NDArray[np.float32]
@@ -60,31 +61,36 @@ class Examples:
     S: csr_matrix
     y: npt.NDArray[np.int64]
     w: npt.NDArray[np.float32]
+    who: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, rows: npt.NDArray[Any]) -> Self:
         """Return the rows given by position or mask; the texts are shared, not copied."""
-        return type(self)(
-            self.vectors, self.positions[rows], self.S[rows], self.y[rows], self.w[rows]
+        return replace(
+            self,
+            positions=self.positions[rows],
+            S=self.S[rows],
+            y=self.y[rows],
+            w=self.w[rows],
+            who=None if self.who is None else self.who[rows],
         )
 
     @cached_property
     def ties(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The first of the rows with the same texts and groups, and (n,) each row's among them.
+        """The first of the rows with the same texts, groups and person, and (n,) each row's place.
 
         Such rows are predicted once, so that their predictions are equal to the last bit.
         """
-        pattern = distinct_rows(self.S)[1]
-        keys = np.column_stack([self.positions, pattern])
+        who = [] if self.who is None else [self.who]
+        keys = np.column_stack([self.positions, distinct_rows(self.S)[1], *who])
         _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         return first, inverse.ravel()
 
     def without_groups(self) -> Self:
         """Return the same rows in no group: the empty set of §3.3."""
-        none = csr_matrix((len(self), 0), dtype=np.float32)
-        return type(self)(self.vectors, self.positions, none, self.y, self.w)
+        return replace(self, S=csr_matrix((len(self), 0), dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -120,19 +126,21 @@ def fit(
     """
     if not len(train) or not len(validation):
         raise InputError(
-            f"there are {len(train)} rows to train on and {len(validation)} to validate on, and both "
-            "are needed; give more annotations or other shares in split"
+            f"there are {len(train)} rows to train on and {len(validation)} to validate on, and "
+            "both are needed; give more annotations or other shares in split"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        network = Network(
+        people = {} if train.who is None else {"n_people": int(train.who.max(initial=-1)) + 1}
+        network = (PeopleNetwork if people else Network)(
             train.vectors.shape[1],
             train.S.shape[1],
             n_classes - 1,
             preference=preference,
             hidden=config.hidden,
             dropout=config.dropout,
+            **people,
         )
         _start_biases(network, train, n_classes)
         network.to(device)
@@ -169,7 +177,8 @@ def predict(network: Network, rows: Examples) -> FloatArray:
     """Return the class probabilities of `rows` under their own groups: (n, L), float64."""
     first, inverse = rows.ties
     vectors, positions = torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions[first])
-    return predict_rows(network, vectors, positions, rows.S[first])[inverse]
+    who = None if rows.who is None else torch.from_numpy(rows.who[first])
+    return predict_rows(network, vectors, positions, rows.S[first], who)[inverse]
 
 
 def validation_nll(network: Network, rows: Examples) -> float:
@@ -189,6 +198,7 @@ class _Rows:
     pattern: Tensor
     y: Tensor
     w: Tensor
+    who: Tensor
 
     @classmethod
     def of(cls, rows: Examples, device: torch.device) -> Self:
@@ -200,6 +210,7 @@ class _Rows:
             torch.from_numpy(pattern),
             torch.from_numpy(rows.y),
             torch.from_numpy(rows.w),
+            torch.from_numpy(np.zeros(0, dtype=np.int64) if rows.who is None else rows.who),
         )
         return cls(*(tensor.to(device) for tensor in tensors))
 
@@ -327,15 +338,21 @@ def _loss(
 
     def loss(batch: Tensor) -> Tensor:
         S, w = rows.patterns[rows.pattern[batch]], rows.w[batch]
-        logits = network.logits_at(rows.vectors, rows.positions[batch], S)
+        z = None
+        if isinstance(network, PeopleNetwork):
+            z = network.traits_of(rows.who[batch], torch.randn(len(batch), network.means.shape[1]))
+        logits = network.logits_at(rows.vectors, rows.positions[batch], S, z)
         value = w @ equations.cross_entropy(levels[batch], logits)
         if with_kl:
             p = torch.sigmoid(logits)
             value = value + lambda_1 * equations.kl_term(
                 S, w, p, targets, config.kl, config.sharpness
             )
-        # The regulariser belongs to the whole training set; a batch pays its share of it.
-        value = value + config.lambda_2 * w.sum() / total * equations.l2(network.v)
+        # These belong to the whole training set; a batch pays its share of them.
+        whole = config.lambda_2 * equations.l2(network.v)
+        if isinstance(network, PeopleNetwork):
+            whole = whole + equations.traits_kl(network.means, network.log_sds)
+        value = value + w.sum() / total * whole
         return value / w.sum()
 
     return loss
