@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -447,7 +448,8 @@ def started(*arguments: object) -> subprocess.Popen[str]:
 def endless(cache: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A `mcstl run endless.yaml --out out` that does not end by itself."""
     study = write_study(tmp_path, "ordinal", training=ENDLESS)
-    child = started("run", study.rename(tmp_path / "endless.yaml"), "--out", tmp_path / "out")
+    study.rename(tmp_path / "endless.yaml")
+    child = started("run", tmp_path / "endless.yaml", "--out", tmp_path / "out", "--jobs", 1)
     try:
         yield child
     finally:
@@ -477,6 +479,20 @@ def test_a_run_is_alone_in_its_folder_and_stops_on_ctrl_c(
     other = write_study(tmp_path, "ordinal", training=ENDLESS, seeds=1)
     said_of_other = refused(command("run", other, "--out", tmp_path / "out"))
     assert "already holds another study (different: seeds)" in said_of_other
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_seeds_at_once_end_with_their_run(
+    cache: Path, tmp_path: Path, ending: signal.Signals
+) -> None:
+    study = write_study(tmp_path, "ordinal", training=ENDLESS)
+    child = started("run", study, "--out", tmp_path / "out", "--jobs", 2)
+    assert child.stderr is not None
+    assert any(line.startswith("methods x seeds: 0 of") for line in child.stderr)
+    time.sleep(5)  # for its processes to start
+    child.send_signal(ending)
+    child.communicate(timeout=60)  # which waits for the processes of the seeds too
+    assert child.returncode == (130 if ending == signal.SIGINT else -ending)
 
 
 def test_the_real_program_says_the_same(tmp_path: Path) -> None:

@@ -455,7 +455,7 @@ def test_describe_misses_no_column_that_groups_need(tmp_path: Path) -> None:
 def test_the_projects_studies_can_be_read(path: Path) -> None:
     study = Study.read(path)
     assert len(study.seeds) == 5
-    assert {"mc-stl", "none", "majority"} <= {method.title for method in study.methods}
+    assert {"mc-stl", "none"} <= {method.title for method in study.methods}
 
 
 def test_describe_on_real_data(data_dir: Path) -> None:

@@ -4,12 +4,13 @@
 """
 
 import json
+import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,19 +115,31 @@ def _all_runs(
     first = prepare(study, annotations, encoder, study.seeds[0], progress=progress)
     if jobs > 1 and len(study.seeds) > 1:
         _at_once(study, annotations, resolved, work, first, jobs, progress)
-    runs: list[dict[str, Any]] = []
-    predictions: list[pd.DataFrame] = []
+    done: dict[tuple[int, str], tuple[dict[str, Any], pd.DataFrame]] = {}
     model: Model | None = None
     n_runs = len(study.seeds) * len(study.methods)
     for seed in study.seeds:
-        of_seed = _seed_runs(study, annotations, encoder, resolved, work, seed, first, progress)
-        for found, rows, kept_model in of_seed:
-            progress("methods x seeds", len(runs), n_runs)
-            runs.append(found)
-            predictions.append(rows)
-            model = model or kept_model
+        todo = []
+        for method in study.methods:
+            kept = work.kept(method.title, seed)
+            if kept:
+                done[seed, method.title] = kept
+            else:
+                todo.append(method)
+        progress("methods x seeds", len(done), n_runs)
+        prepared = first
+        if todo and seed != study.seeds[0]:
+            prepared = prepare(study, annotations, encoder, seed, first.scheme, progress)
+        for found, rows, its_model in _seed_runs(
+            study, todo, encoder, resolved, work, seed, prepared, progress
+        ):
+            done[seed, found["method"]] = found, rows
+            progress("methods x seeds", len(done), n_runs)
+            model = model or its_model
     progress("methods x seeds", n_runs, n_runs)
-    predicted = pd.concat(predictions, ignore_index=True)
+    in_order = [done[seed, method.title] for seed in study.seeds for method in study.methods]
+    runs = [found for found, _ in in_order]
+    predicted = pd.concat([rows for _, rows in in_order], ignore_index=True)
     results = {
         "schema": outputs.SCHEMA,
         "study": resolved,
@@ -148,29 +161,23 @@ def _all_runs(
 
 def _seed_runs(
     study: Study,
-    annotations: Annotations,
+    methods: Sequence[MethodConfig],
     encoder: Encoder,
     resolved: dict[str, Any],
     work: Work,
     seed: int,
-    first: Prepared,
+    prepared: Prepared,
     progress: Progress,
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame, Model | None]]:
-    """Run the methods of one seed; the first neural one of the first seed comes with its model."""
+    """Run methods of one seed; the first neural one of the first seed comes with its model."""
     is_first = seed == study.seeds[0]
     modelled = next((m for m in study.methods if m.name in NEURAL), None)
-    prepared = first if is_first else None
-    for method in study.methods:
-        kept = work.kept(method.title, seed)
-        if kept is not None:
-            yield *kept, None
-            continue
-        prepared = prepared or prepare(study, annotations, encoder, seed, first.scheme, progress)
+    for method in methods:
         checkpoint = work.file(method.title, seed, "checkpoint")
         trace = work.file(method.title, seed, "trace") if is_first else None
         found, rows, network = _one_run(method, study, prepared, seed, checkpoint, trace, progress)
         model = None
-        if is_first and method is modelled and network is not None:
+        if is_first and method == modelled and network is not None:
             facts = {"study": resolved, "method": method.title, "seed": seed}
             model = as_model(network, prepared, encoder, facts, len(network.v) > 0)
             work.keep_model(model)
@@ -187,15 +194,20 @@ def _at_once(
     jobs: int,
     progress: Progress,
 ) -> None:
-    """Run several seeds at once in processes of their own, which leave their runs in `work`."""
+    """Run several seeds at once in processes of their own, which leave their runs in `work`.
+
+    Seeds that are too few for all processes are shared out by method, so that none stands idle.
+    """
     from joblib import Parallel, delayed
 
-    def run_seed(seed: int) -> None:
-        warnings.simplefilter("ignore")  # as the command line does
-        encoder = load_encoder(study.encoder)
-        for _ in _seed_runs(study, annotations, encoder, resolved, work, seed, first, silent):
-            pass
-
+    todo = {
+        seed: [method for method in study.methods if work.kept(method.title, seed) is None]
+        for seed in study.seeds
+    }
+    jobs = min(jobs, len(study.seeds))
+    whole = len(study.seeds) - len(study.seeds) % jobs
+    tasks = [(seed, todo[seed]) for seed in study.seeds[:whole] if todo[seed]]
+    tasks += [(seed, [method]) for seed in study.seeds[whole:] for method in todo[seed]]
     n_runs = len(study.seeds) * len(study.methods)
     finished = threading.Event()
 
@@ -207,11 +219,52 @@ def _at_once(
     watching.start()
     try:
         # Without max_nbytes joblib maps large arrays into the workers read-only.
-        at_once = Parallel(n_jobs=min(jobs, len(study.seeds)), max_nbytes=None)
-        at_once(delayed(run_seed)(seed) for seed in study.seeds)
+        run_some = delayed(_in_a_process)
+        Parallel(n_jobs=jobs, max_nbytes=None)(
+            run_some(study, annotations, resolved, work, first, *task) for task in tasks
+        )
     finally:
         finished.set()
         watching.join()
+
+
+@cache
+def _end_with_parent() -> None:
+    """See that this process ends when its parent was killed, or a resumed run would have rivals."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+#: What this process prepared last, by folder and seed, for the next methods of the same seed.
+_prepared_last: dict[tuple[Path | None, int], Prepared] = {}
+
+
+def _in_a_process(
+    study: Study,
+    annotations: Annotations,
+    resolved: dict[str, Any],
+    work: Work,
+    first: Prepared,
+    seed: int,
+    methods: Sequence[MethodConfig],
+) -> None:
+    """Run some methods of one seed and leave them in `work`."""
+    _end_with_parent()
+    warnings.simplefilter("ignore")  # as the command line does
+    encoder = load_encoder(study.encoder)
+    prepared = _prepared_last.get((work.folder, seed))
+    if prepared is None and seed != study.seeds[0]:
+        prepared = prepare(study, annotations, encoder, seed, first.scheme)
+        _prepared_last.clear()
+        _prepared_last[work.folder, seed] = prepared
+    for _ in _seed_runs(study, methods, encoder, resolved, work, seed, prepared or first, silent):
+        pass
 
 
 def prepare(
