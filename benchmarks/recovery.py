@@ -13,6 +13,7 @@ from mcstl import study
 from mcstl.annotations import Task
 from mcstl.datasets import simulated
 from mcstl.encoders import load_encoder
+from mcstl.methods import fit_method
 from mcstl.studyfile import Study
 
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
@@ -33,7 +34,7 @@ def errors(task: Task, annotations: int, methods: list[str], seed: int) -> list[
     prepared = study.prepare(plan, simulation.annotations, load_encoder(), seed)
     truth = simulation.truth[prepared.parts.test]
     rates = np.bincount(prepared.part("train").y) / len(prepared.parts.train)
-    fitted = [study.fit_method(method, plan, prepared, seed)[0] for method in plan.methods]
+    fitted = [fit_method(method, plan, prepared, seed)[0] for method in plan.methods]
     return [float(np.sqrt(np.mean((p - truth) ** 2))) for p in [*fitted, rates]]
 
 

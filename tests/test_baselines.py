@@ -1,19 +1,26 @@
 """What a practitioner would write instead: it learns, respects weights, and forgets no order."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from crowdkit.aggregation import DawidSkene
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from mcstl.annotations import Task
+from mcstl import metrics
+from mcstl.annotations import Annotations, Task
 from mcstl.baselines import tabular
+from mcstl.baselines.dawid_skene import label_probabilities
+from mcstl.baselines.recalibration import Kind, recalibrate
 from mcstl.baselines.tabular import FloatArray, Predictor
+from mcstl.errors import InputError
 from mcstl.training import Examples
 
 Fit = Callable[..., Predictor]
@@ -184,3 +191,131 @@ def test_logistic_is_scikit_learns_on_embedding_and_groups(task: Task) -> None:
     best = min(found, key=lambda pair: pair[0])[1]
     p = tabular.logistic(train, validation, n_classes=n_classes(task))(test)
     np.testing.assert_allclose(p, best, rtol=0, atol=1e-3)
+
+
+# Recalibration
+
+
+def off_in_groups(n: int, seed: int) -> tuple[Any, Any, Any]:
+    """Probabilities (n, 2) that are too sure in one group and too low in another, and the rest."""
+    random = np.random.default_rng(seed)
+    groups = random.random((n, 2)) < 0.5
+    z = 2 * random.normal(size=n)
+    true = 1 / (1 + np.exp(-(z * (1 - 0.5 * groups[:, 0]) + 1.5 * groups[:, 1])))
+    p = 1 / (1 + np.exp(-z))
+    return np.column_stack([1 - p, p]), (random.random(n) < true).astype(np.int64), groups
+
+
+@pytest.mark.parametrize("kind", ["temperature", "platt", "isotonic"])
+def test_recalibration_mends_overlapping_groups(kind: Kind) -> None:
+    known, asked = off_in_groups(4000, 1), off_in_groups(4000, 2)
+    before, labels, groups = asked
+    after = recalibrate(kind, *known, before, groups)
+    np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-12)
+    assert nll(after, labels) < nll(before, labels) - 0.01
+    slopes = {}
+    for name, p in (("before", before), ("after", after)):
+        found = metrics.evaluate(
+            p, labels, groups, np.zeros(len(labels), bool), "binary", ["a", "b"]
+        )
+        slopes[name] = np.abs(found["metrics"]["slope_mean"] - 1)
+    assert slopes["after"] < slopes["before"]
+
+
+def test_platt_is_scikit_learns_where_one_group_holds_everybody() -> None:
+    p, labels, _ = off_in_groups(3000, 1)
+    nobody = np.zeros((len(labels), 0), dtype=bool)
+    z = np.log(p[:, 1] / p[:, 0])
+    theirs = LogisticRegression(C=np.inf).fit(z[:, None], labels).predict_proba(z[:, None])
+    ours = recalibrate("platt", p, labels, nobody, p, nobody)
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)  # ours has a weak prior
+
+
+@pytest.mark.parametrize("kind", ["temperature", "platt", "isotonic"])
+def test_recalibration_keeps_levels_in_order_and_sides_alike(kind: Kind) -> None:
+    random = np.random.default_rng(0)
+    p = random.dirichlet([1, 1, 1], size=300)
+    labels, groups = random.integers(3, size=300), random.random((300, 3)) < 0.4
+    after = recalibrate(kind, p, labels, groups, p, groups)
+    assert (after >= 0).all()
+    pair, winner = p[:, :2] / p[:, :2].sum(axis=1, keepdims=True), labels % 2
+    there = recalibrate(kind, pair, winner, groups, pair, groups, symmetric=True)
+    back = recalibrate(kind, pair, winner, groups, pair[:, ::-1], groups, symmetric=True)
+    np.testing.assert_allclose(there, back[:, ::-1], atol=1e-12)
+
+
+def test_a_group_with_one_label_has_everybodys_map() -> None:
+    p, labels, _ = off_in_groups(500, 1)
+    group = (labels == 1)[:, None]
+    nobody = np.zeros((500, 0), dtype=bool)
+    alone = recalibrate("isotonic", p, labels, nobody, p, nobody)
+    np.testing.assert_allclose(recalibrate("isotonic", p, labels, group, p, group), alone)
+
+
+@pytest.mark.system
+def test_mcgrad_recalibrates_overlapping_groups() -> None:
+    known, (before, labels, groups) = off_in_groups(4000, 1), off_in_groups(4000, 2)
+    after = recalibrate("mcgrad", *known, before, groups)
+    assert nll(after, labels) < nll(before, labels) - 0.01
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcgrad.methods", None)
+    p, labels, groups = off_in_groups(50, 1)
+    with pytest.raises(InputError, match=r"type: pip install 'mcstl\[mcgrad\]'"):
+        recalibrate("mcgrad", p, labels, groups, p, groups)
+
+
+# Dawid and Skene
+
+
+def crowd() -> tuple[Annotations, Any]:
+    """300 annotations of 60 items by people who are right, or wrong, nine times of ten."""
+    random = np.random.default_rng(0)
+    truth = random.integers(2, size=60)
+    right = {"ann": 0.9, "bob": 0.9, "cem": 0.9, "dee": 0.1, "eva": 0.1}
+    rows = [
+        {"text": f"text {i}", "annotator": who, "label": int(t if random.random() < r else 1 - t)}
+        for i, t in enumerate(truth)
+        for who, r in right.items()
+    ]
+    return Annotations.from_frame(pd.DataFrame(rows)), np.repeat(truth, len(right))
+
+
+def test_dawid_skene_sees_through_annotators_who_answer_the_opposite() -> None:
+    data, truth = crowd()
+    p = label_probabilities(data)
+    assert p.shape == (300, 2)
+    assert (p.argmax(axis=1) == truth).mean() > 0.95
+
+
+@pytest.mark.filterwarnings("ignore")  # of pandas, about crowd-kit's own code
+def test_dawid_skene_is_crowd_kits() -> None:
+    data, _ = crowd()
+    table = data.frame[["item", "annotator"]].set_axis(["task", "worker"], axis=1)
+    theirs = DawidSkene(n_iter=100).fit_predict_proba(table.assign(label=data.labels))
+    ours = label_probabilities(data)
+    np.testing.assert_allclose(ours, theirs.loc[data.frame["item"], [0, 1]], atol=1e-3)
+
+
+def test_dawid_skene_takes_people_who_are_not_known() -> None:
+    frame = crowd()[0].frame[["text", "annotator", "label"]].copy()
+    frame.loc[::4, "annotator"] = None
+    p = label_probabilities(Annotations.from_frame(frame))
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+
+
+def test_dawid_skene_is_told_either_way_round() -> None:
+    rows = [
+        {"text_a": f"a{i}", "text_b": f"b{i}", "annotator": who, "label": 1}
+        for i in range(6)
+        for who in "xyz"
+    ]
+    rows += [{"text_a": "b0", "text_b": "a0", "annotator": "w", "label": 0}]
+    rows += [{"text_a": "a9", "text_b": "b9", "annotator": who, "label": 0} for who in "xyz"]
+    data = Annotations.from_frame(pd.DataFrame(rows), task="preference")
+    p = label_probabilities(data)
+    same = data.frame["item"] == data.frame["item"].iloc[0]
+    turned = data.frame["flipped"].to_numpy()[same]
+    assert turned.any()
+    np.testing.assert_allclose(p[same][turned][:, ::-1], p[same][~turned][:1])

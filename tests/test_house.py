@@ -32,6 +32,7 @@ HOUSE = (
     "audit",
     "draft",
     "studyfile",
+    "methods",
     "outputs",
     "study",
     "single",

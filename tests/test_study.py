@@ -22,8 +22,9 @@ from mcstl.annotations import Annotations, Task, majority_rows
 from mcstl.datasets import simulated
 from mcstl.encoders import load_encoder
 from mcstl.errors import InputError
+from mcstl.methods import Prepared, fit_method
 from mcstl.model import Model, PeopleNetwork
-from mcstl.study import Prepared, as_model, describe, examples, fit_method, prepare
+from mcstl.study import as_model, describe, examples, prepare
 from mcstl.studyfile import MethodConfig, Study
 from mcstl.training import TrainingConfig, predict
 from tiny import METHODS, Finished, write_study

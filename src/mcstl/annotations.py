@@ -384,7 +384,7 @@ def minority_rows(annotations: Annotations) -> BoolArray:
     votes = _votes(annotations)
     majority = votes == votes.max(axis=1, keepdims=True)
     clear = majority.sum(axis=1) == 1
-    items, labels = _items_and_unflipped(annotations)
+    items, labels = items_and_labels(annotations)
     return np.asarray(clear[items] & ~majority[items, labels])
 
 
@@ -394,7 +394,7 @@ def majority_rows(annotations: Annotations) -> BoolArray:
     All tied labels are kept (the paper is silent on ties).
     """
     votes = _votes(annotations)
-    items, labels = _items_and_unflipped(annotations)
+    items, labels = items_and_labels(annotations)
     return np.asarray((votes == votes.max(axis=1, keepdims=True))[items, labels])
 
 
@@ -509,7 +509,7 @@ def _sorted_codes(values: pd.Series) -> IntArray:
     return pd.factorize(values.to_numpy(dtype=object), sort=True)[0].astype(np.int64)
 
 
-def _items_and_unflipped(annotations: Annotations) -> tuple[IntArray, IntArray]:
+def items_and_labels(annotations: Annotations) -> tuple[IntArray, IntArray]:
     """(n,) item codes and (n,) labels as if every pair were shown the same way round."""
     items = pd.factorize(annotations.frame["item"])[0].astype(np.int64)
     flipped = annotations.frame["flipped"].to_numpy(dtype=bool)
@@ -519,7 +519,7 @@ def _items_and_unflipped(annotations: Annotations) -> tuple[IntArray, IntArray]:
 
 
 def _votes(annotations: Annotations) -> IntArray:
-    items, labels = _items_and_unflipped(annotations)
+    items, labels = items_and_labels(annotations)
     votes = np.zeros((int(items.max(initial=-1)) + 1, len(annotations.classes)), dtype=np.int64)
     np.add.at(votes, (items, labels), 1)
     return votes

@@ -1,7 +1,8 @@
 """The one error that users cause and the one warning, and how they are worded."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -13,6 +14,25 @@ class InputError(ValueError):
 
 class Notice(UserWarning):
     """Something a user should know although the work goes on; the command line shows it."""
+
+
+@contextmanager
+def need_extra(extra: str) -> Iterator[None]:
+    """Around imports of what an extra of mcstl brings: say how to get it where it is missing.
+
+    >>> with need_extra("fly"):
+    ...     import wings
+    Traceback (most recent call last):
+        ...
+    mcstl.errors.InputError: fly needs wings, which is not installed; type: pip install 'mcstl[fly]'
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            f"{extra} needs {error.name}, which is not installed; "
+            f"type: pip install 'mcstl[{extra}]'"
+        ) from error
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -141,6 +141,40 @@ class Network(nn.Module):
         return equations.level_logits(scores[:, 0], self.biases(z))
 
 
+class HeadsNetwork(Network):
+    """A separate head per group on a shared trunk, as in multi-task learning from annotators.
+
+    Davani et al. (2022, §4) give every annotator a head; here every value group has one, its own
+    weights and offset. A row in several groups has the mean of their heads, a row in none the
+    shared one; `v` (K, hidden + 1) is how far each head is from that.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        n_groups: int,
+        n_thresholds: int,
+        *,
+        preference: bool = False,
+        hidden: int = 256,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__(
+            dimension, n_groups, n_thresholds, preference=preference, hidden=hidden, dropout=dropout
+        )
+        self.v = nn.Parameter(torch.zeros(n_groups, hidden + 1))
+
+    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return how far the rows' heads are from the shared one: (..., hidden + 1)."""
+        return equations.value_representation(S, self.v) / S.sum(-1, keepdim=True).clamp(min=1)
+
+    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
+        """Return the rows' heads applied to the trunk's units: (...)."""
+        units = self.rest[:-1](projected)
+        own = (units * shift[..., :-1]).sum(-1) + shift[..., -1]
+        return self.rest[-1](units).squeeze(-1) + own  # type: ignore[no-any-return]
+
+
 class PeopleNetwork(Network):
     """MC-STL with annotators as random effects: o(e + V + U_a), U_a linear in traits z_a.
 

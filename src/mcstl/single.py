@@ -9,9 +9,10 @@ from mcstl.annotations import Annotations, minority_rows, split
 from mcstl.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.errors import InputError, did_you_mean, listed
 from mcstl.groups import fit_scheme
+from mcstl.methods import Prepared, fit_method
 from mcstl.model import Model
 from mcstl.progress import Progress, silent
-from mcstl.study import Prepared, as_model, examples, fit_method
+from mcstl.study import as_model, examples
 from mcstl.studyfile import DataConfig, MethodConfig, Study
 
 

@@ -9,66 +9,27 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
 
 from mcstl import audit, files, metrics, outputs, training
-from mcstl.annotations import Annotations, Split, majority_rows, minority_rows, split
+from mcstl.annotations import Annotations, minority_rows, split
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import listed
 from mcstl.groups import Scheme, fit_scheme
 from mcstl.groups.base import need_column
-from mcstl.model import FloatArray, Model, Network
+from mcstl.methods import Prepared, fit_method, saves_model
+from mcstl.model import Model, Network
 from mcstl.outputs import Results, Work
 from mcstl.progress import Progress, silent
-from mcstl.studyfile import NEURAL, MethodConfig, MethodName, Study, needs_encoder
+from mcstl.studyfile import MethodConfig, Study, needs_encoder
 from mcstl.training import Examples
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One seed of a study, ready for its methods: the parts, the groups and the rows."""
-
-    annotations: Annotations
-    minority: npt.NDArray[np.bool_]
-    parts: Split
-    scheme: Scheme
-    rows: Examples  # all annotations, in their order
-
-    def part(
-        self, name: Literal["train", "validation", "test"], method: MethodName = "mc-stl"
-    ) -> Examples:
-        """Return the rows of one part, with the groups and people that a method sees."""
-        which = getattr(self.parts, name)
-        rows = self.rows.take(which)
-        if method in ("none", "majority"):
-            return rows.without_groups()
-        return replace(rows, who=self.who[which]) if method == "mc-stl-people" else rows
-
-    @cached_property
-    def who(self) -> npt.NDArray[np.int64]:
-        """(n,) codes of the annotators who have training rows, -1 for everybody else.
-
-        Raises InputError if the data have no annotators.
-        """
-        need_column(self.annotations, "annotator", "mc-stl-people")
-        people = self.annotations.frame["annotator"]
-        known = people.iloc[self.parts.train].dropna().unique()
-        return pd.Categorical(people, categories=known).codes.astype(np.int64)
-
-    @property
-    def annotations_per_item(self) -> float:
-        """The m of the paper's lambda_1: mean annotations per training item."""
-        items = self.annotations.frame["item"].to_numpy()[self.parts.train]
-        return len(items) / len(np.unique(items))
 
 
 def run(
@@ -171,7 +132,7 @@ def _seed_runs(
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame, Model | None]]:
     """Run methods of one seed; the first neural one of the first seed comes with its model."""
     is_first = seed == study.seeds[0]
-    modelled = next((m for m in study.methods if m.name in NEURAL), None)
+    modelled = next((method for method in study.methods if saves_model(method)), None)
     for method in methods:
         checkpoint = work.file(method.title, seed, "checkpoint")
         trace = work.file(method.title, seed, "trace") if is_first else None
@@ -298,63 +259,6 @@ def examples(
     return Examples(vectors, positions, S, annotations.labels, ones)
 
 
-def fit_method(
-    method: MethodConfig,
-    study: Study,
-    prepared: Prepared,
-    seed: int,
-    *,
-    checkpoint: Path | None = None,
-    on_epoch: training.OnEpoch | None = None,
-    progress: Progress = silent,
-) -> tuple[FloatArray, Network | None]:
-    """Fit one method and return its probabilities of the test rows, (n, L), and its network."""
-    train, validation, test = (
-        prepared.part(name, method.name) for name in ("train", "validation", "test")
-    )
-    n_classes = len(prepared.annotations.classes)
-    if method.name not in NEURAL:
-        # scikit-learn takes a second to import, which other commands need not pay.
-        from mcstl.baselines import tabular
-
-        fit = {"gbm": tabular.gbm, "logistic": tabular.logistic}[method.name]
-        progress(f"training {method.title}", 0, 1)
-        # On products this small a second thread waits more than it works (LOG.md, 2).
-        with threadpool_limits(1):
-            p = fit(train, validation, n_classes=n_classes, seed=seed)(test)
-        progress(f"training {method.title}", 1, 1)
-        return p, None
-    if method.name == "majority":
-        train, validation = (part.without_groups() for part in _majority_only(prepared))
-    fitted = training.fit(
-        train,
-        validation,
-        study.training_of(method),
-        n_classes=n_classes,
-        preference=prepared.annotations.task == "preference",
-        annotations_per_item=prepared.annotations_per_item,
-        seed=seed,
-        checkpoint=checkpoint,
-        on_epoch=on_epoch,
-        progress=lambda _, done, total: progress(f"training {method.title}", done, total),
-    )
-    return training.predict(fitted.network, test), fitted.network
-
-
-def _majority_only(prepared: Prepared) -> tuple[Examples, Examples]:
-    """Training and validation rows that carry their item's majority label: Maj(Y), §3.3.
-
-    The majority is taken over all rows that are not test rows.
-    """
-    train, validation, _ = prepared.parts
-    known = np.concatenate([train, validation])
-    kept = majority_rows(prepared.annotations.take(known))
-    return (
-        prepared.rows.take(train[kept[: len(train)]]),
-        prepared.rows.take(validation[kept[len(train) :]]),
-    )
-
-
 def _one_run(
     method: MethodConfig,
     study: Study,
@@ -390,7 +294,7 @@ def _tracer(path: Path, method: MethodConfig, seed: int, prepared: Prepared) -> 
     for part in both:
         which = getattr(prepared.parts, part)
         inside = prepared.rows.S[which].toarray() > 0
-        seen = prepared.part(part, method.name)
+        seen = prepared.part(part, method.name, seed)
         parts.append((part, seen, inside, prepared.minority[which]))
 
     def note(epoch: int, network: Network) -> None:

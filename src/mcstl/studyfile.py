@@ -30,10 +30,19 @@ from mcstl.groups import (
 )
 from mcstl.training import TrainingConfig
 
-#: The neural methods are one model on other rows; the rest are other models.
-Neural = Literal["mc-stl", "mc-stl-people", "none", "majority"]
-MethodName = Literal["mc-stl", "mc-stl-people", "none", "majority", "gbm", "logistic"]
-NEURAL: tuple[str, ...] = get_args(Neural)
+MethodName = Literal[
+    "mc-stl",
+    "mc-stl-people",
+    "none",
+    "majority",
+    "dawid-skene",
+    "annotators",
+    "heads",
+    "shuffled",
+    "gbm",
+    "logistic",
+    "groups-only",
+]
 _LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 
 
@@ -59,16 +68,22 @@ class SplitConfig(_Config):
 
 
 class MethodConfig(_Config):
-    """A method, what it is called in the results, and what it changes of the study's training."""
+    """A method, what it is called in the results, and what it changes of the study's training.
+
+    >>> MethodConfig(name="none", recalibrate="platt").title
+    'none + platt'
+    """
 
     name: MethodName
     label: str = ""
     training: dict[str, Any] = {}
+    recalibrate: Literal["temperature", "platt", "isotonic", "mcgrad"] | None = None
 
     @property
     def title(self) -> str:
-        """The label, or the name where there is none."""
-        return self.label or self.name
+        """The label, or else the name and how it is recalibrated."""
+        plain = f"{self.name} + {self.recalibrate}" if self.recalibrate else self.name
+        return self.label or plain
 
 
 class Study(_Config):

@@ -109,6 +109,7 @@ def fit(
     config: TrainingConfig,
     *,
     n_classes: int,
+    network: type[Network] = Network,
     preference: bool = False,
     annotations_per_item: float | None = None,
     seed: int = 0,
@@ -133,7 +134,7 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         people = {} if train.who is None else {"n_people": int(train.who.max(initial=-1)) + 1}
-        network = (PeopleNetwork if people else Network)(
+        fitted = (PeopleNetwork if people else network)(
             train.vectors.shape[1],
             train.S.shape[1],
             n_classes - 1,
@@ -142,13 +143,13 @@ def fit(
             dropout=config.dropout,
             **people,
         )
-        _start_biases(network, train, n_classes)
-        network.to(device)
+        _start_biases(fitted, train, n_classes)
+        fitted.to(device)
         with _one_thread():
             return _loop(
                 _Rows.of(train, device),
                 validation,
-                network,
+                fitted,
                 config,
                 n_classes,
                 annotations_per_item,

@@ -1,0 +1,211 @@
+"""The methods of a study: what each sees of the rows, and which model it fits to them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from mcstl import training
+from mcstl.annotations import Annotations, Split, majority_rows
+from mcstl.baselines.dawid_skene import label_probabilities
+from mcstl.groups import Scheme
+from mcstl.groups.base import need_column
+from mcstl.model import FloatArray, HeadsNetwork, Network
+from mcstl.progress import Progress, silent
+from mcstl.studyfile import MethodConfig, MethodName, Study
+from mcstl.training import Examples
+
+Part = Literal["train", "validation", "test"]
+#: Methods whose network is saved and can be asked for perspectives.
+_SAVED: tuple[MethodName, ...] = ("mc-stl", "mc-stl-people", "none", "majority", "dawid-skene")
+_WITHOUT_GROUPS: tuple[MethodName, ...] = ("none", "majority", "dawid-skene")
+_TABULAR: tuple[MethodName, ...] = ("gbm", "logistic", "groups-only")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One seed of a study, ready for its methods: the parts, the groups and the rows."""
+
+    annotations: Annotations
+    minority: npt.NDArray[np.bool_]
+    parts: Split
+    scheme: Scheme
+    rows: Examples  # all annotations, in their order
+    #: What methods without recalibration predicted, for those that recalibrate them.
+    predicted: dict[str, dict[Part, FloatArray]] = field(default_factory=dict, compare=False)
+
+    def part(self, name: Part, method: MethodName = "mc-stl", seed: int = 0) -> Examples:
+        """Return the rows of one part, with the groups and people that a method sees."""
+        rows = self.rows
+        if method in _WITHOUT_GROUPS:
+            rows = rows.without_groups()
+        elif method == "mc-stl-people":
+            rows = replace(rows, who=self.who)
+        elif method == "annotators":
+            rows = replace(rows, S=self._annotators_as_groups)
+        elif method == "shuffled":
+            order = np.random.default_rng(seed).permutation(len(rows))
+            rows = replace(rows, S=rows.S[order])
+        return rows.take(getattr(self.parts, name))
+
+    @cached_property
+    def who(self) -> npt.NDArray[np.int64]:
+        """(n,) codes of the annotators who have training rows, -1 for everybody else.
+
+        Raises InputError if the data have no annotators.
+        """
+        need_column(self.annotations, "annotator", "mc-stl-people")
+        people = self.annotations.frame["annotator"]
+        known = people.iloc[self.parts.train].dropna().unique()
+        return pd.Categorical(people, categories=known).codes.astype(np.int64)
+
+    @property
+    def _annotators_as_groups(self) -> csr_matrix:
+        """(n, A) membership in which everybody known is a group, and others are in none."""
+        rows = np.flatnonzero(self.who >= 0)
+        shape = (len(self.who), self.who.max(initial=-1) + 1)
+        return csr_matrix((np.ones(len(rows), np.float32), (rows, self.who[rows])), shape=shape)
+
+    @property
+    def annotations_per_item(self) -> float:
+        """The m of the paper's lambda_1: mean annotations per training item."""
+        items = self.annotations.frame["item"].to_numpy()[self.parts.train]
+        return len(items) / len(np.unique(items))
+
+
+def saves_model(method: MethodConfig) -> bool:
+    """Say whether a method ends in a network that answers for the groups of the study."""
+    return method.name in _SAVED and method.recalibrate is None
+
+
+def fit_method(
+    method: MethodConfig,
+    study: Study,
+    prepared: Prepared,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    on_epoch: training.OnEpoch | None = None,
+    progress: Progress = silent,
+) -> tuple[FloatArray, Network | None]:
+    """Fit one method and return its probabilities of the test rows, (n, L), and its network.
+
+    A method with `recalibrate` is fitted as without it, then its probabilities are mapped to those
+    of the validation rows' labels, group by group; it has no network.
+    """
+    # scikit-learn takes a second to import, which other commands need not pay.
+    if method.recalibrate is not None:
+        from mcstl.baselines.recalibration import recalibrate
+
+        plain = method.model_copy(update={"recalibrate": None, "label": ""})
+        key = plain.model_dump_json()
+        if key not in prepared.predicted:
+            fit_method(plain, study, prepared, seed, checkpoint=checkpoint, progress=progress)
+        p = prepared.predicted[key]
+        groups, preference = prepared.rows.S > 0, prepared.annotations.task == "preference"
+        validation, test = prepared.parts.validation, prepared.parts.test
+        recalibrated = recalibrate(
+            method.recalibrate,
+            p["validation"],
+            prepared.rows.y[validation],
+            groups[validation],
+            p["test"],
+            groups[test],
+            symmetric=preference,
+            seed=seed,
+        )
+        return recalibrated, None
+    predict, network = _fit(method, study, prepared, seed, checkpoint, on_epoch, progress)
+    both: tuple[Part, ...] = ("validation", "test")
+    p = {name: predict(prepared.part(name, method.name, seed)) for name in both}
+    prepared.predicted[method.model_copy(update={"label": ""}).model_dump_json()] = p
+    return p["test"], network
+
+
+def _fit(
+    method: MethodConfig,
+    study: Study,
+    prepared: Prepared,
+    seed: int,
+    checkpoint: Path | None,
+    on_epoch: training.OnEpoch | None,
+    progress: Progress,
+) -> tuple[Callable[[Examples], FloatArray], Network | None]:
+    """Fit one method: rows to probabilities, and its network."""
+    train, validation = (prepared.part(name, method.name, seed) for name in ("train", "validation"))
+    n_classes = len(prepared.annotations.classes)
+    if method.name in _TABULAR:
+        from mcstl.baselines import tabular
+
+        fit = {
+            "gbm": tabular.gbm,
+            "logistic": tabular.logistic,
+            "groups-only": tabular.groups_only,
+        }[method.name]
+        progress(f"training {method.title}", 0, 1)
+        # On products this small a second thread waits more than it works (LOG.md, 2).
+        with threadpool_limits(1):
+            predict = fit(train, validation, n_classes=n_classes, seed=seed)
+        progress(f"training {method.title}", 1, 1)
+        return predict, None
+    config = study.training_of(method)
+    if method.name == "majority":
+        train, validation = _majority_only(prepared)
+    elif method.name == "dawid-skene":
+        train, validation = _dawid_skene(prepared)
+    elif method.name == "annotators":
+        config = config.model_copy(update={"kl": "none"})  # Eq. 3 speaks of groups
+    fitted = training.fit(
+        train,
+        validation,
+        config,
+        network=HeadsNetwork if method.name == "heads" else Network,
+        n_classes=n_classes,
+        preference=prepared.annotations.task == "preference",
+        annotations_per_item=prepared.annotations_per_item,
+        seed=seed,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+        progress=lambda _, done, total: progress(f"training {method.title}", done, total),
+    )
+    return lambda rows: training.predict(fitted.network, rows), fitted.network
+
+
+def _majority_only(prepared: Prepared) -> tuple[Examples, Examples]:
+    """Training and validation rows that carry their item's majority label: Maj(Y), §3.3.
+
+    The majority is taken over all rows that are not test rows.
+    """
+    train, validation, _ = prepared.parts
+    known = np.concatenate([train, validation])
+    kept = majority_rows(prepared.annotations.take(known))
+    rows = prepared.rows.without_groups()
+    return rows.take(train[kept[: len(train)]]), rows.take(validation[kept[len(train) :]])
+
+
+def _dawid_skene(prepared: Prepared) -> tuple[Examples, Examples]:
+    """Training and validation rows labelled by the Dawid-Skene estimate of their item's label.
+
+    It is made of all rows that are not test rows. A row becomes one per class, weighted by the
+    class's probability.
+    """
+    train, validation, _ = prepared.parts
+    known, data = np.concatenate([train, validation]), prepared.annotations
+    need_column(data, "annotator", "dawid-skene")
+    p = label_probabilities(data.take(known))
+    rows, n_classes = prepared.rows.without_groups(), len(data.classes)
+
+    def soft(which: npt.NDArray[np.int64], p: FloatArray) -> Examples:
+        labels = np.tile(np.arange(n_classes), len(which))
+        weights = p.ravel().astype(np.float32)
+        repeated = rows.take(np.repeat(which, n_classes))
+        return replace(repeated, y=labels, w=weights).take(weights > 0)
+
+    return soft(train, p[: len(train)]), soft(validation, p[len(train) :])
