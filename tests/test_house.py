@@ -33,6 +33,7 @@ HOUSE = (
     "draft",
     "studyfile",
     "methods",
+    "controls",
     "outputs",
     "study",
     "single",

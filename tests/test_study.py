@@ -25,7 +25,7 @@ from mcstl.errors import InputError
 from mcstl.methods import Prepared, fit_method
 from mcstl.model import Model, PeopleNetwork
 from mcstl.study import as_model, describe, examples, prepare
-from mcstl.studyfile import MethodConfig, Study
+from mcstl.studyfile import MethodConfig, MethodName, Study
 from mcstl.training import TrainingConfig, predict
 from tiny import METHODS, Finished, write_study
 
@@ -520,11 +520,41 @@ def test_nobody_known_leaves_with_a_model(
         ).all()
 
 
-def test_people_need_annotators() -> None:
+@pytest.mark.parametrize("method", ["mc-stl-people", "annotators", "dawid-skene"])
+def test_methods_that_learn_annotators_need_them(method: MethodName) -> None:
     data = simulated.simulate(annotations=400).annotations
     nobody = Annotations.from_frame(
         data.frame.drop(columns="annotator").assign(label=data.labels), task="ordinal"
     )
-    study = tiny(methods=["mc-stl-people"])
-    with pytest.raises(InputError, match="annotator"):
-        prepare(study, nobody, load_encoder(), seed=0).part("train", "mc-stl-people")
+    study = tiny(methods=[method])
+    with pytest.raises(InputError, match=f"the method {method} needs the column 'annotator'"):
+        prepare(study, nobody, load_encoder(), seed=0).part("train", method)
+
+
+# What a user would try instead
+
+
+ALTERNATIVES: list[Any] = [
+    *("mc-stl", "none", "dawid-skene", "annotators", "heads", "shuffled", "groups-only"),
+    {"name": "none", "recalibrate": "platt"},
+    {"name": "mc-stl", "recalibrate": "isotonic", "label": "mended"},
+]
+
+
+@pytest.mark.parametrize("task", ["ordinal", "preference"])
+def test_alternatives_are_methods_of_a_study(task: Task, tmp_path: Path) -> None:
+    file = write_study(tmp_path, task, methods=ALTERNATIVES, seeds=1)
+    results = mcstl.run(Study.read(file), out=tmp_path / "out")
+    of_method = dict(list(results.predictions.groupby("method")))
+    assert set(of_method) == {*ALTERNATIVES[:7], "none + platt", "mended"}
+    p = {method: rows.filter(like="p_").to_numpy() for method, rows in of_method.items()}
+    for method, of_rows in p.items():
+        np.testing.assert_allclose(of_rows.sum(axis=1), 1, atol=1e-6)
+        others = [np.abs(of_rows - each).max() for name, each in p.items() if name != method]
+        assert min(others) > 1e-6, f"{method} is another method again"
+    # A recalibrated method is the same whether or not its plain form ran before it.
+    alone = write_study(tmp_path / "alone", task, methods=ALTERNATIVES[-1:], seeds=1)
+    again = mcstl.run(Study.read(alone)).predictions
+    np.testing.assert_allclose(again.filter(like="p_"), p["mended"])
+    assert results.model is not None
+    assert results.model.facts["method"] == "mc-stl"

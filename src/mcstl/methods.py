@@ -26,6 +26,7 @@ Part = Literal["train", "validation", "test"]
 #: Methods whose network is saved and can be asked for perspectives.
 _SAVED: tuple[MethodName, ...] = ("mc-stl", "mc-stl-people", "none", "majority", "dawid-skene")
 _WITHOUT_GROUPS: tuple[MethodName, ...] = ("none", "majority", "dawid-skene")
+_WITH_ANNOTATORS: tuple[MethodName, ...] = ("mc-stl-people", "annotators", "dawid-skene")
 _TABULAR: tuple[MethodName, ...] = ("gbm", "logistic", "groups-only")
 
 
@@ -42,7 +43,12 @@ class Prepared:
     predicted: dict[str, dict[Part, FloatArray]] = field(default_factory=dict, compare=False)
 
     def part(self, name: Part, method: MethodName = "mc-stl", seed: int = 0) -> Examples:
-        """Return the rows of one part, with the groups and people that a method sees."""
+        """Return the rows of one part, with the groups and people that a method sees.
+
+        Raises InputError if the method needs annotators and the data have none.
+        """
+        if method in _WITH_ANNOTATORS:
+            need_column(self.annotations, "annotator", f"the method {method} needs")
         rows = self.rows
         if method in _WITHOUT_GROUPS:
             rows = rows.without_groups()
@@ -57,14 +63,10 @@ class Prepared:
 
     @cached_property
     def who(self) -> npt.NDArray[np.int64]:
-        """(n,) codes of the annotators who have training rows, -1 for everybody else.
-
-        Raises InputError if the data have no annotators.
-        """
-        need_column(self.annotations, "annotator", "mc-stl-people")
+        """(n,) codes of the annotators who have training rows, -1 for everybody else."""
         people = self.annotations.frame["annotator"]
-        known = people.iloc[self.parts.train].dropna().unique()
-        return pd.Categorical(people, categories=known).codes.astype(np.int64)
+        known = pd.Index(people.iloc[self.parts.train].dropna().unique())
+        return np.asarray(known.get_indexer(pd.Index(people)), dtype=np.int64)
 
     @property
     def _annotators_as_groups(self) -> csr_matrix:
@@ -109,7 +111,7 @@ def fit_method(
         if key not in prepared.predicted:
             fit_method(plain, study, prepared, seed, checkpoint=checkpoint, progress=progress)
         p = prepared.predicted[key]
-        groups, preference = prepared.rows.S > 0, prepared.annotations.task == "preference"
+        groups = prepared.rows.S.toarray() > 0
         validation, test = prepared.parts.validation, prepared.parts.test
         recalibrated = recalibrate(
             method.recalibrate,
@@ -118,7 +120,7 @@ def fit_method(
             groups[validation],
             p["test"],
             groups[test],
-            symmetric=preference,
+            symmetric=prepared.annotations.task == "preference",
             seed=seed,
         )
         return recalibrated, None
@@ -198,7 +200,6 @@ def _dawid_skene(prepared: Prepared) -> tuple[Examples, Examples]:
     """
     train, validation, _ = prepared.parts
     known, data = np.concatenate([train, validation]), prepared.annotations
-    need_column(data, "annotator", "dawid-skene")
     p = label_probabilities(data.take(known))
     rows, n_classes = prepared.rows.without_groups(), len(data.classes)
 

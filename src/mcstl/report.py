@@ -124,6 +124,7 @@ def render(out_dir: Path | str) -> Path:
             comparison=_comparison(output, folder),
             calibration=[(m, _calibration(output, folder, m)) for m in drawn[:_MOST_GRIDS]],
             audit=_audit(results),
+            controls=results.get("controls", []),
             others=_others(results),
             groups=_group_rows(results, methods[0], names),
             disagreement=_disagreement(output, drawn, names),

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl import audit, files, metrics, outputs, training
+from mcstl import audit, controls, files, metrics, outputs, training
 from mcstl.annotations import Annotations, minority_rows, split
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import listed
@@ -117,6 +117,8 @@ def _all_runs(
         "summary": metrics.summarise(runs),
     }
     results |= audit.findings(results, predicted, progress=progress)
+    checks = [*controls.leaks(study, first), *controls.shuffled_gain(results)]
+    results["controls"] = metrics.jsonable([check._asdict() for check in checks])
     return Results(results, predicted, model)
 
 
@@ -351,7 +353,7 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     yield "split", f"by {by}: {sizes} (seed {study.seeds[0]})"
     config = study.scheme(data)
     if needs_encoder(config):
-        need_column(data, "rationale", "rationale")
+        need_column(data, "rationale", "groups by rationale need")
         yield "groups", f"{config.model_dump(exclude_none=True)}, formed when the study runs"
     else:
         scheme = fit_scheme(config, data.take(parts.train), None)

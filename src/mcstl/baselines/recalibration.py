@@ -5,6 +5,7 @@ group has its own, and an annotation in several groups, which may overlap, has t
 the logit scale. MCGrad (Tax et al., 2025) boosts trees on the logit and the groups instead.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -138,6 +139,8 @@ def _fit_mcgrad(
     def table(z: FloatArray, groups: BoolArray) -> pd.DataFrame:
         return pd.DataFrame(groups.astype(int), columns=columns).assign(p=expit(z))
 
+    # It warns where it finds nothing to mend, which is not ours to say.
+    logging.getLogger("mcgrad").setLevel(logging.ERROR)
     model = MCGrad(random_state=seed)
     model.fit(table(z, groups).assign(y=y.astype(int)), "p", "y", None, columns)
     return lambda z, groups: _logit(model.predict(table(z, groups), "p", columns))

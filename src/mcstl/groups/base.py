@@ -163,12 +163,12 @@ def need_people(annotations: Annotations, min_annotators: int) -> None:
         )
 
 
-def need_column(annotations: Annotations, column: str, groups_by: str) -> None:
-    """Raise InputError if the table lacks the column that its groups are made from."""
+def need_column(annotations: Annotations, column: str, who_needs: str) -> None:
+    """Raise InputError if the table lacks a column, as ``groups by rationale need`` one."""
     if not annotations.has(column):
         found = listed(annotations.frame.columns.drop(["row", "flipped"]))
         raise InputError(
-            f"groups by {groups_by} need the column {column!r}, which is not in "
+            f"{who_needs} the column {column!r}, which is not in "
             f"{annotations.source}; found: {found}. Map it with columns: {{{column}: ...}}"
         )
 

@@ -260,7 +260,7 @@ def _needed(encoder: Encoder | None) -> Encoder:
 
 def _rationales(annotations: Annotations, side_neutral: bool) -> npt.NDArray[np.object_]:
     """(n,) rationales as they are clustered, "" where there is none."""
-    need_column(annotations, "rationale", "rationale")
+    need_column(annotations, "rationale", "groups by rationale need")
     texts = annotations.frame["rationale"].tolist()
     clean = neutral if side_neutral else str.strip
     return np.array([clean(text) for text in texts], dtype=object)

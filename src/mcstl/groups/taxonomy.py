@@ -40,7 +40,7 @@ class TaxonomyScheme(Scheme):
         progress: Progress = silent,
     ) -> csr_matrix:
         """See `Scheme.assign`; a value that training did not know is no group."""
-        need_column(annotations, "values", "taxonomy")
+        need_column(annotations, "values", "groups by taxonomy need")
         return memberships(annotations.frame["values"], self.names)
 
 
@@ -49,7 +49,7 @@ def fit(config: TaxonomyConfig, annotations: Annotations) -> TaxonomyScheme:
 
     Raises InputError if the table has no column `values`.
     """
-    need_column(annotations, "values", "taxonomy")
+    need_column(annotations, "values", "groups by taxonomy need")
     need_people(annotations, config.min_annotators)
     rows = annotations.frame["values"]
     names = sorted({name for row in rows for name in row})

@@ -1,47 +1,25 @@
-"""The command line: arguments in, calls out, no logic."""
+"""The commands around a study: demo, init, check, run, report, evaluate, cache."""
 
-import io
-import math
-import os
 import shlex
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import mcstl
-from mcstl.errors import InputError, Notice
-from mcstl.progress import Progress, silent
+from mcstl.cli.app import DataDir, Quiet, app, display, plain_console
+from mcstl.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mcstl.outputs import Results
     from mcstl.studyfile import Study
 
-_INTERRUPTED = 130
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
 cache_app = typer.Typer(
     help="The cache of encoded texts: where it is, how big, clear it.",
     epilog="Example:  mcstl cache",
 )
 app.add_typer(cache_app, name="cache")
 
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Folder with one folder per registered data set.", envvar="MCSTL_DATA"),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -53,52 +31,6 @@ SplitBy = Annotated[
     str | None,
     typer.Option("--split", help="annotation, item or annotator, instead of the study's."),
 ]
-
-
-def main() -> None:
-    """Run the command line; a user's error is one line on standard error and exit code 2."""
-    # Threads that wait shall sleep, not spin: on a busy machine spinning costs many times the work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Warnings are for developers, except our own.
-    warnings.simplefilter("ignore")
-    warnings.simplefilter("once", Notice)
-    warnings.showwarning = lambda message, *_, **__: print(f"mcstl: {message}", file=sys.stderr)  # noqa: T201
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter
-            stream.reconfigure(errors="replace")
-    try:
-        app()
-    except InputError as error:
-        _stop(str(error))
-    except OSError as error:  # a full disk, a folder that cannot be written
-        _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except SystemExit as stop:
-        if stop.code == _INTERRUPTED:  # typer's own, for Ctrl-C
-            print("mcstl: stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
-        raise
-
-
-def _stop(why: str) -> NoReturn:
-    print(f"mcstl: {why}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(2) from None
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"mcstl {mcstl.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """Learn subjective labels without averaging people away (MC-STL).
-
-    Start with **mcstl demo**, then **mcstl init reviews.csv** on a table of your own.
-    """
 
 
 @app.command(epilog="Example:  mcstl demo --out demo")
@@ -203,7 +135,7 @@ def evaluate(
 
     loaded = Model.load(model)
     annotations = load_for(loaded, data, data_dir)
-    with _display(quiet) as progress:
+    with display(quiet) as progress:
         found = measure(loaded, annotations, progress)
     if as_json:
         typer.echo(json.dumps(found, indent=1))
@@ -248,20 +180,12 @@ def _run(study: "Study", out: Path, data_dir: Path | None, jobs: int | None, qui
     from mcstl.study import run as run_study
 
     jobs = jobs or (1 if torch.cuda.is_available() else joblib.cpu_count())
-    with _display(quiet) as progress:
+    with display(quiet) as progress:
         results = run_study(study, out=out, data_dir=data_dir, jobs=jobs, progress=progress)
         written = page.render(out)
     _print_results(results)
     model = ", predictions and the model" if results.model else " and predictions"
     typer.echo(f"\nReport: {written}\nFigures{model}: {out}")
-
-
-def _plain_console() -> "Console":
-    """Return a console that prints names with brackets or colons in them as they are."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else 110
-    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def _print_dropped(dropped: Mapping[str, int]) -> None:
@@ -290,7 +214,7 @@ def _print_results(results: "Results") -> None:
         shown.add_column(column.title, justify="right", no_wrap=True)
     for method, cells in table.rows:
         shown.add_row(method, *(cell.text for cell in cells))
-    _plain_console().print(shown)
+    plain_console().print(shown)
     _print_dropped(data["dropped"])
     for name, why in data["groups_left_out"].items():
         typer.echo(f"Group left out: {name} ({why}).")
@@ -315,55 +239,8 @@ def _print_evaluation(found: dict[str, Any], n: int) -> None:
     for row in rows:
         values = [rounded(row[key]) for key in (score, "nll", "one_minus_emd")]
         table.add_row(row["group"], f"{row['n']:,}", *values)
-    _plain_console().print(table)
+    plain_console().print(table)
     slope, bias = metrics_["slope_mean"], metrics_["bias_mean"]
     typer.echo(
         f"Calibration over groups: slope {rounded(slope)}, bias {rounded(bias)} (ideal 1, 0)"
     )
-
-
-@contextmanager
-def _display(quiet: bool) -> Iterator[Progress]:
-    """Show progress: live bars on a terminal, a plain line now and then elsewhere."""
-    if quiet:
-        yield silent
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _plain()
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=console, transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total, visible=done < total)
-
-        yield show
-
-
-def _plain() -> Progress:
-    """Print a line when something starts and ends, and every ten seconds between."""
-    import time
-
-    last: dict[str, tuple[float, int]] = {}
-
-    def show(what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        when, how_far = last.get(what, (-math.inf, -1))
-        if done != how_far and (now - when > 10 or done == total):
-            last[what] = now, done
-            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
-
-    return show

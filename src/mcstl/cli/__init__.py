@@ -1,0 +1,10 @@
+"""The command line: arguments in, calls out, no logic.
+
+A file per family of commands, each adding its own to `app`; what is heavy is imported by the
+command that needs it.
+"""
+
+from mcstl.cli import study
+from mcstl.cli.app import app, main
+
+__all__ = ["app", "main", "study"]

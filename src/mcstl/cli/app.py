@@ -1,0 +1,135 @@
+"""The program: its entry, what all commands share, and how far it is on the terminal."""
+
+import io
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+import mcstl
+from mcstl.errors import InputError, Notice
+from mcstl.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder with one folder per registered data set.", envvar="MCSTL_DATA"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on standard error and exit code 2."""
+    # Threads that wait shall sleep, not spin: on a busy machine spinning costs many times the work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Warnings are for developers, except our own.
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("once", Notice)
+    warnings.showwarning = lambda message, *_, **__: print(f"mcstl: {message}", file=sys.stderr)  # noqa: T201
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except InputError as error:
+        _stop(str(error))
+    except OSError as error:  # a full disk, a folder that cannot be written
+        _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # typer's own, for Ctrl-C
+            print("mcstl: stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        raise
+
+
+def _stop(why: str) -> NoReturn:
+    print(f"mcstl: {why}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(2) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mcstl {mcstl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Learn subjective labels without averaging people away (MC-STL).
+
+    Start with **mcstl demo**, then **mcstl init reviews.csv** on a table of your own.
+    """
+
+
+def plain_console() -> "Console":
+    """Return a console that prints names with brackets or colons in them as they are."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 110
+    return Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+@contextmanager
+def display(quiet: bool) -> Iterator[Progress]:
+    """Show progress: live bars on a terminal, a plain line now and then elsewhere."""
+    if quiet:
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain()
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total, visible=done < total)
+
+        yield show
+
+
+def _plain() -> Progress:
+    """Print a line when something starts and ends, and every ten seconds between."""
+    import time
+
+    last: dict[str, tuple[float, int]] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        when, how_far = last.get(what, (-math.inf, -1))
+        if done != how_far and (now - when > 10 or done == total):
+            last[what] = now, done
+            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
+
+    return show
