@@ -95,7 +95,8 @@ def test_groups_and_rationales_that_tell_the_label_are_seen() -> None:
 def test_a_side_named_in_a_rationale_is_no_leak_where_pairs_are_neutralised() -> None:
     frame = table().rename(columns={"text": "text_a"})
     frame["text_b"] = frame["text_a"].iloc[::-1].to_numpy()
-    frame["rationale"] = np.where(frame["label"] == 1, "argument 1 is better", "A2 is better")
+    side = np.where(frame["label"] == 1, "argument 1 is better: ", "A2 is better: ")
+    frame["rationale"] = side + frame["rationale"]
     found = checks(frame, "annotation", task="preference", groups={"by": "rationale", "k": 2})
     assert found["words of the rationale"].unit == "accuracy"
     assert not found["words of the rationale"].fires

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mcstl import audit, metrics
 from mcstl.errors import InputError, did_you_mean, listed
@@ -186,14 +187,23 @@ def comparison_data(summary: metrics.Summary, runs: Sequence[metrics.Run]) -> pd
 
 
 def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
-    """Draw a dot per method and its interval, a panel per metric; dotted lines are the ideal."""
+    """Draw a dot per method and its interval, a panel per metric; dotted lines are the ideal.
+
+    With a column ``study`` every study has a colour, and those of a method stand together.
+    """
     methods = list(dict.fromkeys(data["method"]))
     measures = list(dict.fromkeys(data["metric"]))
+    studies = list(dict.fromkeys(data["study"])) if "study" in data else []
+    keys = ["method", "study"] if studies else ["method"]
+    order = data[keys].drop_duplicates()
+    order = order.sort_values("method", key=lambda column: column.map(methods.index), kind="stable")
+    n_rows = len(order)
     blocks = math.ceil(len(measures) / columns)
     left = 0.25 + 0.068 * max(len(_short(method)) for method in methods)
-    panel_width, panel_height = 2.25 if columns > 1 else 2.9, 0.24 * len(methods) + 0.12
+    panel_width, panel_height = 2.25 if columns > 1 else 2.9, 0.24 * n_rows + 0.12
     width = left + columns * (panel_width + 0.2)
-    height = blocks * (panel_height + 0.62)
+    legend_height = 0.2 * math.ceil(len(studies) / columns)
+    height = blocks * (panel_height + 0.62) + legend_height
     with _style():
         figure = Figure(figsize=(width, height))
         for i, metric in enumerate(measures):
@@ -203,23 +213,34 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
             axes = figure.add_axes(
                 (x / width, y / height, panel_width / width, panel_height / height)
             )
-            rows = data[data["metric"] == metric].set_index("method").loc[methods]
-            for m, (_, row) in enumerate(rows.iterrows()):
-                colour, marker = _COLOURS[m % len(_COLOURS)], _MARKERS[m % len(_MARKERS)]
+            of_metric = data[data["metric"] == metric]
+            rows = order.merge(of_metric, on=keys, how="left")
+            for m, row in rows.iterrows():
+                c = studies.index(row["study"]) if studies else methods.index(row["method"])
+                colour, marker = _COLOURS[c % len(_COLOURS)], _MARKERS[c % len(_MARKERS)]
                 axes.hlines(m, row["low"], row["high"], color=colour, linewidth=1.4)
                 axes.plot([row["mean"]], [m], marker=marker, markersize=4.5, color=colour)
             ideal = {"slope_mean": 1.0, "bias_mean": 0.0}.get(metric)
             if ideal is not None:
                 axes.axvline(ideal, color=INK, linewidth=0.9, linestyle=":", alpha=0.8, zorder=0)
-            axes.set_title(rows["title"].iloc[0], loc="left", pad=4, fontweight="bold")
-            axes.set_ylim(len(methods) - 0.4, -0.6)
-            axes.set_yticks(range(len(methods)), labels=[_short(method) for method in methods])
+            axes.set_title(of_metric["title"].iloc[0], loc="left", pad=4, fontweight="bold")
+            axes.set_ylim(n_rows - 0.4, -0.6)
+            heads = (~order["method"].duplicated()).to_numpy()
+            axes.set_yticks(
+                np.flatnonzero(heads), labels=[_short(method) for method in order["method"][heads]]
+            )
             axes.tick_params(axis="y", labelleft=column == 0, length=0)
             axes.tick_params(axis="x", length=2, width=0.6)
             axes.locator_params(axis="x", nbins=4)
             axes.margins(x=0.12)
             axes.grid(axis="x", color=INK, alpha=0.15, linewidth=0.6)
             axes.spines[["top", "right", "left"]].set_visible(False)
+        if studies:
+            handles = [
+                Line2D([], [], color=_COLOURS[c % 6], marker=_MARKERS[c % 6], label=study)
+                for c, study in enumerate(studies)
+            ]
+            figure.legend(handles=handles, loc="lower center", ncols=columns)
     return figure
 
 

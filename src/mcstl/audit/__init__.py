@@ -7,6 +7,7 @@ random signs per item. How well both keep what they promise is measured by bench
 and told in docs/uncertainty.md.
 """
 
+from mcstl.audit.across import across, same_rows
 from mcstl.audit.bootstrap import By, Reweighted, Values, bootstrap, interval
 from mcstl.audit.calibration import (
     Multicalibration,
@@ -34,6 +35,7 @@ __all__ = [
     "Reweighted",
     "Rows",
     "Values",
+    "across",
     "agreement",
     "bootstrap",
     "check_probabilities",
@@ -50,6 +52,7 @@ __all__ = [
     "personal_scores",
     "reliability",
     "rows_of",
+    "same_rows",
     "smooth_ece",
     "soft_label_scores",
 ]

@@ -69,7 +69,7 @@ def findings(
     progress("intervals over items", 1 + len(rows), 1 + len(rows))
     baseline = _baseline(results, list(rows))
     differences = {
-        method: _differences(values, drawn[baseline])
+        method: paired_differences(values, drawn[baseline])
         for method, values in drawn.items()
         if method != baseline
     }
@@ -146,7 +146,8 @@ def _baseline(results: Mapping[str, Any], methods: Sequence[str]) -> str:
     return methods[-1]
 
 
-def _differences(a: Values, b: Values) -> dict[str, dict[str, float]]:
+def paired_differences(a: Values, b: Values) -> dict[str, dict[str, float]]:
+    """Return per metric the mean, low and high of A minus B over the same resamples."""
     found = {}
     for name in a:
         if a[name].ndim == 1:

@@ -110,12 +110,25 @@ def run(
     _run(_study(study, split), out, data_dir, jobs, quiet)
 
 
-@app.command(epilog="Example:  mcstl report out")
-def report(folder: Annotated[Path, typer.Argument(help="What `mcstl run` wrote.")]) -> None:
-    """Write a finished study's report and figures again, from its own files alone."""
-    from mcstl import report as page
+@app.command(epilog="Examples:  mcstl report out  |  mcstl report out/a out/b --out compared.html")
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="What `mcstl run` wrote; one or more.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The page of several studies.  [default: compared.html]")
+    ] = None,
+) -> None:
+    """Write a finished study's report and figures again, or a page that compares several studies.
 
-    typer.echo(f"Report: {page.render(folder)}")
+    Nothing is needed but the folders: no data and no model.
+    """
+    from mcstl import report as pages
+
+    if len(folders) > 1:
+        typer.echo(f"Comparison: {pages.compare(folders, out or Path('compared.html'))}")
+    elif out is not None:
+        raise InputError("--out names the page of several studies; a report is in its own folder")
+    else:
+        typer.echo(f"Report: {pages.render(folders[0])}")
 
 
 @app.command(epilog="Example:  mcstl evaluate out/model new.csv")

@@ -1,0 +1,54 @@
+"""What every page shares: its look, its figures, and that nothing in it is loaded or run.
+
+Styles and figures are inside a page, and its own content security policy forbids the rest. Every
+text is escaped: texts under study may contain HTML.
+"""
+
+import base64
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+from matplotlib.figure import Figure
+
+from mcstl import metrics, plots
+
+
+class Picture(NamedTuple):
+    """A figure for wide and narrow screens, as data URIs."""
+
+    wide: str
+    narrow: str
+    alt: str
+
+
+def picture(stem: Path, wide: Figure, narrow: Figure, alt: str) -> Picture:
+    """Write ``stem.png`` and ``stem.svg`` and return the figure for a page."""
+    return Picture(data_uri(plots.save(wide, stem)), data_uri(plots.to_svg(narrow)), alt)
+
+
+def data_uri(svg: str) -> str:
+    """Return an SVG as the address of an image."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def slug(text: str) -> str:
+    """Return a name for a file, as ``none-platt`` for "none + platt"."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "other"
+
+
+def environment() -> jinja2.Environment:
+    """Return where templates come from, with `number` and `count` for numbers or a dash."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("mcstl"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["number"] = lambda value, digits=3: metrics.rounded(value, digits).replace(
+        "-", "−" if value is not None else "–"
+    )
+    found.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
+    return found
