@@ -215,7 +215,7 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
             )
             of_metric = data[data["metric"] == metric]
             rows = order.merge(of_metric, on=keys, how="left")
-            for m, row in rows.iterrows():
+            for m, (_, row) in enumerate(rows.iterrows()):
                 c = studies.index(row["study"]) if studies else methods.index(row["method"])
                 colour, marker = _COLOURS[c % len(_COLOURS)], _MARKERS[c % len(_MARKERS)]
                 axes.hlines(m, row["low"], row["high"], color=colour, linewidth=1.4)

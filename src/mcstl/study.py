@@ -184,7 +184,8 @@ def _at_once(
         # Without max_nbytes joblib maps large arrays into the workers read-only.
         run_some = delayed(_in_a_process)
         Parallel(n_jobs=jobs, max_nbytes=None)(
-            run_some(study, annotations, resolved, work, first, *task) for task in tasks
+            run_some(os.getpid(), study, annotations, resolved, work, first, *task)
+            for task in tasks
         )
     finally:
         finished.set()
@@ -192,9 +193,11 @@ def _at_once(
 
 
 @cache
-def _end_with_parent() -> None:
-    """See that this process ends when its parent was killed, or a resumed run would have rivals."""
-    parent = os.getppid()
+def _end_with(parent: int) -> None:
+    """See that this process ends when its parent was killed, or a resumed run would have rivals.
+
+    The parent says who it is: it may have been killed before this process asks.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -209,6 +212,7 @@ _prepared_last: dict[tuple[Path | None, int], Prepared] = {}
 
 
 def _in_a_process(
+    parent: int,
     study: Study,
     annotations: Annotations,
     resolved: dict[str, Any],
@@ -218,7 +222,7 @@ def _in_a_process(
     methods: Sequence[MethodConfig],
 ) -> None:
     """Run some methods of one seed and leave them in `work`."""
-    _end_with_parent()
+    _end_with(parent)
     warnings.simplefilter("ignore")  # as the command line does
     encoder = load_encoder(study.encoder)
     prepared = _prepared_last.get((work.folder, seed))

@@ -33,12 +33,10 @@ def across(a: Outcome, b: Outcome, *, resamples: int = RESAMPLES) -> dict[str, d
     """
     names = list(dict.fromkeys([*group_names(a[0]), *group_names(b[0])]))
     shared = [method for method in a[0]["summary"] if method in b[0]["summary"]]
-    sides = [
-        predictions[predictions["method"].isin(shared)].assign(
-            method=lambda frame, side=side: side + frame["method"]
-        )
-        for side, (_, predictions) in zip("ab", (a, b), strict=True)
-    ]
+    sides = []
+    for side, (_, predictions) in zip("ab", (a, b), strict=True):
+        part = predictions[predictions["method"].isin(shared)]
+        sides.append(part.assign(method=side + part["method"]))
     data = a[0]["data"]
     if not shared:
         return {}
