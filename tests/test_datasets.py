@@ -111,7 +111,8 @@ def test_every_source_states_what_a_user_has_to_know() -> None:
         assert source.title
         assert source.licence
         assert source.homepage
-        assert source.counts["annotations"] > 0
+        assert all(count > 0 for count in {**source.about, **source.counts}.values())
+        assert source.counts or source.about
         assert set(source.tasks) <= set(get_args(Task))
         assert source.warning or name == "simulated"
         assert source.groups

@@ -200,8 +200,6 @@ class Study(_Config):
             return Annotations.read(
                 data.file, columns=data.columns, labels=self.labels, task=self.task
             )
-        if data.columns:
-            raise InputError(f"data: columns belongs to a file; {data.dataset} brings its own")
         assert data.dataset is not None  # noqa: S101 (for the type checker: seen above)
         return datasets.load(
             data.dataset,
@@ -209,6 +207,7 @@ class Study(_Config):
             task=self.task,
             labels=self.labels,
             annotations=data.annotations,
+            columns=data.columns,
         )
 
     def scheme(self, annotations: Annotations) -> GroupsConfig:

@@ -10,6 +10,7 @@ import functools
 import importlib
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,17 @@ from mcstl.errors import InputError, did_you_mean, listed
 
 __all__ = ["Source", "load", "sources"]
 
-_FILES = ("valueeval23", "ukpconvarg1", "popquorn", "simulated")
+_FILES = (
+    "valueprism",
+    "valueeval23",
+    "hh_rlhf",
+    "ukpconvarg1",
+    "dices",
+    "d3code",
+    "popquorn",
+    "lewidi",
+    "simulated",
+)
 _log = logging.getLogger("mcstl")
 
 
@@ -30,11 +41,11 @@ _log = logging.getLogger("mcstl")
 def sources() -> dict[str, Source]:
     """Return the registered data sets by name.
 
-    >>> sorted(sources())
-    ['popquorn', 'simulated', 'ukpconvarg1', 'valueeval23']
+    >>> [name for name in sources() if name.startswith("vp-")]
+    ['vp-duties', 'vp-rights', 'vp-values', 'vp-schwartz']
     """
-    found = (importlib.import_module(f"mcstl.datasets.{name}").SOURCE for name in _FILES)
-    return {source.name: source for source in found}
+    modules = (importlib.import_module(f"mcstl.datasets.{name}") for name in _FILES)
+    return {source.name: source for module in modules for source in module.SOURCES}
 
 
 def load(
@@ -44,14 +55,16 @@ def load(
     task: Task | None = None,
     labels: Labels | None = None,
     annotations: int | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Annotations:
-    """Load a registered data set from the source's own files in ``data_dir/name``.
+    """Load a registered data set from the source's own files in its folder of `data_dir`.
 
     `data_dir` falls back to the environment variable MCSTL_DATA. `task` and `labels` (as in
-    `Annotations.from_frame`) fall back to the data set's own; two `labels` without a task make a
-    data set of ordered classes binary, where it has that form. `annotations` is the size of the
-    simulated data. A whole data set whose counts differ from the stated ones is used with a logged
-    warning.
+    `Annotations.from_frame`) fall back to the data set's own; `labels` without a task make a
+    data set of single texts binary or ordinal by their number, where it has that form.
+    `annotations` is the size of the simulated data. `columns` maps the source's names to
+    those of the user's files, where the source allows it. A data set whose counts differ from the
+    stated ones is used with a logged warning.
 
     Raises InputError for an unknown name or task, without a data directory, and for a file that is
     missing, truncated or another than expected.
@@ -65,6 +78,14 @@ def load(
     task = task or _default_task(source, labels)
     if task not in source.tasks:
         raise InputError(f"{name} has no task {task!r}; choose from {listed(source.tasks)}")
+    if columns and not source.columns:
+        raise InputError(f"data: columns belongs to a file; {name} brings its own")
+    for column in columns or {}:
+        if column not in source.columns:
+            raise InputError(
+                f"data: columns: {name} has no {column!r}; its columns: {listed(source.columns)}."
+                f"{did_you_mean(column, source.columns)}"
+            )
     if annotations is not None and name != "simulated":
         raise InputError(
             f"annotations={annotations} sets the size of simulated data; {name} has its own"
@@ -73,7 +94,8 @@ def load(
         frame = simulated.table(task, annotations)
     else:
         try:
-            frame = source.read(_folder(source, data_dir), task)
+            folder = _folder(source, data_dir)
+            frame = source.read(folder, task, *([columns or {}] if source.columns else []))
         except InputError as error:
             raise InputError(f"{error} The files of {name} come from {source.homepage}") from error
         _check_counts(source, frame)
@@ -85,24 +107,25 @@ def load(
 
 def _default_task(source: Source, labels: Labels | None) -> Task:
     default = next(iter(source.tasks))
-    two = labels is not None and len(labels) == 2
-    return "binary" if two and default == "ordinal" and "binary" in source.tasks else default
+    fitting: Task = "binary" if labels is not None and len(labels) == 2 else "ordinal"
+    single = labels is not None and default != "preference"
+    return fitting if single and fitting in source.tasks else default
 
 
 def _folder(source: Source, data_dir: Path | str | None) -> Path:
     """The data set's folder, checked to hold its files."""
     if not source.files:
         return Path()
-    root = data_dir or os.environ.get("MCSTL_DATA")
+    root, name = data_dir or os.environ.get("MCSTL_DATA"), source.folder or source.name
     if not root:
         raise InputError(
-            f"{source.name} needs a data directory that holds {source.name}/{source.files[0]}: "
+            f"{source.name} needs a data directory that holds {name}/{source.files[0]}: "
             "give --data-dir (from Python data_dir=...) or set MCSTL_DATA."
         )
-    folder = Path(root).expanduser() / source.name
-    missing = [file for file in source.files if not (folder / file).is_file()]
+    folder = Path(root).expanduser() / name
+    missing = [file for file in source.files if not any(folder.glob(file))]
     if missing:
-        raise InputError(f"{folder} lacks {listed(missing)}.")
+        raise InputError(f"{folder} lacks {listed(missing)}. Type: mcstl data get {source.name}.")
     return folder
 
 
@@ -111,12 +134,15 @@ def _check_counts(source: Source, frame: pd.DataFrame) -> None:
     for column in ("item", "annotator"):
         if column in frame.columns:
             found[f"{column}s"] = frame[column].nunique()
-    for what, expected in source.counts.items():
-        if found[what] != expected:
+    found |= frame.attrs.get("counts", {})
+    stated = [(*count, 1, "") for count in source.counts.items()]
+    stated += [(*count, 1000, "about ") for count in source.about.items()]
+    for what, expected, tolerance, about in stated:
+        if abs(found[what] - expected) >= tolerance:
             _log.warning(
                 "%s has %s %s where the source has %s: a part, another version, or a cut file?",
                 source.name,
                 f"{found[what]:,}",
                 what,
-                f"{expected:,}",
+                f"{about}{expected:,}",
             )

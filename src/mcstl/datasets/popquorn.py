@@ -28,19 +28,21 @@ def _read(folder: Path, task: Task) -> pd.DataFrame:
     return frame
 
 
-SOURCE = Source(
-    name="popquorn",
-    title="POPQUORN: offensiveness of comments, with annotator demographics",
-    licence="none stated at the source: publish aggregate figures, never its texts",
-    homepage="https://github.com/Jiaxin-Pei/Potato-Prolific-Dataset",
-    files=("raw_data.csv",),
-    counts={"annotations": 13036, "items": 1500, "annotators": 262},
-    tasks={
-        "ordinal": {"1": [1], "2": [2], "3": [3], "4": [4], "5": [5]},
-        "binary": {"not offensive": [1], "offensive": [2, 3, 4, 5]},
-    },
-    groups={"by": "attributes", "attributes": ["gender", "race", "education", "age"]},
-    read=_read,
-    attributes=_ATTRIBUTES,
-    warning="Offensive comments",
+SOURCES = (
+    Source(
+        name="popquorn",
+        title="POPQUORN: offensiveness of comments, with annotator demographics",
+        licence="none stated at the source: publish aggregate figures, never its texts",
+        homepage="https://github.com/Jiaxin-Pei/Potato-Prolific-Dataset",
+        files=("raw_data.csv",),
+        counts={"annotations": 13036, "items": 1500, "annotators": 262},
+        tasks={
+            "ordinal": {"1": [1], "2": [2], "3": [3], "4": [4], "5": [5]},
+            "binary": {"not offensive": [1], "offensive": [2, 3, 4, 5]},
+        },
+        groups={"by": "attributes", "attributes": ["gender", "race", "education", "age"]},
+        read=_read,
+        attributes=_ATTRIBUTES,
+        warning="Offensive comments",
+    ),
 )

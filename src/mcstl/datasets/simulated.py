@@ -445,15 +445,17 @@ def _check_sizes(
         raise InputError(f"annotator_sd: expected a number from 0; got {annotator_sd}")
 
 
-SOURCE = Source(
-    name="simulated",
-    title="Simulated town proposals with known probabilities: everything in them is made up",
-    licence="as mcstl itself",
-    homepage="mcstl.datasets.simulated",
-    files=(),
-    counts={"annotations": _SIZE, "items": _SIZE // 10, "annotators": _ANNOTATORS},
-    tasks={task: _labels(task, 3) for task in ("ordinal", "binary", "preference")},
-    groups={"by": "taxonomy", "source": "column"},
-    read=lambda folder, task: table(task, _SIZE),
-    attributes=tuple(_ATTRIBUTES),
+SOURCES = (
+    Source(
+        name="simulated",
+        title="Simulated town proposals with known probabilities: everything in them is made up",
+        licence="as mcstl itself",
+        homepage="mcstl.datasets.simulated",
+        files=(),
+        counts={"annotations": _SIZE, "items": _SIZE // 10, "annotators": _ANNOTATORS},
+        tasks={task: _labels(task, 3) for task in ("ordinal", "binary", "preference")},
+        groups={"by": "taxonomy", "source": "column"},
+        read=lambda folder, task: table(task, _SIZE),
+        attributes=tuple(_ATTRIBUTES),
+    ),
 )

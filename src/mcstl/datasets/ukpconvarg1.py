@@ -78,18 +78,20 @@ def _text(element: ElementTree.Element, name: str) -> str:
     return text
 
 
-SOURCE = Source(
-    name="ukpconvarg1",
-    title="UKPConvArg1: the more convincing of two arguments, with reasons",
-    licence="CC BY 4.0",
-    homepage="https://github.com/UKPLab/acl2016-convincing-arguments",
-    files=(_ARCHIVE,),
-    counts={"annotations": 84445, "annotators": 3815},
-    tasks={
-        "preference": {"a2": ["a2"], "a1": ["a1"]},
-        "ordinal": {"a2": ["a2"], "equal": ["equal"], "a1": ["a1"]},
-    },
-    groups={"by": "rationale", "k": 5, "side_neutral": True},
-    read=_read,
-    warning="Debates about religion, abortion, sexuality and violence, some in harsh words",
+SOURCES = (
+    Source(
+        name="ukpconvarg1",
+        title="UKPConvArg1: the more convincing of two arguments, with reasons",
+        licence="CC BY 4.0",
+        homepage="https://github.com/UKPLab/acl2016-convincing-arguments",
+        files=(_ARCHIVE,),
+        counts={"annotations": 84445, "annotators": 3815},
+        tasks={
+            "preference": {"a2": ["a2"], "a1": ["a1"]},
+            "ordinal": {"a2": ["a2"], "equal": ["equal"], "a1": ["a1"]},
+        },
+        groups={"by": "rationale", "k": 5, "side_neutral": True},
+        read=_read,
+        warning="Debates about religion, abortion, sexuality and violence, some in harsh words",
+    ),
 )

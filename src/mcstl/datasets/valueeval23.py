@@ -15,12 +15,11 @@ from pathlib import Path
 import pandas as pd
 
 from mcstl.annotations import Task
-from mcstl.datasets.source import Source, read_columns
+from mcstl.datasets.source import Source, check_joined, read_columns
 from mcstl.errors import InputError
 
 _ID = "Argument ID"
 _PARTS = ("training", "validation")
-_MOST_UNJOINED = 0.05
 
 
 def _read(folder: Path, task: Task) -> pd.DataFrame:
@@ -28,11 +27,8 @@ def _read(folder: Path, task: Task) -> pd.DataFrame:
     whole = pd.concat(parts, ignore_index=True)
     joined = whole["_merge"] == "both"
     n_lost = int((~joined).sum())
-    if n_lost > _MOST_UNJOINED * len(whole):
-        raise InputError(
-            f"{n_lost} of {len(whole)} arguments in {folder} are in only one of the arguments and "
-            "labels files; are the files whole and of the same version?"
-        )
+    where = f"arguments in {folder} are in only one of the arguments and labels files"
+    check_joined(n_lost, len(whole), where)
     whole = whole[joined]
     frame = pd.DataFrame(
         {
@@ -67,17 +63,19 @@ def _joined(folder: Path, part: str) -> pd.DataFrame:
     return arguments.merge(values.rename("values"), on=_ID, how="outer", indicator=True)
 
 
-SOURCE = Source(
-    name="valueeval23",
-    title="Touché23-ValueEval: stance on a conclusion, 20 value categories",
-    licence="CC BY 4.0",
-    homepage="https://doi.org/10.5281/zenodo.6814563",
-    files=tuple(f"{kind}-{part}.tsv" for part in _PARTS for kind in ("arguments", "labels")),
-    counts={"annotations": 7289, "items": 489},
-    tasks={
-        "binary": {"against": ["against"], "in favor of": ["in favor of", "in favour of"]},
-    },
-    groups={"by": "taxonomy", "taxonomy": "schwartz", "source": "column"},
-    read=_read,
-    warning="Arguments about contested matters (capital punishment, abortion), some in harsh words",
+SOURCES = (
+    Source(
+        name="valueeval23",
+        title="Touché23-ValueEval: stance on a conclusion, 20 value categories",
+        licence="CC BY 4.0",
+        homepage="https://doi.org/10.5281/zenodo.6814563",
+        files=tuple(f"{kind}-{part}.tsv" for part in _PARTS for kind in ("arguments", "labels")),
+        counts={"annotations": 7289, "items": 489},
+        tasks={
+            "binary": {"against": ["against"], "in favor of": ["in favor of", "in favour of"]},
+        },
+        groups={"by": "taxonomy", "taxonomy": "schwartz", "source": "column"},
+        read=_read,
+        warning="Arguments about contested matters (capital punishment, abortion), some harsh",
+    ),
 )
