@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
 from mcstl.errors import InputError, Notice, did_you_mean
+from mcstl.files import cache_root
 from mcstl.progress import Progress, silent
 
 FloatArray = npt.NDArray[np.float32]
@@ -171,8 +171,7 @@ def clear_cache(cache_dir: str | Path | None = None) -> int:
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
     """Return the folder of the cached vectors; `cache_dir` as in `load_encoder`."""
-    root = cache_dir or os.environ.get("MCSTL_CACHE") or platformdirs.user_cache_dir("mcstl")
-    return Path(root).expanduser() / "embeddings"
+    return cache_root(cache_dir) / "embeddings"
 
 
 def _key(text: str) -> bytes:

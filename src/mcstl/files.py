@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import SafeRepresenter
 
@@ -32,6 +33,12 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def cache_root(folder: str | Path | None = None) -> Path:
+    """Return the folder of what is kept between runs: `folder`, MCSTL_CACHE, or the user's."""
+    root = folder or os.environ.get("MCSTL_CACHE") or platformdirs.user_cache_dir("mcstl")
+    return Path(root).expanduser()
 
 
 def yaml() -> YAML:
