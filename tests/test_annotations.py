@@ -19,10 +19,10 @@ from mcstl.annotations import (
     SplitBy,
     majority_rows,
     minority_rows,
-    read_table,
     split,
 )
 from mcstl.errors import InputError
+from mcstl.tables import read_table
 
 ROWS: dict[str, list[Any]] = {
     "item": ["1", "1", "2", "2"],

@@ -19,6 +19,7 @@ HOUSE = (
     "errors",
     "files",
     "progress",
+    "tables",
     "annotations",
     "datasets",
     "taxonomies",

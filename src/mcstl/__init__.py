@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 # Nothing heavy is imported before it is used: a name is loaded from its module on first access.
 _HOME = {
     "Annotations": "annotations",
-    "read_table": "annotations",
+    "read_table": "tables",
     "split": "annotations",
     "load_encoder": "encoders",
     "Model": "model",

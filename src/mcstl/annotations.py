@@ -1,13 +1,10 @@
-"""The datum: the checked, columnar table of annotations; reading, column mapping, splitting.
+"""The datum: the checked, columnar table of annotations; column mapping, splitting.
 
 Everything downstream takes an `Annotations`. What it promises: every row has an item, a text (or
 two) and a class index; a text is never empty; one item is one text (or one unordered pair).
 """
 
-import csv
-import gzip
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +19,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mcstl.errors import InputError, brief, did_you_mean, listed
+from mcstl.tables import read_table as read_table  # its callers know it by this room
 
 Task = Literal["binary", "ordinal", "preference"]
 SplitBy = Literal["annotation", "item", "annotator"]
@@ -56,7 +54,6 @@ TASK_FORMS = (
 _MOST_INFERRED_CLASSES = 20
 #: A longer "name" of a column is rather a text of a file without a header.
 _LONGEST_NAME = 60
-_HALF_OF_A_PAIR = re.compile(r"[\ud800-\udfff]")
 #: The names that a saved index gets.
 _NAMELESS = re.compile(r"$|Unnamed: \d+$|__index_level_\d+__$")
 _LABELS_EXAMPLE = "labels: {low: [1, 2], high: [3]}"
@@ -253,126 +250,6 @@ class Annotations:
         """
         options.setdefault("source", Path(path).name)
         return cls.from_frame(read_table(path), **options)
-
-
-def read_table(path: str | Path, *, quotes: bool = True) -> pd.DataFrame:
-    """Read CSV, TSV, JSON Lines (also .gz) or Parquet by the file's name.
-
-    In CSV and TSV all cells are text, the empty cell is missing, and a column without a name in
-    the header is named "". `quotes=False` takes ``"`` in them as an ordinary character, as files
-    written without quoting need: a cell that starts with ``"`` would lose it, or swallow the lines
-    that follow.
-
-    Raises InputError if the file cannot be read, saying why.
-    """
-    path = Path(path)
-    if not path.exists():
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")])
-        raise InputError(f"there is no file {path}.{near}")
-    kind = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
-    try:
-        match kind:
-            case "csv" | "tsv":
-                return _read_cells(path, "," if kind == "csv" else "\t", quotes)
-            case "jsonl" | "ndjson":
-                return _read_json_lines(path)
-            case "parquet":
-                import pyarrow.parquet as pq
-
-                # As floats, whole numbers beside a missing one would change where they are long.
-                table: pd.DataFrame = pq.read_table(path).to_pandas(integer_object_nulls=True)
-                return table
-    except InputError:
-        raise
-    except UnicodeDecodeError as error:
-        raise InputError(_not_utf8(path)) from error
-    except Exception as error:  # whatever pandas, pyarrow, gzip or the disk says is the user's news
-        why = brief(str(error).removeprefix("Error tokenizing data. C error: "), 120)
-        hint = (
-            "is it whole, and is every cell that holds a comma, tab or quote in double quotes?"
-            if isinstance(error, pd.errors.ParserError)
-            else "is it whole?"
-        )
-        raise InputError(
-            f"{path} cannot be read as {kind}: {why or type(error).__name__}; {hint}"
-        ) from error
-    raise InputError(
-        f"{path.name} is not a table that can be read; expected .csv, .tsv, .jsonl or .parquet"
-    )
-
-
-def _read_cells(path: Path, separator: str, quotes: bool) -> pd.DataFrame:
-    if not path.stat().st_size:
-        raise InputError(f"{path} is empty")
-    # The header is read as a row like any other: else pandas renames repeated columns, and takes
-    # the first cells for an index where rows are longer than the header.
-    # `NA` and `None` are answers people give, so only the empty cell is missing.
-    cells = pd.read_csv(
-        path,
-        sep=separator,
-        header=None,
-        dtype=str,
-        keep_default_na=False,
-        na_values=[""],
-        encoding="utf-8-sig",
-        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
-    )
-    table = cells.iloc[1:].reset_index(drop=True)
-    table.columns = pd.Index(["" if _is_missing(name) else _shown(name) for name in cells.iloc[0]])
-    return table
-
-
-def _read_json_lines(path: Path) -> pd.DataFrame:
-    records = []
-    with _opened(path) as lines:
-        for number, line in enumerate(lines, 1):
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            if not text.strip():
-                continue
-            try:
-                record = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise InputError(
-                    f"line {number} of {path} is not JSON ({error.msg} at character {error.pos}); "
-                    "is the file whole?"
-                ) from error
-            if not isinstance(record, dict):
-                raise InputError(
-                    f"line {number} of {path} is not an object; expected one per line, "
-                    'as {"text": "...", "label": 1}'
-                )
-            # Only an escape can bring one in: UTF-8 has none.
-            escaped = b"\\ud" in line.lower()
-            if escaped and _HALF_OF_A_PAIR.search(json.dumps(record, ensure_ascii=False)):
-                raise InputError(
-                    f"line {number} of {path} holds half of a surrogate pair (a cut emoji), which "
-                    "is no text; drop it or write the file anew as UTF-8"
-                )
-            records.append(record)
-    return pd.DataFrame(records, dtype=object)
-
-
-def _opened(path: Path) -> Any:
-    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
-
-
-def _not_utf8(path: Path) -> str:
-    """Say where the first byte stands that is not UTF-8, and how to mend it."""
-    with _opened(path) as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                # Spreadsheets save "Unicode text" as UTF-16, which starts with one of these.
-                old = (
-                    "utf-16" if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
-                )
-                return (
-                    f"{path} is not UTF-8 (byte 0x{byte:02x} in line {number}); save it as UTF-8, "
-                    f"or: iconv -f {old} -t utf-8 {path.name} > utf8-{path.name}"
-                )
-    return f"{path} is not UTF-8; save it as UTF-8"
 
 
 def minority_rows(annotations: Annotations) -> BoolArray:

@@ -27,10 +27,10 @@ from mcstl.annotations import (
     cell_text,
     comparable,
     mapped,
-    read_table,
     split,
 )
 from mcstl.errors import InputError, brief, listed
+from mcstl.tables import read_table
 
 
 def _words(line: str) -> frozenset[str]:

@@ -1,0 +1,137 @@
+"""Tables in pieces are the whole table, in bounded memory; what never ends is refused."""
+
+import contextlib
+import gzip
+import json
+import tracemalloc
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from mcstl import tables
+from mcstl.errors import InputError
+from mcstl.tables import chunks, kind_of, read_table
+
+KINDS = ("csv", "tsv", "jsonl", "parquet")
+
+
+def write(path: Path, table: pd.DataFrame) -> Path:
+    match path.suffix:
+        case ".csv" | ".tsv":
+            table.to_csv(path, index=False, sep="," if path.suffix == ".csv" else "\t")
+        case ".jsonl":
+            table.to_json(path, orient="records", lines=True, force_ascii=False)
+        case _:
+            table.to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("limit", ["_ROWS_PER_CHUNK", "_LETTERS_PER_CHUNK"])
+def test_pieces_make_the_whole(
+    tmp_path: Path, kind: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f'text, "{i}"\tof\nmany ' + "é" * (i % 7) for i in range(50)]
+    table = pd.DataFrame({"text": texts, "label": [str(i) for i in range(50)]})
+    path = write(tmp_path / f"a.{kind}", table)
+    whole = read_table(path)
+    monkeypatch.setattr(tables, limit, 7)
+    pieces = [chunk.frame for chunk in chunks(path)]
+    assert len(pieces) > 1 or (kind == "parquet" and limit == "_LETTERS_PER_CHUNK")
+    joined = pd.concat(pieces, ignore_index=True)
+    assert_frame_equal(joined.astype(object), whole.astype(object))
+    assert list(joined["text"]) == texts
+
+
+def test_a_table_without_rows_is_one_piece_with_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n")
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "a.parquet")
+    assert [list(c.frame.columns) for c in chunks(tmp_path / "a.csv")] == [["text", "label"]]
+    assert [list(c.frame.columns) for c in chunks(tmp_path / "a.parquet")] == [["text"]]
+
+
+def test_kinds_by_name() -> None:
+    assert [kind_of(Path(name)) for name in ("A.CSV.GZ", "b.ndjson", "c.d.tsv")] == [
+        *("csv", "jsonl", "tsv")
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.csv.gz", "a.jsonl.gz"])
+@pytest.mark.parametrize("quoted", [True, False])
+def test_a_text_that_never_ends_is_refused_in_bounded_memory(
+    tmp_path: Path, name: str, quoted: bool
+) -> None:
+    start, letter = ('{"text": "', "x") if "json" in name else ("text\n" + '"' * quoted, "x")
+    piece = (letter * 2**16 + "\n" * (quoted and "json" not in name)).encode() * 16
+    path = tmp_path / name
+    with gzip.open(path, "wb", 1) if name.endswith("gz") else path.open("wb") as file:
+        file.write(start.encode())
+        for _ in range(200):  # 200 MB
+            file.write(piece)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"longer than 16,777,216|larger than field limit"):
+            read_table(path)
+        assert tracemalloc.get_traced_memory()[1] < 150e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_parquet_that_says_it_holds_endless_cells_is_refused_unread(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["x" * 2**24, "y"]}), tmp_path / "ok.parquet")
+    assert len(read_table(tmp_path / "ok.parquet")) == 2
+    pq.write_table(pa.table({"text": ["x" * 2**25]}), tmp_path / "a.parquet", compression="none")
+    with pytest.raises(InputError, match="more than 16,777,216 letters in the column 'text'"):
+        read_table(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('text,label\n"a" b,1\n', "expected after"),
+        ('text,label\n"a,1\n', "unexpected end of data"),
+        ("\n\n", "no line with the names"),
+    ],
+)
+def test_csv_that_would_be_guessed_at_is_refused(tmp_path: Path, content: str, why: str) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(InputError, match=why):
+        read_table(tmp_path / "a.csv")
+
+
+TABLE = pd.DataFrame({"text": ["one, 'two'", 'say "x"', "漢字\nline"], "label": ["1", "2", ""]})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(KINDS),
+    st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=3)), min_size=1, max_size=4),
+)
+def test_spoilt_bytes_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, changes: list[tuple[int, bytes]]
+) -> None:
+    """Whatever happens to a file's bytes, there is a table or an InputError."""
+    path = write(tmp_path_factory.mktemp("spoilt") / f"a.{kind}", TABLE)
+    raw = bytearray(path.read_bytes())
+    for place, new in changes:
+        at = place % (len(raw) + 1)
+        raw[at : at + 1] = new
+    path.write_bytes(raw)
+    with contextlib.suppress(InputError):
+        whole = read_table(path)
+        assert len(pd.concat([chunk.frame for chunk in chunks(path)])) == len(whole)
+
+
+def test_deep_and_odd_json_is_refused(tmp_path: Path) -> None:
+    for line in ("[" * 10**5, '{"text": ' + "9" * 5000 + "}", '{"a":' * 10**5):
+        (tmp_path / "a.jsonl").write_text(line + "\n")
+        with pytest.raises(InputError):
+            read_table(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a", "deep": [[[1]]]}) + "\n")
+    assert read_table(tmp_path / "a.jsonl")["deep"][0] == [[[1]]]
