@@ -116,6 +116,7 @@ def make_output(
         "items": n_items,
         "annotators": 40,
         "dropped": {"label missing or outside `labels`": 3},
+        "groups_left_out": {"race=Other": "12 training annotations, min_size is 100"},
         "fingerprint": "9d1f7c2a40b3e6f8",
         "warning": "",
         "truncated_texts": 2,
@@ -125,6 +126,8 @@ def make_output(
         "schema": 1,
         "study": {
             "name": name,
+            "encoder": "all-MiniLM-L6-v2",
+            "made_with": {"mcstl": "0.1.0", "encoder": "0a1b2c", "data": "9d1f7c2a40b3e6f8"},
             "methods": [{"name": method} for method in methods],
             "seeds": list(seeds),
         },

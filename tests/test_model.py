@@ -26,6 +26,7 @@ from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError
 from mcstl.groups import TaxonomyConfig, fit_scheme
 from mcstl.model import FloatArray, Model, Network, predict_rows
+from mcstl.modeldir import FILES
 
 law = settings(deadline=None, max_examples=30)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
@@ -425,7 +426,7 @@ def test_a_loaded_model_knows_what_the_saved_one_did(model: Model, tmp_path: Pat
         again.predict_annotations(data)[0], model.predict_annotations(data)[0]
     )
     again.save(tmp_path / "copy")
-    for name in ("config.json", "model.safetensors"):
+    for name in FILES:
         assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
 
 
@@ -449,10 +450,10 @@ def test_a_model_without_groups_comes_back(encoder: Encoder, tmp_path: Path) -> 
     np.testing.assert_array_equal(again.predict_proba(TEXTS), model.predict_proba(TEXTS))
 
 
-def test_the_directory_is_safetensors_and_json_alone(model: Model, tmp_path: Path) -> None:
+def test_the_directory_is_safetensors_json_and_the_card(model: Model, tmp_path: Path) -> None:
     model.save(tmp_path / "deep" / "model")
     folder = tmp_path / "deep" / "model"
-    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert {path.name for path in folder.iterdir()} == {*FILES}
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["schema"] == 1

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import importlib.util
+import json
 import logging
 import math
 import os
@@ -310,6 +311,7 @@ class _Network:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from sentence_transformers import SentenceTransformer
 
+        _refuse_code(self._name, self._folder)
         try:
             with _quiet():
                 return SentenceTransformer(
@@ -350,6 +352,25 @@ class _Network:
                     show_progress_bar=False,
                 )
             yield positions, vectors.astype("<f4", copy=False), truncated[positions]
+
+
+def _refuse_code(name: str, folder: Path) -> None:
+    """Raise InputError if a model names code to run that is not sentence-transformers' own.
+
+    That library imports any module that modules.json names, and an encoder is named by a model
+    directory that may come from anybody.
+    """
+    path = folder / "modules.json"
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        kinds = [str(module["type"]) for module in modules]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"encoder {name!r}: {path} cannot be read ({error!r})") from error
+    if strange := [kind for kind in kinds if not kind.startswith("sentence_transformers.")]:
+        raise InputError(
+            f"encoder {name!r} wants to run code of its own ({', '.join(strange)}), which is not "
+            "done; choose one of sentence-transformers' own kinds"
+        )
 
 
 def _token_counts(model: Any, texts: Sequence[str]) -> npt.NDArray[np.int64]:

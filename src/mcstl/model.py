@@ -14,10 +14,19 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from mcstl import __version__, equations, files
+from mcstl import __version__, card, equations, files
 from mcstl.annotations import TEXT_COLUMNS, Annotations, Task
-from mcstl.errors import InputError, did_you_mean, listed
+from mcstl.errors import InputError, brief, did_you_mean, listed
 from mcstl.groups import Scheme, load_scheme
+from mcstl.hub import OnTheHub
+from mcstl.modeldir import (
+    SCHEMA,
+    check_form,
+    check_replaceable,
+    read_card,
+    read_config,
+    read_tensors,
+)
 from mcstl.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -26,8 +35,6 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 Texts = Sequence[str] | Sequence[tuple[str, str]]
 
-#: The version of the model directory; raised when its meaning changes.
-SCHEMA = 1
 #: How many people a prediction about somebody not known is the mean of; a power of two.
 _DRAWS = 32
 #: Numbers held at once while a mixture is predicted, 64 MiB as float32.
@@ -242,11 +249,12 @@ def _normal_draws(traits: int) -> Tensor:
 
 
 @dataclass
-class Model:
+class Model(OnTheHub):
     """A trained network with what it needs to answer: its groups, its classes and its encoder.
 
     `population` is the training set's memberships: distinct rows (P, K) and how often each occurs.
-    `facts` are settings and figures that travel with it and are not used.
+    `facts` are settings and figures that travel with it and are not used, `model_card` is its
+    README.md, which a study writes; without one a model is saved with a card of its own facts.
     """
 
     network: Network
@@ -256,6 +264,7 @@ class Model:
     encoder: "Encoder"
     population: tuple[csr_matrix, npt.NDArray[np.float64]]
     facts: dict[str, Any] = field(default_factory=dict)
+    model_card: str = ""
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -365,7 +374,7 @@ class Model:
         return predict_rows(self.network, vectors, torch.from_numpy(positions), S), S
 
     def save(self, folder: str | Path) -> None:
-        """Write the model directory, ``model.safetensors`` and ``config.json``, whole or not.
+        """Write the model directory, whole or not: safetensors, JSON and README.md, the card.
 
         The encoder is written by name and fingerprint, not its weights. Raises InputError if
         `folder` holds something that is not a model.
@@ -373,7 +382,7 @@ class Model:
         from safetensors.torch import save_file
 
         folder = Path(folder)
-        _check_replaceable(folder)
+        check_replaceable(folder)
         scheme_state, arrays = self.scheme.state() if self.scheme else (None, {})
         S, weights = self.population
         state, people = self.network.state_dict(), {}
@@ -405,6 +414,8 @@ class Model:
             "scheme": scheme_state,
             "facts": self.facts,
         }
+        groups = scheme_state["groups"] if scheme_state else []
+        told = self.model_card or card.of_model(self.task, self.classes, groups, self.encoder.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         mark = uuid.uuid4().hex[:8]
         temporary, older = (folder.with_name(f".{folder.name}.{mark}.{x}") for x in ("tmp", "old"))
@@ -414,6 +425,7 @@ class Model:
             files.write_text(
                 temporary / "config.json", json.dumps(config, indent=1, ensure_ascii=False)
             )
+            files.write_text(temporary / "README.md", told)
             # Two folders cannot be exchanged in one step everywhere, but nothing is deleted before
             # the new model stands: a process killed in between leaves the older one under `older`.
             if folder.exists():
@@ -436,16 +448,17 @@ class Model:
         trained on other encoder weights than those found.
         """
         folder = Path(folder)
-        config = _read_config(folder)
-        tensors = _read_tensors(folder / "model.safetensors")
+        config = read_config(folder)
+        tensors = read_tensors(folder / "model.safetensors")
         try:
             shape = config["network"]
             task: Task = config["task"]
             if task not in TEXT_COLUMNS:
                 raise ValueError(f"its task is {task!r}")
+            check_form(config)
             classes = tuple(config["classes"])
-            # Its first weights are drawn only to be overwritten.
-            with torch.random.fork_rng(devices=[]):
+            # No weight is drawn, and none is held before it is known to be in the file.
+            with torch.device("meta"):
                 people = {"n_people": 0, "traits": shape["traits"]} if "traits" in shape else {}
                 network = (PeopleNetwork if people else Network)(
                     shape["dimension"],
@@ -455,7 +468,10 @@ class Model:
                     hidden=shape["hidden"],
                     **people,
                 )
-            network.load_state_dict(_under("network.", tensors))
+            weights_of = _under("network.", tensors)
+            if odd := {str(t.dtype) for t in weights_of.values()} - {"torch.float32"}:
+                raise ValueError(f"its network has numbers of the type {listed(odd)}")
+            network.load_state_dict(weights_of, assign=True)
             arrays = {k: v.numpy() for k, v in _under("scheme.", tensors).items()}
             scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
             population = _under("population.", tensors)
@@ -472,8 +488,15 @@ class Model:
                 raise ValueError("the weights of its population are no counts")
             name, fingerprint = str(config["encoder"]["name"]), config["encoder"]["fingerprint"]
             facts = dict(config["facts"])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            why = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            RuntimeError,  # RecursionError among them
+            AttributeError,
+            ArithmeticError,
+        ) as error:
+            why = f"no {error}" if isinstance(error, KeyError) else brief(error, 400)
             raise InputError(f"the model in {folder} is damaged: {why}") from error
         if encoder is None:
             from mcstl.encoders import load_encoder
@@ -486,7 +509,7 @@ class Model:
                 "give the folder of the encoder it was trained with"
             )
         network.eval()
-        return cls(network, task, classes, scheme, encoder, (S, weights), facts)
+        return cls(network, task, classes, scheme, encoder, (S, weights), facts, read_card(folder))
 
 
 def predict_rows(
@@ -526,51 +549,3 @@ def predict_rows(
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Raise InputError if saving to `folder` would delete anything but a model of ours."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder} is a file; choose another name for the model's folder")
-    names = {path.name for path in folder.iterdir()}
-    try:
-        # Many a program has a config.json.
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if names else {}
-        ours = names == {"config.json", "model.safetensors"} and {"schema", "mcstl"} <= {*config}
-    except (OSError, ValueError, TypeError):
-        ours = False
-    if names and not ours:
-        raise InputError(f"{folder} is not empty and holds no model; choose another folder")
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.exists():
-        raise InputError(f"{folder} holds no model (no config.json); give a folder that save wrote")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        schema = config["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not the config of a model of mcstl: {error}") from error
-    if schema != SCHEMA:
-        raise InputError(
-            f"the model in {folder} has schema {schema}; this mcstl ({__version__}) reads schema "
-            f"{SCHEMA}. Use the version that wrote it: {config.get('mcstl', 'unknown')}"
-        )
-    return config  # type: ignore[no-any-return]
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    bad = [name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
-    if bad:
-        raise InputError(f"{path} has numbers that are not finite in {listed(bad)}")
-    return tensors

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mcstl import __version__, audit, datasets, files, metrics
+from mcstl import __version__, audit, card, datasets, files, metrics
 from mcstl.annotations import Annotations, IntArray, Split, SplitBy
 from mcstl.encoders import Encoder
 from mcstl.errors import InputError, listed
@@ -147,6 +147,7 @@ def write(folder: Path, work: Work, annotations: Annotations, results: Results) 
     if (work.folder / "model").exists():
         shutil.rmtree(folder / "model", ignore_errors=True)
         (work.folder / "model").rename(folder / "model")
+        files.write_text(folder / "model" / "README.md", card.of_study(results.results))
     text = json.dumps(results.results, indent=1, ensure_ascii=False)
     files.write_text(folder / "results.json", text)
 
@@ -212,6 +213,14 @@ def resolved(study: Study, annotations: Annotations, encoder: Encoder, out: Path
         "data": fingerprint(annotations),
     }
     return fields
+
+
+def portable(resolved: dict[str, Any]) -> dict[str, Any]:
+    """Return a resolved study that may leave the machine: a data file by its name alone."""
+    data = dict(resolved["data"])
+    if "file" in data:
+        data["file"] = Path(data["file"]).name
+    return {**resolved, "data": data}
 
 
 def claim(folder: Path, resolved: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl import audit, controls, files, metrics, outputs, training
+from mcstl import audit, card, controls, files, metrics, outputs, training
 from mcstl.annotations import Annotations, minority_rows, split
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import listed
@@ -119,6 +119,8 @@ def _all_runs(
     results |= audit.findings(results, predicted, progress=progress)
     checks = [*controls.leaks(study, first), *controls.shuffled_gain(results)]
     results["controls"] = metrics.jsonable([check._asdict() for check in checks])
+    if model is not None:
+        model.model_card = card.of_study(results)
     return Results(results, predicted, model)
 
 
@@ -141,7 +143,7 @@ def _seed_runs(
         found, rows, network = _one_run(method, study, prepared, seed, checkpoint, trace, progress)
         model = None
         if is_first and method == modelled and network is not None:
-            facts = {"study": resolved, "method": method.title, "seed": seed}
+            facts = {"study": outputs.portable(resolved), "method": method.title, "seed": seed}
             model = as_model(network, prepared, encoder, facts, len(network.v) > 0)
             work.keep_model(model)
         work.keep(method.title, seed, found, rows)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcstl import audit, metrics, plots
-from mcstl.errors import listed
+from mcstl import audit, card, metrics, plots
 from mcstl.files import write_text
 from mcstl.report.page import Picture, environment, picture, slug
 from mcstl.report.reading import Output, read_output
@@ -72,7 +71,7 @@ def render(out_dir: Path | str) -> Path:
             seeds=len({run["seed"] for run in runs}),
             n_groups=len(names),
             split=_SPLITS[data["split"]["by"]],
-            notices=[*output.problems, *_notices(results)],
+            notices=[*output.problems, *card.notices(results)],
             table=table,
             marked=any(cell.mark for _, cells in table.rows for cell in cells),
             over=summary[methods[0]][table.columns[0].metric]["interval"],
@@ -215,30 +214,6 @@ def _others(results: Mapping[str, Any]) -> dict[str, Any] | None:
     columns = [name for name in _OTHERS if any(name in values for values in flat.values())]
     rows = [(method, [values.get(name) for name in columns]) for method, values in flat.items()]
     return {"columns": [_OTHERS[name] for name in columns], "rows": rows}
-
-
-def _notices(results: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before the numbers, a sentence each."""
-    data, runs = results["data"], results["runs"]
-    notices = [data["warning"]] if data["warning"] else []
-    if warned := [group["name"] for group in results["groups"] if group["warning"]]:
-        notices.append(f"Read with care, see the table of groups: {listed(warned)}.")
-    if len({run["seed"] for run in runs}) == 1:
-        notices.append("One seed only: differences between methods may be chance.")
-    for key, what in (
-        ("groups_without_auc", "have annotations of one class only, hence no AUC"),
-        ("lines_without_slope", "got (nearly) one prediction for all, hence no slope"),
-    ):
-        most = {run["method"]: run["metrics"].get(key) or 0 for run in runs}
-        for run in runs:
-            most[run["method"]] = max(most[run["method"]], run["metrics"].get(key) or 0)
-        if some := [f"{method} ({n})" for method, n in most.items() if n]:
-            notices.append(f"Some groups {what}, and their means leave them out: {listed(some)}.")
-    if data["truncated_texts"]:
-        notices.append(
-            f"{data['truncated_texts']:,} texts are longer than the encoder reads and were cut."
-        )
-    return notices
 
 
 def _disagreement(

@@ -1,0 +1,109 @@
+"""Models on the Hugging Face Hub, in huggingface_hub's way: save, load and push."""
+
+import abc
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+from mcstl.errors import InputError, brief
+from mcstl.modeldir import FILES
+
+_TIMEOUT = 10  # seconds until a hub that does not answer is an error
+
+
+class OnTheHub(abc.ABC):
+    """What `huggingface_hub.ModelHubMixin` gives a model, for one that checks what it reads.
+
+    That class would write a config.json of its own and pass what it finds in one to the
+    constructor unchecked; the names and arguments here are its.
+    """
+
+    @abc.abstractmethod
+    def save(self, folder: str | Path) -> None:
+        """Write the model directory."""
+
+    @classmethod
+    @abc.abstractmethod
+    def load(cls, folder: str | Path, *, encoder: Any = None) -> Self:
+        """Read a model directory."""
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Write the model directory with its card, as `save` does."""
+        self.save(save_directory)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        encoder: Any = None,
+    ) -> Self:
+        """Read a model directory, or a model of the Hub by its ``owner/name``.
+
+        Nothing but config.json, model.safetensors and README.md is downloaded. Raises InputError
+        as `load` does, and for a name that cannot be had.
+        """
+        name = str(pretrained_model_name_or_path)
+        if Path(name).is_dir():
+            return cls.load(name, encoder=encoder)
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) or ".." in name:
+            raise InputError(f"{brief(name, 80)!r} is no folder and no name as owner/model")
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = snapshot_download(
+                name,
+                revision=revision,
+                cache_dir=cache_dir,
+                token=token,
+                local_files_only=local_files_only,
+                allow_patterns=list(FILES),
+                etag_timeout=_TIMEOUT,
+            )
+        except Exception as error:  # the hub's own, the network's, the disk's
+            raise InputError(
+                f"model {name!r} is no folder here and cannot be had from the hub: "
+                f"{brief(error, 200)}"
+            ) from error
+        return cls.load(folder, encoder=encoder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        commit_message: str = "Push an mcstl model",
+        revision: str | None = None,
+        create_pr: bool = False,
+        token: str | bool | None = None,
+    ) -> str:
+        """Upload the model directory with its card, and return the address of the commit.
+
+        The repository is made if it is not there. The token is the one that `hf auth login` kept
+        unless one is given. Raises InputError if the Hub refuses or cannot be reached.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            self.save(folder)
+            try:
+                repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+                commit = api.upload_folder(
+                    repo_id=repo_id,
+                    folder_path=folder,
+                    commit_message=commit_message,
+                    revision=revision,
+                    create_pr=create_pr,
+                )
+            except Exception as error:  # the hub's own, the network's
+                raise InputError(
+                    f"the model cannot be pushed to {brief(repo_id)!r}: {brief(error, 200)}"
+                ) from error
+        return commit.pr_url or str(commit.commit_url)
