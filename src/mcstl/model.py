@@ -57,7 +57,7 @@ class _Dropout(nn.Module):
         drawn = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
         drawn.random_(-(2**63), None)
         kept = drawn.view(torch.uint8)[: x.numel()].view_as(x) >= self.dropped
-        return x * kept * (256 / (256 - self.dropped))
+        return x * kept.to(x.dtype).mul_(256 / (256 - self.dropped))
 
 
 class Network(nn.Module):

@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_matrix
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mcstl import equations, files
 from mcstl.equations import KLForm
@@ -28,6 +28,10 @@ from mcstl.progress import Progress, silent
 OnEpoch = Callable[[int, Network], None]
 _CHECKPOINT_EVERY_SECONDS = 20.0
 _AVERAGE_DECAY = 0.99  # per step: an average over about the last hundred
+#: Equal annotations become one row up to this weight: a step shall see many rows, not a few heavy.
+_MOST_PER_ROW = 4
+#: Annotations of one text that go through a step together, so that its projection serves them all.
+_BUNCH = 8
 
 
 class TrainingConfig(BaseModel):
@@ -84,13 +88,37 @@ class Examples:
         Such rows are predicted once, so that their predictions are equal to the last bit.
         """
         who = [] if self.who is None else [self.who]
-        keys = np.column_stack([self.positions, distinct_rows(self.S)[1], *who])
-        _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        return first, inverse.ravel()
+        return _distinct(self.positions, distinct_rows(self.S)[1], *who)
+
+    def collapsed(self) -> Self:
+        """Return the rows with equal ones, labels too, made one of their summed weight.
+
+        The printed loss is the same sum. A row heavier than `_MOST_PER_ROW` is cut into equal
+        shares.
+        """
+        inverse = self.ties[1]
+        cell, row = _distinct(inverse, self.y)
+        w = np.bincount(row, weights=self.w, minlength=len(cell))
+        shares = np.maximum(1, np.ceil(w / _MOST_PER_ROW)).astype(np.int64)
+        w = np.repeat((w / shares).astype(np.float32), shares)
+        return replace(self.take(np.repeat(cell, shares)), w=w)
 
     def without_groups(self) -> Self:
         """Return the same rows in no group: the empty set of §3.3."""
         return replace(self, S=csr_matrix((len(self), 0), dtype=np.float32))
+
+
+def _distinct(
+    *columns: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The first of each kind of rows with equal integers, in the integers' order, and each kind."""
+    table = np.column_stack(columns)
+    order = np.lexsort(table.T[::-1])
+    new = np.ones(len(table), dtype=bool)
+    new[1:] = (np.diff(table[order], axis=0) != 0).any(axis=1)
+    kind = np.empty(len(table), dtype=np.int64)
+    kind[order] = np.cumsum(new) - 1
+    return order[new], kind
 
 
 @dataclass(frozen=True)
@@ -147,7 +175,7 @@ def fit(
         fitted.to(device)
         with _one_thread():
             return _loop(
-                _Rows.of(train, device),
+                _Rows.of(train.collapsed(), device),
                 validation,
                 fitted,
                 config,
@@ -255,12 +283,14 @@ def _loop(
     on_epoch: OnEpoch | None,
     progress: Progress,
 ) -> Fitted:
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    weights = list(network.parameters())
+    optimizer = torch.optim.Adam(weights, lr=config.learning_rate, fused=True)
     # What is validated and kept is a running average of the weights: better and steadier (LOG.md).
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGE_DECAY))
+    average = copy.deepcopy(network)
+    averages, move_towards = list(average.parameters()), get_ema_multi_avg_fn(_AVERAGE_DECAY)
     loss_of = _loss(rows, network, config, n_classes, annotations_per_item)
     best, best_epoch, epoch = math.inf, 0, 0
-    best_state = copy.deepcopy(average.module.state_dict())
+    best_state = copy.deepcopy(average.state_dict())
     if checkpoint and checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True, map_location=rows.y.device)
         network.load_state_dict(saved["network"])
@@ -274,15 +304,16 @@ def _loop(
         # Order and dropout depend on seed and epoch alone, so a resumed run goes the same way.
         torch.manual_seed(seed * 1_000_003 + epoch)
         network.train()
-        order = torch.randperm(len(rows.y)).to(rows.y.device)
-        for batch in order.split(config.batch_size):
+        for step, batch in enumerate(_batches(rows, config.batch_size)):
             loss = loss_of(batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            average.update_parameters(network)
-        averaged: Network = average.module  # type: ignore[assignment]
-        nll = validation_nll(averaged, validation)
+            if epoch == 1 and step == 0:
+                average.load_state_dict(network.state_dict())
+            else:
+                move_towards(averages, weights, 0)
+        nll = validation_nll(average, validation)
         if not math.isfinite(nll):
             raise InputError(
                 f"training diverged in epoch {epoch} (validation NLL {nll}); "
@@ -290,9 +321,9 @@ def _loop(
             )
         if nll < best:
             best, best_epoch = nll, epoch
-            best_state = copy.deepcopy(averaged.state_dict())
+            best_state = copy.deepcopy(average.state_dict())
         if on_epoch:
-            on_epoch(epoch, averaged)
+            on_epoch(epoch, average)
         progress("training", epoch, config.epochs)
         if checkpoint and time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS:
             saved_at = time.monotonic()
@@ -315,6 +346,33 @@ def _loop(
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
     return Fitted(network.cpu(), epoch, best_epoch, best)
+
+
+def _batches(rows: _Rows, batch_size: int) -> Iterator[Tensor]:
+    """Yield the row numbers of each step of an epoch, `batch_size` annotations a step, shuffled.
+
+    A step has a few annotations each of many texts rather than any rows at all: what is shuffled
+    are bunches of rows that share a text. Pairs, which share their texts with other pairs, are not
+    bunched.
+    """
+    n, w = len(rows.y), rows.w.double().cpu()
+    order = torch.randperm(n)
+    if rows.positions.shape[1] == 1:
+        text = rows.positions[:, 0].cpu()[order]
+        text, by_text = text.sort(stable=True)
+        order = order[by_text]
+        before = w[order].cumsum(0) - w[order]
+        first = torch.searchsorted(text, text)  # where each text's rows begin
+        within = ((before - before[first]) / _BUNCH).long()
+        new = torch.ones(n, dtype=torch.bool)
+        new[1:] = (text.diff() != 0) | (within.diff() != 0)
+        bunch = new.cumsum(0) - 1
+        order = order[torch.randperm(int(new.sum()))[bunch].argsort(stable=True)]
+    before = w[order].cumsum(0) - w[order]
+    steps = math.ceil(float(w.sum()) / batch_size)
+    step = (before * (steps / w.sum())).long().clamp(max=steps - 1)
+    sizes = [size for size in step.bincount(minlength=steps).tolist() if size]
+    yield from order.to(rows.y.device).split(sizes)
 
 
 def _loss(
@@ -341,8 +399,13 @@ def _loss(
         S, w = rows.patterns[rows.pattern[batch]], rows.w[batch]
         z = None
         if isinstance(network, PeopleNetwork):
-            z = network.traits_of(rows.who[batch], torch.randn(len(batch), network.means.shape[1]))
-        logits = network.logits_at(rows.vectors, rows.positions[batch], S, z)
+            noise = torch.randn(len(batch), network.means.shape[1], device=w.device)
+            z = network.traits_of(rows.who[batch], noise)
+        vectors, places = rows.vectors, rows.positions[batch]
+        if w.device.type == "cpu":  # on a GPU it would wait for the number of texts
+            texts, places = places.unique(return_inverse=True)
+            vectors = vectors[texts]
+        logits = network.logits_at(vectors, places, S, z)
         value = w @ equations.cross_entropy(levels[batch], logits)
         if with_kl:
             p = torch.sigmoid(logits)
