@@ -21,7 +21,7 @@ from mcstl.datasets import simulated
 from mcstl.datasets.source import Source
 from mcstl.errors import InputError, did_you_mean, listed
 
-__all__ = ["Source", "load", "sources"]
+__all__ = ["Source", "data_folder", "load", "missing_files", "sources"]
 
 _FILES = (
     "valueprism",
@@ -112,19 +112,31 @@ def _default_task(source: Source, labels: Labels | None) -> Task:
     return fitting if single and fitting in source.tasks else default
 
 
-def _folder(source: Source, data_dir: Path | str | None) -> Path:
-    """The data set's folder, checked to hold its files."""
-    if not source.files:
-        return Path()
+def data_folder(source: Source, data_dir: Path | str | None) -> Path:
+    """Return the folder that a data set's files are in, or have to be put into.
+
+    Raises InputError if neither `data_dir` nor the environment variable MCSTL_DATA is given.
+    """
     root, name = data_dir or os.environ.get("MCSTL_DATA"), source.folder or source.name
     if not root:
         raise InputError(
             f"{source.name} needs a data directory that holds {name}/{source.files[0]}: "
             "give --data-dir (from Python data_dir=...) or set MCSTL_DATA."
         )
-    folder = Path(root).expanduser() / name
-    missing = [file for file in source.files if not any(folder.glob(file))]
-    if missing:
+    return Path(root).expanduser() / name
+
+
+def missing_files(source: Source, folder: Path) -> list[str]:
+    """Return which of a data set's `files` are not in `folder`."""
+    return [file for file in source.files if not any(folder.glob(file))]
+
+
+def _folder(source: Source, data_dir: Path | str | None) -> Path:
+    """The data set's folder, checked to hold its files."""
+    if not source.files:
+        return Path()
+    folder = data_folder(source, data_dir)
+    if missing := missing_files(source, folder):
         raise InputError(f"{folder} lacks {listed(missing)}. Type: mcstl data get {source.name}.")
     return folder
 

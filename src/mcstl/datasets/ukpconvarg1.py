@@ -1,7 +1,8 @@
 """UKPConvArg1: which of two arguments is more convincing, and why.
 
 Source: Habernal and Gurevych, "Which argument is more convincing?" (ACL 2016), the full XML
-archive; CC BY 4.0. Content warning: debates about religion, abortion, sexuality and violence.
+archive, or its files in the folder of its name; CC BY 4.0. Content warning: debates about religion,
+abortion, sexuality and violence.
 
 Preference (§2.4): text_a and text_b are the source's first and second argument, and ``equal``
 votes are left out. As three ordered classes, a2 < equal < a1, the item is one text that shows both
@@ -25,12 +26,17 @@ from mcstl.annotations import Task
 from mcstl.datasets.source import Source
 from mcstl.errors import InputError
 
-_ARCHIVE = "UKPConvArg1-full-XML.tar.gz"
+_FOLDER = "UKPConvArg1-full-XML"
+_ARCHIVE = f"{_FOLDER}.tar.gz"
+_XML = f"{_FOLDER}/*.xml"
 _COLUMNS = ("item", "text_a", "text_b", "label", "annotator", "rationale")
 
 
 def _read(folder: Path, task: Task) -> pd.DataFrame:
     path = folder / _ARCHIVE
+    if not path.exists():
+        paths = sorted(folder.glob(_XML))
+        return _frame([vote for each in paths for vote in _file_votes(each)], task)
     votes: list[tuple[str, ...]] = []
     where = path.name
     try:
@@ -47,6 +53,18 @@ def _read(folder: Path, task: Task) -> pd.DataFrame:
         raise InputError(f"{path}: {where} is not as the source's: {error}.") from error
     if not votes:
         raise InputError(f"{path} holds no votes; is it the source's full XML archive?")
+    return _frame(votes, task)
+
+
+def _file_votes(path: Path) -> list[tuple[str, ...]]:
+    try:
+        with path.open("rb") as content:
+            return list(_votes(content))
+    except (ElementTree.ParseError, _MissingError, OSError) as error:
+        raise InputError(f"{path} is not as the source's: {error}; is it whole?") from error
+
+
+def _frame(votes: list[tuple[str, ...]], task: Task) -> pd.DataFrame:
     frame = pd.DataFrame(votes, columns=list(_COLUMNS))
     if task == "ordinal":
         first, second = frame.pop("text_a"), frame.pop("text_b")
@@ -84,7 +102,7 @@ SOURCES = (
         title="UKPConvArg1: the more convincing of two arguments, with reasons",
         licence="CC BY 4.0",
         homepage="https://github.com/UKPLab/acl2016-convincing-arguments",
-        files=(_ARCHIVE,),
+        files=(f"{_FOLDER}*",),
         counts={"annotations": 84445, "annotators": 3815},
         tasks={
             "preference": {"a2": ["a2"], "a1": ["a1"]},

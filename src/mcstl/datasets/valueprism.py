@@ -101,7 +101,7 @@ def _source(
 ) -> Source:
     return Source(
         name=name,
-        title=f"ValuePrism: do {what} support or oppose a situation",
+        title=f"ValuePrism{what} support or oppose a situation",
         licence="AI2 ImpACT, medium risk: given to people who accept it",
         homepage="https://huggingface.co/datasets/allenai/ValuePrism",
         files=("full/*.csv", *([_LABELLED] if kind is None else [])),
@@ -114,19 +114,20 @@ def _source(
         warning="Situations may be violent, sexual or discriminatory",
         folder="valueprism",
         gated="accept the licence at the homepage with a Hugging Face account, then download the "
-        "folder full/, as: hf download allenai/ValuePrism --repo-type dataset --include 'full/*'",
+        "folder full/ (hf download allenai/ValuePrism --repo-type dataset --include 'full/*')"
+        + (", label each row with its Schwartz values" if kind is None else ""),
         columns=_COLUMNS,
     )
 
 
 SOURCES = (
     # The paper's K (§4).
-    _source("vp-duties", "duties", "Duty", 71000, {"by": "rationale", "k": 3}),
-    _source("vp-rights", "rights", "Right", 49000, {"by": "rationale", "k": 4}),
-    _source("vp-values", "values", "Value", 97000, {"by": "rationale", "k": 5}),
+    _source("vp-duties", ": do duties", "Duty", 71000, {"by": "rationale", "k": 3}),
+    _source("vp-rights", ": do rights", "Right", 49000, {"by": "rationale", "k": 4}),
+    _source("vp-values", ": do values", "Value", 97000, {"by": "rationale", "k": 5}),
     _source(
         "vp-schwartz",
-        "Schwartz's ten values",
+        " with Schwartz values: do values, rights and duties",
         None,
         218000,
         {"by": "taxonomy", "taxonomy": "schwartz", "source": "column"},

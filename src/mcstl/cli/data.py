@@ -1,0 +1,75 @@
+"""The commands around data sets: which there are, and how to get one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcstl.cli.app import DataDir, Quiet, app, display
+
+if TYPE_CHECKING:
+    from mcstl.datasets import Source
+
+data_app = typer.Typer(
+    help="Data sets that mcstl knows: list them, get one.",
+    no_args_is_help=True,
+    epilog="Example:  mcstl data list",
+)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("list", epilog="Example:  mcstl data list --data-dir data")
+def list_(data_dir: DataDir = None) -> None:
+    """Say what each data set is: size, task, groups, licence, content warning; is it here."""
+    from mcstl import datasets
+
+    for source in datasets.sources().values():
+        typer.echo("\n".join(_described(source, data_dir)) + "\n")
+
+
+@data_app.command(epilog="Example:  mcstl data get popquorn --data-dir data")
+def get(
+    name: Annotated[str, typer.Argument(help="A data set, as `mcstl data list` names it.")],
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Download a data set from its source, or say how to get it where that takes consent.
+
+    A download that broke off goes on where it was when the same command is given again.
+    """
+    from mcstl import datasets
+    from mcstl.datasets import download
+
+    if source := datasets.sources().get(name):
+        typer.echo(f"{source.title}\nLicence: {source.licence}\nContent warning: {source.warning}")
+    with display(quiet) as progress:
+        found = download.get(name, data_dir, progress)
+    for path in found:
+        typer.echo(str(path))
+
+
+def _described(source: "Source", data_dir: Path | None) -> Iterator[str]:
+    from mcstl import datasets
+
+    yield f"{source.name}: {source.title}"
+    stated = [f"about {n:,} {what}" for what, n in source.about.items()]
+    stated += [f"{n:,} {what}" for what, n in source.counts.items()]
+    yield f"  size      {', '.join(stated)}"
+    forms = [f"{task} ({' < '.join(labels)})" for task, labels in source.tasks.items()]
+    yield f"  task      {', or '.join(forms)}"
+    default = ", ".join(f"{key}: {_shown(value)}" for key, value in source.groups.items())
+    yield f"  groups    {{{default}}}" + (f"; also {source.choices}" if source.choices else "")
+    yield f"  licence   {source.licence}"
+    if source.warning:
+        yield f"  warning   {source.warning}"
+    yield f"  source    {source.homepage}"
+    if source.gated:
+        yield f"  to get it {source.gated}"
+    if source.files and data_dir is not None:
+        missing = datasets.missing_files(source, datasets.data_folder(source, data_dir))
+        yield f"  here      {'no: mcstl data get ' + source.name if missing else 'yes'}"
+
+
+def _shown(value: object) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
