@@ -282,6 +282,9 @@ class Section(BaseModel):
         ({}, "groups need .*found: nothing"),
         ("attributes", "groups need .*found: attributes"),
         ({"by": "rationale", "k": 1}, r"groups.rationale.k\n .*greater than or equal to 2"),
+        ({"by": "rationale", "k": "many"}, "auto or greater than or equal to 2"),
+        ({"by": "rationale", "soft": True}, "soft needs algorithm: gaussian-mixture"),
+        ({"by": "rationale", "k": "auto", "algorithm": "hdbscan"}, "leave k out"),
         ({"by": "attributes", "min_size": 0}, "greater than or equal to 1"),
         ({"combine": [{"by": "rationale"}, {"by": "magic"}]}, "'magic' are not known"),
         ({"combine": []}, "at least 1"),
@@ -408,6 +411,29 @@ def test_a_saved_rationale_scheme_wants_its_own_encoder(encoder: Encoder, tmp_pa
         loaded.assign(data, load_encoder(str(tmp_path)))
     both = fit_scheme(config, data, encoder)
     assert lists(saved_and_loaded(both), data, encoder) == lists(both, data, encoder)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RationaleConfig(k=3, algorithm="agglomerative"),
+        RationaleConfig(k=3, algorithm="gaussian-mixture"),
+        RationaleConfig(k=3, algorithm="gaussian-mixture", soft=True),
+        RationaleConfig(k="auto"),
+    ],
+    ids=lambda config: f"{config.algorithm}-{config.k}-{config.soft}",
+)
+def test_other_ways_to_clusters_are_schemes_too(encoder: Encoder, config: RationaleConfig) -> None:
+    data = explained(*CHESS, *COOKS, "", *SAILORS)
+    scheme = fit_scheme(config, data, encoder)
+    S = scheme.assign(data, encoder)
+    assert S.dtype == np.float32
+    assert S.getnnz(axis=1)[8] == 0
+    np.testing.assert_array_equal(S.getnnz(axis=0), [group.size for group in scheme.groups])
+    loaded = saved_and_loaded(scheme)
+    np.testing.assert_array_equal(loaded.assign(data, encoder).toarray(), S.toarray())
+    one = scheme.assign(data.take([0]), encoder).toarray()
+    np.testing.assert_allclose(one, S.toarray()[:1], atol=1e-6)
 
 
 @pytest.mark.parametrize(

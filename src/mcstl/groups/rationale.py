@@ -1,20 +1,21 @@
-"""Groups from why people said what they said: K-means on the embeddings of rationales (§2.1)."""
+"""Groups from why people said what they said: clusters of the embeddings of rationales (§2.1)."""
 
 import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import AfterValidator, model_validator
+from pydantic_core import PydanticCustomError
 from scipy.sparse import csr_matrix
 
 from mcstl.annotations import Annotations
-from mcstl.encoders import Encoder, FloatArray
+from mcstl.encoders import Encoder
 from mcstl.errors import InputError
+from mcstl.groups import choice, clustering, phrases
 from mcstl.groups.base import (
     Arrays,
     Config,
@@ -26,12 +27,7 @@ from mcstl.groups.base import (
 )
 from mcstl.progress import Progress, silent
 
-_STARTS = 4  # of K-means, of which the best is kept
-_WORDS_IN_NAME = 3
-_PHRASES_RANKED = 40
 _PHRASES_IN_DESCRIPTION = 8
-
-_MORE_STOP_WORDS = frozenset({"argument", "arguments", "did", "does", "just", "really"})
 
 #: What the words for either side of a pair become.
 NEUTRAL = "this argument"
@@ -93,20 +89,41 @@ _SECOND_SIDE = re.compile(
 )
 
 
+def _number(k: int | str) -> int | str:
+    if k != "auto" and (isinstance(k, str) or k < 2):
+        raise PydanticCustomError("k", "Input should be auto or greater than or equal to 2")
+    return k
+
+
 class RationaleConfig(Config):
-    """``{by: rationale}``: `k` clusters; `side_neutral` is on for preference unless it is given."""
+    """``{by: rationale}``: `k` clusters; `side_neutral` is on for preference unless it is given.
+
+    ``k: auto`` chooses K by `choice.chosen`. HDBSCAN finds the number itself, whatever `k` is.
+    `soft` gives each annotation its posteriors, which only a Gaussian mixture has.
+    """
 
     by: Literal["rationale"] = "rationale"
-    k: int = Field(default=5, ge=2)
+    k: Annotated[int | str, AfterValidator(_number)] = 5
+    algorithm: clustering.Algorithm = "k-means"
+    soft: bool = False
     side_neutral: bool | None = None
+
+    @model_validator(mode="after")
+    def _has_posteriors(self) -> Self:
+        if self.soft and self.algorithm != "gaussian-mixture":
+            raise ValueError("soft needs algorithm: gaussian-mixture")
+        if self.k == "auto" and self.algorithm == "hdbscan":
+            raise ValueError("hdbscan finds the number of groups itself; leave k out")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
 class RationaleScheme(Scheme):
-    """Clusters of rationales; `centroids` is (K, d) in the space of one encoder."""
+    """Clusters of rationales in the space of one encoder."""
 
-    centroids: FloatArray
+    clusters: clustering.Clusters
     side_neutral: bool
+    soft: bool
     encoder: str
     fingerprint: str
     kind: ClassVar[str] = "rationale"
@@ -117,7 +134,7 @@ class RationaleScheme(Scheme):
         encoder: Encoder | None = None,
         progress: Progress = silent,
     ) -> csr_matrix:
-        """See `Scheme.assign`; a rationale is in the group of the nearest centroid.
+        """See `Scheme.assign`; a rationale is in the cluster that `Clusters.membership` says.
 
         An annotation without a rationale is in no group. Raises InputError if `encoder` is not the
         one that the scheme was fitted with.
@@ -129,10 +146,9 @@ class RationaleScheme(Scheme):
                 f"({self.fingerprint}), not with {encoder.name} ({encoder.fingerprint}); "
                 "use that encoder, or fit the groups again"
             )
-        rationales = _rationales(annotations, self.side_neutral)
-        rows = np.flatnonzero(rationales != "")
-        clusters = _nearest(encoder.encode(list(rationales[rows]), progress), self.centroids)
-        return _membership(rows, clusters, len(rationales), len(self.groups))
+        said = said_in(annotations, self.side_neutral)
+        inside = self.clusters.membership(encoder.encode(said.texts, progress), self.soft)
+        return said.spread(inside)
 
     def named_like(self, other: Scheme) -> Scheme:
         """See `Scheme.named_like`; clusters are matched by their centroids, each to one."""
@@ -140,21 +156,23 @@ class RationaleScheme(Scheme):
             return self
         from scipy.optimize import linear_sum_assignment
 
-        apart = np.linalg.norm(other.centroids[:, None] - self.centroids[None], axis=2)
+        mine, theirs = self.clusters.centroids, other.clusters.centroids
+        apart = np.linalg.norm(theirs[:, None] - mine[None], axis=2)
         order = linear_sum_assignment(apart)[1]
         groups = tuple(
             replace(self.groups[k], name=like.name)
             for k, like in zip(order, other.groups, strict=True)
         )
-        return replace(self, groups=groups, centroids=self.centroids[order])
+        return replace(self, groups=groups, clusters=self.clusters.reordered(order))
 
     def _own_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         own = {
             "side_neutral": self.side_neutral,
+            "soft": self.soft,
             "encoder": self.encoder,
             "fingerprint": self.fingerprint,
         }
-        return own, {"centroids": self.centroids}
+        return own, self.clusters.arrays()
 
     @classmethod
     def _from_state(
@@ -163,8 +181,9 @@ class RationaleScheme(Scheme):
         return cls(
             groups,
             left_out,
-            np.asarray(arrays["centroids"], dtype=np.float32),
+            clustering.Clusters.from_arrays(arrays),
             own["side_neutral"],
+            own.get("soft", False),
             own["encoder"],
             own["fingerprint"],
         )
@@ -176,64 +195,99 @@ def fit(
     encoder: Encoder | None,
     progress: Progress = silent,
 ) -> RationaleScheme:
-    """Fit K-means to the embeddings of the distinct rationales, each weighted by its count.
+    """Fit clusters to the embeddings of the distinct rationales, each weighted by its count.
 
     The groups come by falling size, named by the words that set them apart, as ``1: evidence,
-    facts, sources``. The paper (§3) leaves starts and seed open: the best of a few starts from a
-    fixed seed, on rationales in alphabetical order, so that neither the order of the rows nor the
-    seed of a run changes the groups.
+    facts, sources``. The paper (§3) has K-means and leaves starts and seed open: the best of a few
+    starts from a fixed seed, on rationales in alphabetical order, so that neither the order of the
+    rows nor the seed of a run changes the groups.
 
     In preference the words for either side ("A1", "the second argument") become one neutral word
     first, or the clusters would encode the label; `side_neutral` does so for other tasks.
 
     Raises InputError if there are no rationales, or fewer distinct ones than clusters.
     """
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
     encoder = _needed(encoder)
     side_neutral = config.side_neutral
     if side_neutral is None:
         side_neutral = annotations.task == "preference"
-    rationales = _rationales(annotations, side_neutral)
-    rows = np.flatnonzero(rationales != "")
-    texts, positions, counts = np.unique(rationales[rows], return_inverse=True, return_counts=True)
-    if len(texts) >= config.k:
-        vectors = encoder.encode(list(texts), progress)
-        # Several threads add up in any order, and on a busy machine they are slower than one.
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # fewer distinct vectors than clusters: checked below
-            means = KMeans(config.k, n_init=_STARTS, random_state=0)
-            centroids = means.fit(vectors, sample_weight=counts).cluster_centers_
-        clusters = _nearest(vectors, centroids)
-        sizes = np.bincount(clusters, weights=counts, minlength=config.k)
-    if len(texts) < config.k or (sizes == 0).any():
+    said = said_in(annotations, side_neutral)
+    vectors = encoder.encode(said.texts, progress)
+    k = config.k
+    try:
+        if isinstance(k, str):
+            options = (config.algorithm, choice.RANGE, progress)
+            k = choice.chosen(choice.compare(said.texts, vectors, said.counts, *options))
+        clusters = clustering.find(vectors, said.counts, k, config.algorithm)
+    except clustering.ClusterError:
+        wanted = "dense groups" if config.algorithm == "hdbscan" else f"k is {k}"
         raise InputError(
-            f"groups: k is {config.k}, but the training rows of {annotations.source} have only "
-            f"{len(texts)} distinct rationales; choose a smaller k"
-        )
-    order = np.argsort(-sizes, kind="stable")
-    clusters = np.argsort(order)[clusters]
-    phrases = _phrases(list(texts), clusters, counts, config.k)
+            f"groups: {wanted}, but the training rows of {annotations.source} have only "
+            f"{len(said.texts)} distinct rationales; choose a smaller k"
+        ) from None
+    inside = clusters.membership(vectors, config.soft)
+    names, descriptions = _described(phrases.terms(said.texts, said.weighted(inside)).phrases())
+    return RationaleScheme(
+        groups=make_groups(said.spread(inside), names, descriptions, annotations),
+        left_out=(),
+        clusters=clusters,
+        side_neutral=side_neutral,
+        soft=config.soft,
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+    )
+
+
+def _described(per_group: list[list[str]]) -> tuple[list[str], list[str]]:
+    """Return the names and descriptions of groups from the phrases that set them apart."""
     names = [
-        f"{k}: {', '.join(_short(words))}" if words else str(k)
-        for k, words in enumerate(phrases, start=1)
+        f"{k}: {', '.join(phrases.short(words))}" if words else str(k)
+        for k, words in enumerate(per_group, start=1)
     ]
     descriptions = [
         f"annotations whose rationales say {', '.join(words[:_PHRASES_IN_DESCRIPTION])}"
         if words
         else "annotations whose rationales have no word in common"
-        for words in phrases
+        for words in per_group
     ]
-    membership = _membership(rows, clusters[positions], len(rationales), config.k)
-    return RationaleScheme(
-        groups=make_groups(membership, names, descriptions, annotations),
-        left_out=(),
-        centroids=centroids[order].astype(np.float32),
-        side_neutral=side_neutral,
-        encoder=encoder.name,
-        fingerprint=encoder.fingerprint,
-    )
+    return names, descriptions
+
+
+class Said(NamedTuple):
+    """The distinct rationales (m,) in alphabetical order, and who said which.
+
+    `rows` (r,) are the annotations that have one and `positions` (r,) theirs among `texts`;
+    `counts` (m,) is how often each occurs, `n` the number of all annotations.
+    """
+
+    texts: list[str]
+    rows: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    n: int
+
+    def spread(self, inside: csr_matrix) -> csr_matrix:
+        """Return the membership (n, K) of annotations from that of the texts (m, K)."""
+        who = (np.ones(len(self.rows), dtype=np.float32), (self.rows, self.positions))
+        return csr_matrix(csr_matrix(who, shape=(self.n, len(self.texts))) @ inside)
+
+    def weighted(self, inside: csr_matrix) -> csr_matrix:
+        """Return (K, m): how often each text occurs in each group."""
+        return csr_matrix(inside.multiply(self.counts[:, None]).T)
+
+
+def said_in(annotations: Annotations, side_neutral: bool) -> Said:
+    """Return the rationales of annotations as they are clustered.
+
+    Raises InputError if the table has no rationales.
+    """
+    need_column(annotations, "rationale", "groups by rationale need")
+    clean = neutral if side_neutral else str.strip
+    said = [clean(text) for text in annotations.frame["rationale"]]
+    cells = np.array([*said, ""], dtype=object)[:-1]  # an array of objects, even of none
+    rows = np.flatnonzero(cells != "")
+    texts, positions, counts = np.unique(cells[rows], return_inverse=True, return_counts=True)
+    return Said(list(texts), rows, positions, counts, len(cells))
 
 
 @lru_cache(maxsize=1 << 20)
@@ -256,64 +310,3 @@ def _needed(encoder: Encoder | None) -> Encoder:
     if encoder is None:
         raise InputError("groups by rationale need an encoder: pass load_encoder()")
     return encoder
-
-
-def _rationales(annotations: Annotations, side_neutral: bool) -> npt.NDArray[np.object_]:
-    """(n,) rationales as they are clustered, "" where there is none."""
-    need_column(annotations, "rationale", "groups by rationale need")
-    texts = annotations.frame["rationale"].tolist()
-    clean = neutral if side_neutral else str.strip
-    return np.array([clean(text) for text in texts], dtype=object)
-
-
-def _nearest(vectors: FloatArray, centroids: FloatArray) -> npt.NDArray[np.int64]:
-    """(n,) index of the nearest centroid of each vector."""
-    distances = (centroids**2).sum(axis=1) - 2 * vectors @ centroids.T
-    return np.asarray(np.argmin(distances, axis=1), dtype=np.int64)
-
-
-def _membership(
-    rows: npt.NDArray[np.int64], clusters: npt.NDArray[np.int64], n: int, k: int
-) -> csr_matrix:
-    return csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, clusters)), shape=(n, k))
-
-
-def _phrases(
-    texts: Sequence[str], clusters: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], k: int
-) -> list[list[str]]:
-    """Return per cluster the words and word pairs that set it apart, the best first.
-
-    A term counts by its part of the Kullback-Leibler divergence of the cluster's terms from all
-    terms: it is frequent here and less so elsewhere.
-    """
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
-
-    vectorizer = CountVectorizer(
-        stop_words=sorted(ENGLISH_STOP_WORDS | _MORE_STOP_WORDS),
-        ngram_range=(1, 2),
-        token_pattern=r"(?u)\b[^\W\d_]{2,}\b(?!['’])",  # noqa: S106
-    )
-    try:
-        terms = vectorizer.fit_transform(texts)
-    except ValueError:  # nothing but stop words
-        return [[] for _ in range(k)]
-    weights = csr_matrix((counts, (clusters, np.arange(len(texts)))), shape=(k, len(texts)))
-    per_cluster = (weights @ terms).toarray()
-    share = per_cluster / np.maximum(per_cluster.sum(axis=1, keepdims=True), 1)
-    overall = per_cluster.sum(axis=0) / per_cluster.sum()
-    scores = share * np.log(np.maximum(share, 1e-300) / overall)
-    words = vectorizer.get_feature_names_out()
-    return [
-        [words[i] for i in np.argsort(-row, kind="stable")[:_PHRASES_RANKED] if row[i] > 0]
-        for row in scores
-    ]
-
-
-def _short(phrases: list[str]) -> list[str]:
-    """Pick the words of a name: single ones, and none that is a form of another."""
-    chosen: list[str] = []
-    for phrase in phrases:
-        stem = phrase[:4]
-        if " " not in phrase and not any(word.startswith(stem) for word in chosen):
-            chosen.append(phrase)
-    return chosen[:_WORDS_IN_NAME]

@@ -1,0 +1,1 @@
+"""Labelling: which values of a taxonomy a rationale appeals to, by three ways."""
