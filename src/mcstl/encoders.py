@@ -88,7 +88,8 @@ def load_encoder(
 class Encoder:
     """A text encoder with a cache on disk; made by `load_encoder`.
 
-    `name` is what it was asked for by and `fingerprint` a hash of its weights and settings.
+    `name` is what it was asked for by, `folder` where its files are and `fingerprint` a hash of
+    its weights and settings.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Encoder:
         device: str | None = None,
     ) -> None:
         self.name = name
+        self.folder = folder
         self.fingerprint = _fingerprint(folder)
         self._network = _Network(name, folder, device)
         self._dimension = dimension
