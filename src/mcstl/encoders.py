@@ -92,7 +92,8 @@ def load_encoder(
 class Encoder:
     """A text encoder with a cache on disk; made by `load_encoder`.
 
-    `name` is what it was asked for by and `fingerprint` a hash of its weights and settings.
+    `name` is what it was asked for by, `folder` where its files are and `fingerprint` a hash of
+    its weights and settings.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Encoder:
         backend: BackendName | None = None,
     ) -> None:
         self.name = name
+        self.folder = folder
         self.fingerprint = _fingerprint(folder)
         model = re.sub(r"[^\w.-]+", "-", Path(name).name) or "model"
         stem = f"{model}-{self.fingerprint}"

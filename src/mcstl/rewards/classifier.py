@@ -1,0 +1,198 @@
+"""A preference model as a Hugging Face sequence classifier with one label, the reward.
+
+Importing this module registers the model type ``mcstl-reward``, so that
+``AutoModelForSequenceClassification.from_pretrained`` finds a directory that was saved with it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from mcstl import equations
+from mcstl.errors import InputError, listed
+from mcstl.model import Model
+from mcstl.rewards.function import views
+
+_KINDS = ("Transformer", "Pooling", "Normalize")
+_POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+
+#: Writes a conversation as `mcstl.importers.conversation_text` does.
+_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}"
+    "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
+)
+
+
+class RewardConfig(PreTrainedConfig):
+    """What the reward model is made of: its encoder's own configuration, and sizes of the head."""
+
+    model_type = "mcstl-reward"
+    sub_configs = {"encoder_config": AutoConfig}  # noqa: RUF012 (as transformers declares it)
+
+    encoder_config: Any = None
+    pooling: str = "mean"
+    normalize: bool = True
+    hidden: int = 256
+    n_views: int = 1
+    most_tokens: int = 512
+    cls_token_id: int | None = None
+    sep_token_id: int | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if isinstance(self.encoder_config, dict):
+            fields = dict(self.encoder_config)
+            self.encoder_config = AutoConfig.for_model(fields.pop("model_type"), **fields)
+        super().__post_init__(**kwargs)
+
+
+class RewardModel(PreTrainedModel):
+    """r = sum over views of weight o(e + V) / t, of a text's embedding e: logits (n, 1)."""
+
+    config_class = RewardConfig
+    base_model_prefix = "encoder"
+
+    def __init__(self, config: RewardConfig) -> None:
+        super().__init__(config)
+        size = config.encoder_config.hidden_size
+        self.num_labels = 1
+        self.encoder = AutoModel.from_config(config.encoder_config)
+        self.first = nn.Linear(size, config.hidden)
+        self.norm = nn.LayerNorm(config.hidden)
+        self.score = nn.Linear(config.hidden, 1, bias=False)
+        self.shift = nn.Parameter(torch.zeros(config.n_views, config.hidden))
+        self.weight = nn.Parameter(torch.ones(config.n_views))
+        self.post_init()
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any
+    ) -> SequenceClassifierOutput:
+        """Return the rewards of tokenised texts as ``logits``, (n, 1)."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        input_ids, attention_mask = self._framed(input_ids, attention_mask)
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.config.pooling == "cls":
+            e = states[:, 0]
+        else:
+            mask = attention_mask[..., None].to(states.dtype)
+            e = (states * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+        if self.config.normalize:
+            e = nn.functional.normalize(e, dim=-1)
+        units = torch.relu(self.norm(self.first(e)[:, None] + self.shift[None]))
+        logits = self.score(units).squeeze(-1) @ self.weight
+        return SequenceClassifierOutput(logits=logits[:, None])
+
+    def _framed(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut and frame tokens (padded on the right) as the encoder was trained to read them.
+
+        TRL tokenises without special tokens and without a limit.
+        """
+        first, last, most = (
+            self.config.cls_token_id,
+            self.config.sep_token_id,
+            self.config.most_tokens,
+        )
+        if first is None or last is None:
+            return ids[:, :most], mask[:, :most]
+        lengths = mask.sum(1)
+        if bool((ids[:, 0] == first).all()):
+            ids, lengths = ids[:, 1:], lengths - 2
+        lengths = lengths.clamp(max=most - 2)
+        width = int(lengths.max()) + 2
+        places = torch.arange(width, device=ids.device)[None]
+        inner = nn.functional.pad(ids, (1, 2))[:, :width]
+        ids = torch.where(places <= lengths[:, None], inner, self.config.pad_token_id or 0)
+        ids = torch.where(places == 0, first, ids)
+        ids = torch.where(places == lengths[:, None] + 1, last, ids)
+        return ids, (places < lengths[:, None] + 2).to(mask.dtype)
+
+
+AutoConfig.register(RewardConfig.model_type, RewardConfig)
+AutoModelForSequenceClassification.register(RewardConfig, RewardModel)
+
+
+def as_classifier(
+    model: Model,
+    perspective: Sequence[str] | None = None,
+    *,
+    mixture: Mapping[str, float] | None = None,
+) -> tuple[RewardModel, Any]:
+    """Return a preference model as a Hugging Face classifier of one text, and its tokenizer.
+
+    `perspective` and `mixture` as in `RewardFunction`, whose rewards it gives. Save both into one
+    folder; ``import mcstl.rewards.classifier`` before `AutoModelForSequenceClassification` reads
+    it. The encoder has to be one transformer with mean or CLS pooling, as all-MiniLM-L6-v2 is.
+
+    Raises InputError as `RewardFunction` does, and if the encoder is of another kind.
+    """
+    patterns, weights = views(model, perspective, mixture)
+    pooling, normalize, length = _parts(model)
+    folder = str(model.encoder.folder)
+    encoder = AutoModel.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer.model_max_length = length
+    tokenizer.chat_template = _TEMPLATE
+    network = model.network
+    config = RewardConfig(
+        encoder_config=encoder.config,
+        pooling=pooling,
+        normalize=normalize,
+        hidden=network.first.out_features,
+        n_views=len(weights),
+        most_tokens=length,
+        cls_token_id=tokenizer.cls_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+    )
+    config.num_labels, config.pad_token_id = 1, tokenizer.pad_token_id
+    classifier = RewardModel(config)
+    S = torch.from_numpy(patterns.toarray().astype(np.float32))
+    with torch.no_grad():
+        classifier.encoder.load_state_dict(encoder.state_dict())
+        classifier.first.load_state_dict(network.first.state_dict())
+        classifier.norm.load_state_dict(network.rest[0].state_dict())
+        classifier.score.load_state_dict(network.rest[-1].state_dict())
+        classifier.shift.copy_(network.shift(S))
+        t = equations.temperature(S, network.log_t)
+        classifier.weight.copy_(torch.from_numpy(weights).float() / t)
+    return classifier.eval(), tokenizer
+
+
+def _parts(model: Model) -> tuple[str, bool, int]:
+    """How the encoder pools, whether it normalises, and how many tokens it reads."""
+    encoder, folder = model.encoder, Path(model.encoder.folder)
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    kinds = [module["type"].rpartition(".")[2] for module in modules]
+    if tuple(kinds) not in (_KINDS, _KINDS[:2]):
+        raise InputError(
+            f"the encoder {encoder.name} is made of {listed(kinds)}; a classifier needs "
+            f"{listed(_KINDS[:2])} and at most {_KINDS[2]}. Use RewardFunction, which needs nothing"
+        )
+    pooling = json.loads((folder / modules[1]["path"] / "config.json").read_text(encoding="utf-8"))
+    chosen = [name for name, key in _POOLINGS.items() if pooling.get(key)]
+    modes = [key for key, value in pooling.items() if key.startswith("pooling_mode") and value]
+    if isinstance(pooling.get("pooling_mode"), str):  # as newer versions write it
+        chosen = modes = [pooling["pooling_mode"]]
+    if len(modes) != 1 or chosen[:1] not in (["mean"], ["cls"]):
+        raise InputError(
+            f"the encoder {encoder.name} pools by {listed(modes)}; a classifier needs mean or cls. "
+            "Use RewardFunction, which needs nothing"
+        )
+    path = folder / "sentence_bert_config.json"
+    limits = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    most = limits.get("max_seq_length") or config["max_position_embeddings"]
+    return chosen[0], "Normalize" in kinds, int(most)

@@ -1,0 +1,314 @@
+"""Exports of annotation tools, key for key as Label Studio 2.1, Argilla 2.8 and potato 2.12 write
+them (made with their own exporters), and TRL's preference formats."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from mcstl import importers
+from mcstl.annotations import Annotations
+from mcstl.errors import InputError
+
+TEXT = "Tea is fine."
+TIMES = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
+
+
+def result(name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": f"x-{name}",
+        "from_name": name,
+        "to_name": "text",
+        "type": kind,
+        "origin": "manual",
+        "value": value,
+    }
+
+
+def annotation(number: int, person: int, results: list[Any], cancelled: bool) -> dict[str, Any]:
+    return {
+        "id": number,
+        "completed_by": {"id": person, "email": f"{person}@example.org", "first_name": ""},
+        "was_cancelled": cancelled,
+        "ground_truth": False,
+        "lead_time": 3.2,
+        "result": results,
+        **TIMES,
+    }
+
+
+LABEL_STUDIO = [
+    {
+        "id": 7,
+        "data": {"text": TEXT, "left": "Tea", "right": "Coffee"},
+        "annotations": [
+            annotation(
+                21,
+                3,
+                [
+                    result("mood", "choices", {"choices": ["good"]}),
+                    result("why", "textarea", {"text": ["It is warm"]}),
+                    result("stars", "rating", {"rating": 4}),
+                    result("topics", "choices", {"choices": ["food", "comfort"]}),
+                    result("better", "pairwise", {"selected": "left"}),
+                ],
+                False,
+            ),
+            annotation(
+                22,
+                4,
+                [
+                    result("mood", "choices", {"choices": ["bad"]}),
+                    result("stars", "rating", {"rating": 1}),
+                    result("better", "pairwise", {"selected": "right"}),
+                ],
+                False,
+            ),
+            annotation(23, 5, [], True),
+        ],
+    }
+]
+_DATA = {"text": TEXT, "left": "Tea", "right": "Coffee", "id": 7}
+LABEL_STUDIO_MIN = [
+    {
+        **_DATA,
+        "mood": "good",
+        "why": "It is warm",
+        "stars": [{"rating": 4}],
+        "topics": {"choices": ["food", "comfort"]},
+        "better": [{"selected": "left"}],
+        "annotator": "3",
+        "annotation_id": 21,
+        "lead_time": 3.2,
+        **TIMES,
+    },
+    {
+        **_DATA,
+        "mood": "bad",
+        "stars": [{"rating": 1}],
+        "better": [{"selected": "right"}],
+        "annotator": "4",
+        "annotation_id": 22,
+        "lead_time": 2.0,
+        **TIMES,
+    },
+]
+
+
+@pytest.mark.parametrize("export", [LABEL_STUDIO, LABEL_STUDIO_MIN])
+def test_label_studio(tmp_path: Path, export: list[Any]) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(export))
+    table = importers.label_studio(path, label="mood", rationale="why", values="topics")
+    assert table.to_dict("records") == [
+        {
+            "item": "7",
+            "text": TEXT,
+            "label": "good",
+            "rationale": "It is warm",
+            "values": ["food", "comfort"],
+            "annotator": "3",
+        },
+        {
+            "item": "7",
+            "text": TEXT,
+            "label": "bad",
+            "rationale": None,
+            "values": None,
+            "annotator": "4",
+        },
+    ]
+    assert importers.label_studio(path, label="stars")["label"].tolist() == [4, 1]
+    data = Annotations.from_frame(table, labels={"bad": ["bad"], "good": ["good"]})
+    assert data.labels.tolist() == [1, 0]
+    assert data.frame["values"].tolist() == [["food", "comfort"], []]
+    pairs = importers.label_studio(path, label="better", text=("left", "right"))
+    both = Annotations.from_frame(pairs)
+    assert both.task == "preference"
+    assert both.labels.tolist() == [1, 0]
+    assert both.frame[["text_a", "text_b"]].to_numpy().tolist() == [["Tea", "Coffee"]] * 2
+
+
+def user(number: int) -> str:
+    return f"00000000-0000-0000-0000-{number:012d}"
+
+
+ARGILLA_NESTED = [
+    {
+        "id": "r1",
+        "fields": {"text": TEXT, "left": "Tea", "right": "Coffee"},
+        "metadata": {"topic": "food"},
+        "suggestions": {"mood": {"value": "good", "score": 0.9, "agent": "m"}},
+        "responses": {
+            "mood": [{"value": "good", "user_id": user(1)}, {"value": "bad", "user_id": user(2)}],
+            "why": [{"value": "It is warm", "user_id": user(1)}],
+            "topics": [{"value": ["food", "comfort"], "user_id": user(1)}],
+            "better": [{"value": ["left", "right"], "user_id": user(1)}],
+        },
+        "vectors": {},
+        "status": "pending",
+        "_server_id": None,
+    }
+]
+ARGILLA_FLAT = [
+    {
+        "id": "r1",
+        "status": "pending",
+        "_server_id": None,
+        "text": TEXT,
+        "left": "Tea",
+        "right": "Coffee",
+        "topic": "food",
+        "mood.responses": ["good", "bad", "bad"],
+        "mood.responses.users": [user(1), user(2), user(3)],
+        "mood.responses.status": ["submitted", "submitted", "draft"],
+        "why.responses": ["It is warm"],
+        "why.responses.users": [user(1)],
+        "why.responses.status": ["submitted"],
+        "topics.responses": [["food", "comfort"]],
+        "topics.responses.users": [user(1)],
+        "topics.responses.status": ["submitted"],
+        "better.responses": [["left", "right"]],
+        "better.responses.users": [user(1)],
+        "better.responses.status": ["submitted"],
+        "mood.suggestion": "good",
+        "mood.suggestion.score": 0.9,
+        "mood.suggestion.agent": "m",
+    }
+]
+
+
+@pytest.mark.parametrize("form", ["nested file", "flat file", "flat dataset"])
+def test_argilla(tmp_path: Path, form: str) -> None:
+    records: Any = ARGILLA_NESTED if "nested" in form else ARGILLA_FLAT
+    if "file" in form:
+        path = tmp_path / "records.json"
+        path.write_text(json.dumps(records))
+        records = path
+    elif "dataset" in form:
+        records = Dataset.from_list(records)
+    table = importers.argilla(records, label="mood", rationale="why", values="topics")
+    assert table["label"].tolist() == ["good", "bad"]  # a draft is no answer
+    assert table["annotator"].tolist() == [user(1), user(2)]
+    assert table["rationale"].tolist() == ["It is warm", None]
+    assert table["values"].tolist() == [["food", "comfort"], None]
+    assert set(table["item"]) == {"r1"}
+    pairs = importers.argilla(records, label="better", text=("left", "right"))
+    assert pairs["label"].tolist() == ["a"]
+    assert importers.argilla(records, label="better", text=("right", "left"))["label"][0] == "b"
+
+
+POTATO = [
+    {
+        "instance_id": "i1",
+        "user_id": "ann",
+        "labels": {
+            "mood": {"good": "good"},
+            "stars": {"scale_4": "4"},
+            "topics": {"food": "food", "comfort": "comfort"},
+            "why": {"text_box": "It is warm"},
+        },
+        "spans": {},
+        "links": {},
+    },
+    {
+        "instance_id": "i1",
+        "user_id": "bob",
+        "labels": {"mood": {"bad": "true", "good": "false"}, "stars": {"scale_1": "1"}},
+        "spans": {},
+        "links": {},
+    },
+]
+
+
+def test_potato(tmp_path: Path) -> None:
+    export, items = tmp_path / "annotations.jsonl", tmp_path / "items.json"
+    export.write_text("\n".join(map(json.dumps, POTATO)))
+    items.write_text(json.dumps([{"id": "i1", "text": TEXT}]))
+    table = importers.potato(export, items, label="mood", rationale="why", values="topics")
+    assert table.to_dict("records") == [
+        {
+            "item": "i1",
+            "text": TEXT,
+            "label": "good",
+            "rationale": "It is warm",
+            "values": ["food", "comfort"],
+            "annotator": "ann",
+        },
+        {
+            "item": "i1",
+            "text": TEXT,
+            "label": "bad",
+            "rationale": None,
+            "values": None,
+            "annotator": "bob",
+        },
+    ]
+    by_dicts = importers.potato(export, [{"id": "i1", "text": TEXT}], label="stars")
+    assert by_dicts["label"].tolist() == ["4", "1"]
+    with pytest.raises(InputError, match=r"item 'i1' .* is not among the items"):
+        importers.potato(export, [{"id": "i2", "text": TEXT}], label="mood")
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(LABEL_STUDIO))
+    with pytest.raises(InputError, match=r"no answer 'mod'; found: mood, .*Did you mean 'mood'"):
+        importers.label_studio(path, label="mod")
+    with pytest.raises(InputError, match=r"no field 'txt'; found: text"):
+        importers.label_studio(path, label="mood", text="txt")
+    with pytest.raises(InputError, match=r"no file .*Did you mean 'export.json'"):
+        importers.label_studio(tmp_path / "exprt.json", label="mood")
+    for text in ("", "{", '{"a": 1}', "[1]", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"is not JSON|no list of records"):
+            importers.label_studio(path, label="mood")
+
+
+def say(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+STANDARD = {"prompt": "Sky?", "chosen": " Blue.", "rejected": " Green."}
+ASKED = [say("user", "Sky?")]
+BLUE, GREEN = [say("assistant", "Blue.")], [say("assistant", "Green.")]
+CONVERSATION = "user: Sky?\n\nassistant: {}."
+
+
+@pytest.mark.parametrize(
+    ("row", "texts"),
+    [
+        (STANDARD, ["Sky? Blue.", "Sky? Green."]),
+        ({"chosen": "Sky? Blue.", "rejected": "Sky? Green."}, ["Sky? Blue.", "Sky? Green."]),
+        (
+            {"prompt": ASKED, "chosen": BLUE, "rejected": GREEN},
+            [CONVERSATION.format("Blue"), CONVERSATION.format("Green")],
+        ),
+        (
+            {"chosen": ASKED + BLUE, "rejected": ASKED + GREEN},
+            [CONVERSATION.format("Blue"), CONVERSATION.format("Green")],
+        ),
+    ],
+)
+def test_trl_preferences(row: dict[str, Any], texts: list[str]) -> None:
+    """Standard and conversational, the prompt explicit and implicit, from a Dataset too."""
+    for source in ([row], Dataset.from_list([row])):
+        table = importers.trl_preferences(source)
+        assert table[["chosen", "rejected"]].to_numpy().tolist() == [texts]
+    data = Annotations.from_frame(importers.trl_preferences([row] * 2))
+    assert data.task == "preference"
+    shown = data.frame[["text_a", "text_b"]].to_numpy()[0]
+    assert shown[1 - data.labels[0]] == texts[0]
+
+
+def test_trl_rows_keep_their_other_columns_and_lack_no_text() -> None:
+    table = importers.trl_preferences([STANDARD | {"annotator": "a", "values": ["Care"]}])
+    assert table["annotator"].tolist() == ["a"]
+    parts = [{"type": "image"}, {"type": "text", "text": "Sky?"}]
+    assert importers.conversation_text([say("user", parts)], []) == "user: Sky?"
+    with pytest.raises(InputError, match="row 1 has no rejected"):
+        importers.trl_preferences([STANDARD, {"prompt": "x", "chosen": "y"}])
+    with pytest.raises(InputError, match="both texts or both lists"):
+        importers.conversation_text("Sky?", BLUE)
