@@ -13,7 +13,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from mcstl.model import Network
 from mcstl.studyfile import Study
 from mcstl.training import Examples, TrainingConfig
 
-STUDIES = {
+STUDIES: dict[str, dict[str, Any]] = {
     "valueeval23": {
         "groups": {"by": "taxonomy", "min_size": 20},
         "training": {"learning_rate": 0.001},
@@ -154,10 +154,11 @@ def loop(task: Task, seed: int, batched: bool = False) -> float:
             optimizer.step()
             average.update_parameters(network)
         average.eval()
+        averaged: Network = average.module  # type: ignore[assignment]
         total = 0.0
         with torch.inference_mode():
             for e, S, y in validation:
-                p = equations.class_probabilities(average.module.logits(e, S))
+                p = equations.class_probabilities(averaged.logits(e, S))
                 total -= float(p[torch.arange(len(y)), y].log().sum())
         if total / len(held_out) < best:
             best, best_epoch = total / len(held_out), epoch

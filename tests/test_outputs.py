@@ -320,7 +320,17 @@ def test_every_metric_can_be_recomputed_from_the_predictions(one: Finished) -> N
 
 def test_the_summary_is_over_seeds_and_its_intervals_over_items(one: Finished) -> None:
     found = results(one)
-    keys = "schema study data groups runs summary differences audit controls".split()
+    keys = [
+        "schema",
+        "study",
+        "data",
+        "groups",
+        "runs",
+        "summary",
+        "differences",
+        "audit",
+        "controls",
+    ]
     assert list(found) == keys
     assert list(found["summary"]) == METHODS
     of_seeds = metrics.summarise(found["runs"])

@@ -100,8 +100,8 @@ class Examples:
         cell, row = _distinct(inverse, self.y)
         w = np.bincount(row, weights=self.w, minlength=len(cell))
         shares = np.maximum(1, np.ceil(w / _MOST_PER_ROW)).astype(np.int64)
-        w = np.repeat((w / shares).astype(np.float32), shares)
-        return replace(self.take(np.repeat(cell, shares)), w=w)
+        each = np.repeat((w / shares).astype(np.float32), shares)
+        return replace(self.take(np.repeat(cell, shares)), w=each)
 
     def without_groups(self) -> Self:
         """Return the same rows in no group: the empty set of §3.3."""
