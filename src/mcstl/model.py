@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from mcstl import __version__, card, equations, files
 from mcstl.annotations import TEXT_COLUMNS, Annotations, Task
 from mcstl.errors import InputError, brief, did_you_mean, listed
-from mcstl.groups import Scheme, load_scheme
+from mcstl.groups import MOST_GROUPS, Scheme, load_scheme
 from mcstl.hub import OnTheHub
 from mcstl.modeldir import (
     SCHEMA,
@@ -27,6 +28,7 @@ from mcstl.modeldir import (
     read_config,
     read_tensors,
 )
+from mcstl.perspectives import Views
 from mcstl.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -318,20 +320,84 @@ class Model(OnTheHub):
             mixture = (weights / weights.sum())[None, :]
         else:
             S, mixture = self.membership(perspectives), None
+        return self._seen(*self._vectors(texts, progress), S, mixture)
+
+    def views(
+        self,
+        texts: Texts,
+        perspectives: Sequence[Sequence[str]] | None = None,
+        *,
+        progress: Progress = silent,
+    ) -> Views:
+        """Return what `perspectives`, each group by default, and the population say of `texts`.
+
+        Each text is encoded once. Raises InputError as `predict_proba` does.
+        """
+        asked = [[name] for name in self.group_names] if perspectives is None else perspectives
+        S = self.membership(asked)
         vectors, positions = self._vectors(texts, progress)
-        dense = torch.from_numpy(S.toarray().astype(np.float32))
+        patterns, weights = self.population
+        p = self._seen(vectors, positions, S)
+        mixed = self._seen(vectors, positions, patterns, (weights / weights.sum())[None, :])
+        return Views(tuple(map(" + ".join, asked)), self.classes, p, mixed[:, 0])
+
+    def disagreement(
+        self, texts: Texts, perspectives: Sequence[Sequence[str]] | None = None
+    ) -> FloatArray:
+        """Return (n,) how much `perspectives`, each group by default, disagree on each text: 0..1.
+
+        The mean earth mover's distance over pairs of them (`mcstl.perspectives.disagreement`).
+        Raises InputError as `predict_proba` does.
+        """
+        return self.views(texts, perspectives).disagreement
+
+    def explain_groups(
+        self, texts: Texts, perspectives: Sequence[Sequence[str]] | None = None
+    ) -> pd.DataFrame:
+        """Return who sees each text how, furthest from the population first.
+
+        One row per text and perspective, each group by default: ``text`` (its position),
+        ``perspective``, ``p(class)`` for each class, ``gap`` (its expected class minus the
+        population's, from -1 to 1 in units of the whole scale) and, for single groups, what it
+        rests on: ``size`` and ``annotators`` (of the training set), ``description``, ``warning``.
+        Raises InputError as `predict_proba` does.
+        """
+        table = self.views(texts, perspectives).table()
+        known = {group.name: group for group in (self.scheme.groups if self.scheme else ())}
+        for fact in ("size", "annotators", "description", "warning"):
+            facts = [getattr(known.get(name), fact, None) for name in table["perspective"]]
+            table[fact] = pd.Series(facts, dtype=object)
+        return table
+
+    def _seen(
+        self,
+        vectors: npt.NDArray[np.float32],
+        positions: npt.NDArray[np.int64],
+        S: csr_matrix,
+        mixture: FloatArray | None = None,
+    ) -> FloatArray:
+        """(n, P, L): texts by their positions from the perspectives S (P, K), or M mixtures."""
         self.network.eval()
-        step = max(1, _CHUNK // (max(1, len(dense)) * self.network.first.out_features))
-        parts = []
+        e_all = torch.from_numpy(vectors)
+        device = next(self.network.parameters()).device
+        n_out = S.shape[0] if mixture is None else len(mixture)
+        out = np.zeros((len(positions), n_out, len(self.classes)))
+        # Blocks of perspectives, and of texts within them: a membership is dense in a block only.
+        block = max(1, _CHUNK // max(1, S.shape[1]))
         with torch.inference_mode():
-            e_all = torch.from_numpy(vectors)
-            device = next(self.network.parameters()).device
-            for start in range(0, len(positions), step):
-                e = e_all[positions[start : start + step]].to(device)
-                p = self._grid(e, dense.to(device)).double().cpu().numpy()
-                parts.append(p if mixture is None else np.einsum("mp,npl->nml", mixture, p))
-        n_out = 1 if mixture is not None else len(dense)
-        return np.concatenate([np.empty((0, n_out, len(self.classes))), *parts])
+            for first in range(0, S.shape[0], block):
+                seen = slice(first, first + block)
+                dense = torch.from_numpy(S[seen].toarray().astype(np.float32)).to(device)
+                step = max(1, _CHUNK // (len(dense) * self.network.first.out_features))
+                for start in range(0, len(positions), step):
+                    rows = slice(start, start + step)
+                    e = e_all[positions[rows]].to(device)
+                    p = self._grid(e, dense).double().cpu().numpy()
+                    if mixture is None:
+                        out[rows, seen] = p
+                    else:
+                        out[rows] += np.einsum("mp,npl->nml", mixture[:, seen], p)
+        return out
 
     def _grid(self, e: Tensor, S: Tensor) -> Tensor:
         """(n, P, L): every text from every perspective, a mean over people where they matter."""
@@ -482,6 +548,8 @@ class Model(OnTheHub):
             )
             S.check_format(full_check=True)
             weights = population["weights"].numpy()
+            if S.shape[1] > MOST_GROUPS:
+                raise ValueError(f"it has {S.shape[1]:,} groups, more than {MOST_GROUPS:,}")
             if weights.shape != (S.shape[0],) or (scheme and len(scheme.names) != S.shape[1]):
                 raise ValueError("its parts do not fit together")
             if not ((weights >= 0).all() and weights.sum() > 0):

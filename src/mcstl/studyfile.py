@@ -296,6 +296,10 @@ def _groups_at(place: Sequence[str]) -> tuple[type[BaseModel], ...]:
     return tuple(_GROUPS[part] for part in place if part in _GROUPS)[-1:]
 
 
+#: What the kinds of YAML files look like.
+_EXAMPLES = {"study": "data, groups and methods", "mix": "Security: 0.5"}
+
+
 def groups_config(fields: Mapping[str, Any]) -> GroupsConfig:
     """Check the `groups` part of a study on its own. Raises InputError as `Study` does."""
     try:
@@ -314,20 +318,21 @@ def needs_encoder(config: GroupsConfig) -> bool:
     return isinstance(config, RationaleConfig) or any(map(needs_encoder, members))
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML 1.2 file of keys. Raises InputError for anything else."""
+def read_yaml(path: Path, what: str = "study") -> dict[str, Any]:
+    """Read a YAML 1.2 file of keys, the `what` of the messages. Raises InputError for others."""
     try:
         fields = files.yaml().load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")])
-        raise InputError(f"there is no study file {path}.{near}") from None
+        raise InputError(f"there is no {what} file {path}.{near}") from None
     except MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise InputError(f"{path} is not YAML: {brief(error.problem, 200)}{line}") from error
     except (YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path} is not YAML: {brief(error, 200)}") from error
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
-        raise InputError(f"{path} is no study; expected keys such as data, groups and methods")
+        keys = _EXAMPLES[what]
+        raise InputError(f"{path} is no {what}; expected keys such as {keys}")
     return fields
 
 

@@ -4,7 +4,7 @@ Every scheme is fitted on training rows by `fit_scheme` and gives any annotation
 membership by `assign`.
 """
 
-from mcstl.groups.base import Group, Scheme
+from mcstl.groups.base import MOST_GROUPS, Group, Scheme
 from mcstl.groups.combined import (
     CombineConfig,
     GroupsConfig,
@@ -17,6 +17,7 @@ from mcstl.groups.sociocultural import AttributesConfig
 from mcstl.groups.taxonomy import TaxonomyConfig
 
 __all__ = [
+    "MOST_GROUPS",
     "AttributesConfig",
     "CombineConfig",
     "Group",

@@ -17,6 +17,8 @@ from mcstl.errors import InputError, listed
 from mcstl.progress import Progress, silent
 
 FEW_PEOPLE = 5  # a group of fewer people is kept but warned about
+#: More groups than anybody can look at, and than memberships are small for.
+MOST_GROUPS = 10_000
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -140,7 +142,10 @@ def make_groups(
 def leave_out_small(
     groups: Iterable[Group], min_size: int, min_annotators: int
 ) -> tuple[Groups, LeftOut]:
-    """Part `groups` into those kept and, with the reason, the names of those that are too small."""
+    """Part `groups` into those kept and, with the reason, the names of those that are too small.
+
+    Raises InputError if more than MOST_GROUPS are kept.
+    """
     kept, left_out = [], []
     for group in groups:
         if group.size < min_size:
@@ -151,6 +156,11 @@ def leave_out_small(
             kept.append(group)
             continue
         left_out.append((group.name, why))
+    if len(kept) > MOST_GROUPS:
+        raise InputError(
+            f"{len(kept):,} groups have at least {min_size} training annotations; at most "
+            f"{MOST_GROUPS:,} can be learnt. Raise min_size, now {min_size}, or merge groups"
+        )
     return tuple(kept), tuple(left_out)
 
 

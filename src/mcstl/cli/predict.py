@@ -1,0 +1,80 @@
+"""The command that predicts a table of texts with a saved model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcstl.cli.app import Quiet, app, display, plain_console
+
+if TYPE_CHECKING:
+    from mcstl.predicting import Done
+
+
+@app.command(
+    epilog='Example:  mcstl predict out/model comments.csv --perspective "Security + Tradition" '
+    "--mix mix.yaml --out predictions.csv"
+)
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model directory, such as out/model.")],
+    data: Annotated[Path, typer.Argument(help="CSV, TSV, JSON Lines or Parquet, of any size.")],
+    out: Annotated[Path, typer.Option(help="Where to write, of any of these kinds.")],
+    perspective: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='A group, or several as "A + B"; may be repeated.  [default: each group]'
+        ),
+    ] = None,
+    mix: Annotated[
+        Path | None,
+        typer.Option(help="A population of your own: a YAML file of perspectives and weights."),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="The column of the text, twice for a pair.  [default: as in training]"),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Predict every text of a table as each group sees it, and tell where groups disagree.
+
+    A run that was stopped goes on where it was when the same command is given again.
+    """
+    from mcstl import predicting
+    from mcstl.model import Model
+
+    weights = predicting.read_mix(mix) if mix else None
+    loaded = Model.load(model)
+    with display(quiet) as progress:
+        done = predicting.predict_file(
+            loaded, data, out, perspectives=perspective, mix=weights, text=text, progress=progress
+        )
+    typer.echo(f"Predictions, {done.rows:,} rows: {out}")
+    if done.without_text:
+        typer.echo(f"Rows without a text, hence without probabilities: {done.without_text:,}.")
+    if done.most:
+        _print_most(done, loaded.classes)
+
+
+def _print_most(done: "Done", classes: Sequence[str]) -> None:
+    from rich.table import Table
+
+    from mcstl.errors import brief
+
+    table = Table(
+        title="What perspectives disagree on most (some texts may be offensive)",
+        title_justify="left",
+        caption=f"Beside the furthest perspectives, the class they expect: 0 = {classes[0]}, "
+        f"1 = {classes[-1]}.\nIn full: {done.most_file}",
+        caption_justify="left",
+    )
+    for column in ("disagreement", "row", "text", "lowest", "highest"):
+        table.add_column(column, justify="right" if column in ("disagreement", "row") else "left")
+    for each in done.most:
+        table.add_row(
+            f"{each['disagreement']:.2f}",
+            f"{each['row']:,}",
+            " / ".join(brief(text, 50) for text in each["texts"]),
+            *(f"{each[x]['perspective']} {each[x]['expected']:.2f}" for x in ("lowest", "highest")),
+        )
+    plain_console().print(table)
