@@ -17,7 +17,14 @@ from mcstl.groups import (
     RationaleConfig,
     TaxonomyConfig,
 )
-from mcstl.studyfile import MethodConfig, Study, groups_config, needs_encoder, read_yaml, write_yaml
+from mcstl.studyfile import (
+    MethodConfig,
+    Study,
+    groups_config,
+    read_yaml,
+    reads_rationales,
+    write_yaml,
+)
 from mcstl.training import TrainingConfig
 
 SIMULATED = "data: {dataset: simulated, annotations: 400}\n"
@@ -128,10 +135,10 @@ def test_without_groups_a_file_gets_those_that_it_can_have(
 def test_only_groups_by_rationale_need_an_encoder() -> None:
     rationale, taxonomy = RationaleConfig(), TaxonomyConfig()
     nested = IntersectConfig(intersect=(taxonomy, CombineConfig(combine=(rationale,))))
-    assert needs_encoder(rationale)
-    assert needs_encoder(CombineConfig(combine=(taxonomy, nested)))
-    assert not needs_encoder(CombineConfig(combine=(taxonomy, AttributesConfig())))
-    assert not needs_encoder(IntersectConfig(intersect=(taxonomy, AttributesConfig())))
+    assert reads_rationales(rationale)
+    assert reads_rationales(CombineConfig(combine=(taxonomy, nested)))
+    assert not reads_rationales(CombineConfig(combine=(taxonomy, AttributesConfig())))
+    assert not reads_rationales(IntersectConfig(intersect=(taxonomy, AttributesConfig())))
 
 
 # What is refused: unknown keys at every level, with the nearest right one

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcstl import metrics
+from mcstl.groups.leakage import TELLING
 from mcstl.groups.rationale import neutral
 from mcstl.methods import Prepared, fit_method
 from mcstl.model import FloatArray
@@ -19,8 +20,6 @@ from mcstl.studyfile import MethodConfig, Study
 BoolArray = npt.NDArray[np.bool_]
 #: Texts whose TF-IDF vectors of five-letter pieces have a larger cosine are near-duplicates.
 NEAR = 0.8
-#: AUC, or accuracy in preference, above which a predictor without the text knows too much.
-TELLING = 0.6
 #: A share of the test annotations that is worth a sentence.
 _MANY = 0.05
 #: Texts of the test part that are compared with all of the training part, drawn evenly.

@@ -463,6 +463,7 @@ class Model(OnTheHub):
         tensors |= {
             "population.indptr": torch.from_numpy(S.indptr.astype(np.int64)),
             "population.indices": torch.from_numpy(S.indices.astype(np.int64)),
+            "population.membership": torch.from_numpy(S.data.astype(np.float32)),
             "population.weights": torch.from_numpy(np.asarray(weights, dtype=np.float64)),
         }
         config = {
@@ -542,10 +543,9 @@ class Model(OnTheHub):
             scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
             population = _under("population.", tensors)
             indices, indptr = population["indices"].numpy(), population["indptr"].numpy()
-            S = csr_matrix(
-                (np.ones(len(indices), dtype=np.float32), indices, indptr),
-                shape=(len(indptr) - 1, shape["n_groups"]),
-            )
+            # Models of before there was soft membership do not say it: it is 1.
+            inside = population.get("membership", torch.ones(len(indices))).numpy()
+            S = csr_matrix((inside, indices, indptr), shape=(len(indptr) - 1, shape["n_groups"]))
             S.check_format(full_check=True)
             weights = population["weights"].numpy()
             if S.shape[1] > MOST_GROUPS:

@@ -23,7 +23,7 @@ from mcstl.encoders import Encoder
 from mcstl.errors import InputError, listed
 from mcstl.groups.base import LeftOut
 from mcstl.model import FloatArray, Model
-from mcstl.studyfile import Study, read_yaml, write_yaml
+from mcstl.studyfile import Study, read_yaml, with_paths, write_yaml
 
 #: The version of results.json.
 SCHEMA = 1
@@ -192,15 +192,19 @@ def prediction_rows(
 def resolved(study: Study, annotations: Annotations, encoder: Encoder, out: Path) -> dict[str, Any]:
     """The study with every default filled in, and what it was made with."""
     fields = study.model_dump(mode="json", exclude={"made_with"})
-    if study.data.file is not None:
+
+    def from_out(path: str) -> str:
         # Resolved, since `out` may be a link, and `..` leads out of where a link points to.
-        there, here = Path(study.data.file).resolve(), out.resolve()
-        fields["data"]["file"] = os.path.relpath(there, here)
+        return os.path.relpath(Path(path).resolve(), out.resolve())
+
+    if study.data.file is not None:
+        fields["data"]["file"] = from_out(study.data.file)
     fields["data"] = {key: value for key, value in fields["data"].items() if value}
     fields["task"] = annotations.task
     if study.labels is None:
         del fields["labels"]  # the data's own
-    fields["groups"] = study.scheme(annotations).model_dump(mode="json", exclude_none=True)
+    groups = study.scheme(annotations).model_dump(mode="json", exclude_none=True)
+    fields["groups"] = with_paths(groups, from_out)
     fields["methods"] = [
         {key: value for key, value in method.items() if value} for method in fields["methods"]
     ]

@@ -22,13 +22,13 @@ from mcstl import audit, card, controls, files, metrics, outputs, training
 from mcstl.annotations import Annotations, minority_rows, split
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import listed
-from mcstl.groups import Scheme, fit_scheme
+from mcstl.groups import Scheme, fit_scheme, leakage
 from mcstl.groups.base import need_column
 from mcstl.methods import Prepared, fit_method, saves_model
 from mcstl.model import Model, Network
 from mcstl.outputs import Results, Work
 from mcstl.progress import Progress, silent
-from mcstl.studyfile import MethodConfig, Study, needs_encoder
+from mcstl.studyfile import MethodConfig, Study, reads_rationales
 from mcstl.training import Examples
 
 
@@ -358,8 +358,8 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in parts._asdict().items())
     yield "split", f"by {by}: {sizes} (seed {study.seeds[0]})"
     config = study.scheme(data)
-    if needs_encoder(config):
-        need_column(data, "rationale", "groups by rationale need")
+    if reads_rationales(config):
+        need_column(data, "rationale", "these groups need")
         yield "groups", f"{config.model_dump(exclude_none=True)}, formed when the study runs"
     else:
         scheme = fit_scheme(config, data.take(parts.train), None)
@@ -370,8 +370,10 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
             yield "", f"{group.name}: {group.size:,}{by_whom}{warning}"
         for name, why in scheme.left_out:
             yield "", f"left out: {name} ({why})"
-        alone = int((scheme.assign(data, None).getnnz(axis=1) == 0).sum())
-        yield "", f"{alone:,} annotations are in no group"
+        S = scheme.assign(data, None)
+        yield "", f"{int((S.getnnz(axis=1) == 0).sum()):,} annotations are in no group"
+        if warning := leakage.said(leakage.told(S[parts.train], data.take(parts.train))):
+            yield "", warning
     yield "encoder", study.encoder
     titles = listed(method.title for method in study.methods)
     yield "methods", f"{titles}; seeds {listed(study.seeds)}"

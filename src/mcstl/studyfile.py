@@ -1,7 +1,7 @@
 """The study file: what a study is, how it is read, and what is said when it is wrong."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -171,7 +171,7 @@ class Study(_Config):
     def read(cls, path: str | Path, *, split: str | None = None) -> Self:
         """Read a study file, with another `split.by` if one is given.
 
-        A data file in it is meant relative to the study file.
+        A data file in it is meant relative to the study file, and so is what its groups name.
 
         Raises InputError for a file that is no study, with the nearest right key for a wrong one.
         """
@@ -181,6 +181,8 @@ class Study(_Config):
         data = fields.get("data")
         if isinstance(data, dict) and isinstance(data.get("file"), str):
             data["file"] = str(path.parent / data["file"])
+        if "groups" in fields:
+            fields["groups"] = with_paths(fields["groups"], lambda name: str(path.parent / name))
         if split is not None:
             shares = fields.get("split")
             fields["split"] = {**(shares if isinstance(shares, dict) else {}), "by": split}
@@ -308,14 +310,29 @@ def groups_config(fields: Mapping[str, Any]) -> GroupsConfig:
         raise InputError(explained(error, "groups")) from None
 
 
-def needs_encoder(config: GroupsConfig) -> bool:
-    """Say whether groups are formed from the embeddings of rationales."""
-    members: tuple[GroupsConfig, ...] = ()
+def reads_rationales(config: GroupsConfig) -> bool:
+    """Say whether groups are made from rationales, by embeddings or by a language model."""
     if isinstance(config, CombineConfig):
-        members = config.combine
-    elif isinstance(config, IntersectConfig):
-        members = config.intersect
-    return isinstance(config, RationaleConfig) or any(map(needs_encoder, members))
+        return any(map(reads_rationales, config.combine))
+    if isinstance(config, IntersectConfig):
+        return any(map(reads_rationales, config.intersect))
+    from_texts = isinstance(config, TaxonomyConfig) and config.source != "column"
+    return from_texts or isinstance(config, RationaleConfig)
+
+
+def with_paths(groups: Any, change: Callable[[str], str]) -> Any:
+    """Return a `groups` section with `change` made to the files and folders that it names."""
+    if not isinstance(groups, Mapping):
+        return groups
+    found = dict(groups)
+    for key in ("combine", "intersect"):
+        if isinstance(found.get(key), list | tuple):
+            found[key] = [with_paths(member, change) for member in found[key]]
+    if isinstance(found.get("labeller"), str):
+        found["labeller"] = change(found["labeller"])
+    if str(found.get("taxonomy", "")).endswith((".yaml", ".yml")):
+        found["taxonomy"] = change(found["taxonomy"])
+    return found
 
 
 def read_yaml(path: Path, what: str = "study") -> dict[str, Any]:

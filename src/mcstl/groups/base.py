@@ -71,7 +71,11 @@ class Scheme(abc.ABC):
         encoder: Encoder | None = None,
         progress: Progress = silent,
     ) -> csr_matrix:
-        """Return S, the sparse (n, K) float32 membership of 0 and 1; labels are not looked at.
+        """Return S, the sparse (n, K) float32 membership; labels are not looked at.
+
+        Membership is 0 or 1, or between them where a scheme is asked for soft membership: V is
+        then the sum of the groups' embeddings weighted by it (Eq. 1), counts and means over a group
+        weigh its rows by it, and the metrics, which are over people, take whoever has any.
 
         Raises InputError if a column that the groups are made from is missing.
         """
@@ -100,18 +104,26 @@ class Scheme(abc.ABC):
         return cls(groups, left_out)
 
 
-def memberships(rows: Iterable[Iterable[str]], names: Sequence[str]) -> csr_matrix:
+def memberships(
+    rows: Iterable[Iterable[str] | Mapping[str, float]], names: Sequence[str]
+) -> csr_matrix:
     """Return the (n, K) membership of rows that list their groups; unknown names are passed over.
+
+    A row that is a mapping says how much it is in each of its groups, from 0 to 1.
 
     >>> memberships([["b"], [], ["a", "b", "c"]], ["a", "b"]).toarray().astype(int).tolist()
     [[0, 1], [0, 0], [1, 1]]
     """
     index = {name: k for k, name in enumerate(names)}
-    columns = [sorted({index[name] for name in row if name in index}) for row in rows]
-    ends = np.cumsum([0, *map(len, columns)])
-    flat = np.array([k for row in columns for k in row], dtype=np.int32)
-    ones = np.ones(len(flat), dtype=np.float32)
-    return csr_matrix((ones, flat, ends), shape=(len(columns), len(index)))
+    ends, columns, weights = [0], list[int](), list[float]()
+    for row in rows:
+        its = row if isinstance(row, Mapping) else dict.fromkeys(row, 1.0)
+        found = {index[name]: its[name] for name in its if name in index and its[name] > 0}
+        columns += sorted(found)
+        weights += [found[k] for k in sorted(found)]
+        ends.append(len(columns))
+    flat = (np.array(weights, np.float32), np.array(columns, np.int32), np.array(ends))
+    return csr_matrix(flat, shape=(len(ends) - 1, len(index)))
 
 
 def count_people(membership: csr_matrix, annotations: Annotations) -> list[int] | list[None]:

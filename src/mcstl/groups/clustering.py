@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from mcstl.encoders import FloatArray
+from mcstl.labelling.cells import in_steps
 
 Algorithm = Literal["k-means", "gaussian-mixture", "agglomerative", "hdbscan"]
 IntArray = npt.NDArray[np.int64]
@@ -29,7 +30,6 @@ _SMALLEST_SHARE = 0.02
 _WITHIN = 0.95
 #: A soft membership below this is none, unless it is the largest.
 _LEAST = 0.2
-_STEP = 0.1
 
 
 class ClusterError(ValueError):
@@ -196,11 +196,6 @@ _FIND = {
     "agglomerative": _agglomerative,
     "hdbscan": _hdbscan,
 }
-
-
-def in_steps(p: npt.NDArray[Any]) -> FloatArray:
-    """Return soft memberships in tenths, so that rows tie and few patterns of groups occur."""
-    return (np.round(p / _STEP) * _STEP).astype(np.float32)
 
 
 def sample(n: int, most: int, seed: int = 0) -> IntArray:

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix, hstack
 from mcstl.annotations import Annotations
 from mcstl.encoders import Encoder
 from mcstl.errors import InputError, brief, did_you_mean, listed
-from mcstl.groups import rationale, sociocultural, taxonomy
+from mcstl.groups import leakage, rationale, sociocultural, taxonomy
 from mcstl.groups.base import (
     Arrays,
     Config,
@@ -90,9 +90,10 @@ def fit_scheme(
 ) -> Scheme:
     """Fit the groups of a `groups` section to the training rows `annotations` (§2.1).
 
-    Only groups by rationale need the `encoder`. Groups that are too small are left out and named
-    in the scheme's `left_out`. Raises InputError if none is left, if two have the same name, or if
-    the table lacks what the groups are made from.
+    Only groups made from rationales need the `encoder`. Groups that are too small are left out and
+    named in the scheme's `left_out`. Raises InputError if none is left, if two have the same name,
+    or if the table lacks what the groups are made from. Groups that mostly encode the label, as
+    `leakage.told` finds, are fitted with a `Notice`.
 
     >>> from mcstl.groups import AttributesConfig
     >>> import pandas as pd
@@ -115,6 +116,7 @@ def fit_scheme(
     repeated = sorted({name for name in scheme.names if scheme.names.count(name) > 1})
     if repeated:
         raise InputError(f"groups: two groups have the same name: {listed(repeated)}")
+    leakage.notice(leakage.told(scheme.assign(annotations, encoder, progress), annotations))
     return scheme
 
 
@@ -138,7 +140,7 @@ def _fit(
         case sociocultural.AttributesConfig():
             return sociocultural.fit(config, annotations)
         case taxonomy.TaxonomyConfig():
-            return taxonomy.fit(config, annotations)
+            return taxonomy.fit(config, annotations, encoder, progress)
         case rationale.RationaleConfig():
             return rationale.fit(config, annotations, encoder, progress)
         case CombineConfig():

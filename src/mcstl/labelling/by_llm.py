@@ -1,5 +1,10 @@
 """What a language model says: the values of a rationale (A.4), and what moves a person (§2.1)."""
 
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+from mcstl.errors import Notice
 from mcstl.labelling.cases import Cases
 from mcstl.llm import Answer, Client, Prompt, Template, list_of
 from mcstl.progress import Progress, silent
@@ -34,3 +39,16 @@ def label(
     answers = iter(client.ask(prompts, list_of(taxonomy.names), progress))
     nothing = Answer[list[str]](None, "no rationale")
     return [next(answers) if rationale.strip() else nothing for rationale in cases.rationales]
+
+
+def notice_unlabelled(cases: Cases, answers: Sequence[Answer[list[str]]]) -> None:
+    """Say with a `Notice` how many rationales have got no value, and why most of them have not."""
+    asked = [a for a, r in zip(answers, cases.rationales, strict=True) if r.strip()]
+    without = Counter(answer.why for answer in asked if answer.value is None)
+    if without:
+        (why, _), *_ = without.most_common(1)
+        warnings.warn(
+            f"{without.total():,} of {len(asked):,} rationales stay without a value: {why}",
+            Notice,
+            stacklevel=2,
+        )

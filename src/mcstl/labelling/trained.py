@@ -1,0 +1,279 @@
+"""A labeller that learns from labelled rationales which values they appeal to.
+
+Multi-label: a small network on the sentence embedding of the rationale, one probability a value. It
+is fitted five times, each time without a fifth of the texts; what a network says of the fifth that
+it has not seen sets the thresholds (the best F1 of each value) and calibrates the probabilities
+(Platt), so that whatever is measured on was never seen. What is labelled gets the mean of the five.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from mcstl import files
+from mcstl.encoders import Encoder, FloatArray
+from mcstl.errors import InputError, listed
+from mcstl.labelling.cells import in_steps
+from mcstl.progress import Progress, silent
+
+FOLDS = 5
+#: A value that fewer training rationales have is not learned.
+LEAST = 20
+_HIDDEN = 256
+_EPOCHS = 25
+_BATCH = 128
+_RATE = 2e-3
+_DROPOUT_IN, _DROPOUT = 0.1, 0.5
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Labeller:
+    """A fitted labeller of the values `names`, for one encoder.
+
+    `weights` are the networks' by name, (folds, ...); `slopes` and `offsets` (K,) calibrate the
+    logits of their mean, and a value is given from its threshold (K,) on. `f1` (K,) is what each
+    value reached on the folds that were not seen, at thresholds chosen on the others.
+    """
+
+    names: tuple[str, ...]
+    encoder: str
+    fingerprint: str
+    weights: Mapping[str, FloatArray]
+    slopes: FloatArray
+    offsets: FloatArray
+    thresholds: FloatArray
+    f1: FloatArray
+
+    def probabilities(
+        self, rationales: Sequence[str], encoder: Encoder, progress: Progress = silent
+    ) -> FloatArray:
+        """Return (n, K) calibrated probabilities, 0 where there is no rationale.
+
+        Raises InputError if `encoder` is not the one that the labeller was fitted with.
+        """
+        if encoder.fingerprint != self.fingerprint:
+            raise InputError(
+                f"this labeller was fitted with the encoder {self.encoder} ({self.fingerprint}), "
+                f"not with {encoder.name} ({encoder.fingerprint})"
+            )
+        rows = [row for row, text in enumerate(rationales) if text.strip()]
+        p = np.zeros((len(rationales), len(self.names)), dtype=np.float32)
+        if rows:
+            vectors = encoder.encode([rationales[row] for row in rows], progress)
+            p[rows] = self._calibrated(_logits(self.weights, vectors).mean(axis=0))
+        return p
+
+    def membership(self, p: FloatArray, soft: bool = False) -> csr_matrix:
+        """Return (n, K): 1 from its threshold on, or where `soft` the probability in tenths."""
+        inside = p >= self.thresholds
+        return csr_matrix(in_steps(p * inside) if soft else inside.astype(np.float32))
+
+    def _calibrated(self, logits: FloatArray) -> FloatArray:
+        found = 1 / (1 + np.exp(-(self.slopes * logits + self.offsets)))
+        return np.asarray(found, dtype=np.float32)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return what `from_state` needs: a JSON-able dict, and arrays by name."""
+        own = {"names": self.names, "encoder": self.encoder, "fingerprint": self.fingerprint}
+        vectors = ("slopes", "offsets", "thresholds", "f1")
+        return own, {**self.weights, **{name: getattr(self, name) for name in vectors}}
+
+    @classmethod
+    def from_state(cls, own: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Make a labeller again from what its `state` returned."""
+        found = {name: np.asarray(each, dtype=np.float32) for name, each in arrays.items()}
+        vectors = [found.pop(name) for name in ("slopes", "offsets", "thresholds", "f1")]
+        return cls(tuple(own["names"]), own["encoder"], own["fingerprint"], found, *vectors)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the labeller to a folder: safetensors and JSON, the JSON last."""
+        from safetensors.numpy import save_file
+
+        folder, (own, arrays) = Path(folder), self.state()
+        with files.replacing(folder / "labeller.safetensors") as temporary:
+            save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary)
+        files.write_text(folder / "labeller.json", json.dumps({"schema": SCHEMA, **own}, indent=1))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a labeller that was saved. Raises InputError if the folder holds none."""
+        from safetensors.numpy import load_file
+
+        folder = Path(folder)
+        try:
+            own = json.loads((folder / "labeller.json").read_text(encoding="utf-8"))
+            if own["schema"] != SCHEMA:
+                raise InputError(
+                    f"{folder} holds a labeller of schema {own['schema']}, and this mcstl reads "
+                    f"{SCHEMA}; train it again"
+                )
+            return cls.from_state(own, load_file(folder / "labeller.safetensors"))
+        except InputError:
+            raise
+        except Exception as error:  # no file, no JSON, no safetensors, no such arrays
+            raise InputError(
+                f"{folder} holds no labeller ({error}); `mcstl label --save` writes one"
+            ) from error
+
+
+def fit(
+    rationales: Sequence[str],
+    values: Sequence[Sequence[str]],
+    encoder: Encoder,
+    items: Sequence[str] | None = None,
+    progress: Progress = silent,
+) -> Labeller:
+    """Learn the values of rationales; those of one of the `items` are in the same fold.
+
+    Rows without a rationale are left out, and values that fewer than `LEAST` rationales have.
+    Deterministic on one machine. Raises InputError if no value is left or there are too few items.
+    """
+    rows = [row for row, text in enumerate(rationales) if text.strip()]
+    texts, given = [rationales[row] for row in rows], [set(values[row]) for row in rows]
+    counts = {name: sum(name in row for row in given) for name in sorted(set().union(*given))}
+    names = tuple(name for name, count in counts.items() if count >= LEAST)
+    if not names:
+        raise InputError(
+            f"there is nothing to learn from: no value is given to {LEAST} rationales "
+            f"({listed(f'{name} {count}' for name, count in counts.items()) or 'no values'})"
+        )
+    Y = np.array([[name in row for name in names] for row in given], dtype=np.float32)
+    X = encoder.encode(texts, progress)
+    folds = _folds([items[row] for row in rows] if items is not None else texts)
+    held_out = np.empty_like(Y)
+    networks = []
+    for fold in range(FOLDS):
+        progress("training the labeller", fold, FOLDS)
+        networks.append(_fit_network(X[folds != fold], Y[folds != fold], seed=fold))
+        one = {name: each[None] for name, each in networks[-1].items()}
+        held_out[folds == fold] = _logits(one, X[folds == fold])[0]
+    progress("training the labeller", FOLDS, FOLDS)
+    slopes, offsets = _platt(held_out, Y)
+    p = 1 / (1 + np.exp(-(slopes * held_out + offsets)))
+    return Labeller(
+        names=names,
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+        weights={name: np.stack([each[name] for each in networks]) for name in networks[0]},
+        slopes=slopes,
+        offsets=offsets,
+        thresholds=best_thresholds(p, Y),
+        f1=_honest_f1(p, Y, folds),
+    )
+
+
+def best_thresholds(p: FloatArray, Y: FloatArray) -> FloatArray:
+    """Return per value the threshold (K,) with the highest F1: `p` and 0/1 `Y` are (n, K).
+
+    >>> best_thresholds(np.array([[0.9], [0.6], [0.5], [0.1]]), np.array([[1], [1], [0], [0]]))
+    array([0.55], dtype=float32)
+    """
+    found = np.empty(p.shape[1], dtype=np.float32)
+    for k, (own, true) in enumerate(zip(p.T, Y.T, strict=True)):
+        order = np.argsort(-own, kind="stable")
+        own, hits = own[order], np.cumsum(true[order])
+        f1 = 2 * hits / (np.arange(1, len(own) + 1) + true.sum())
+        f1[:-1][own[:-1] == own[1:]] = -1  # equal probabilities are on one side
+        best = int(f1.argmax())
+        found[k] = (own[best] + own[min(best + 1, len(own) - 1)]) / 2
+    return found
+
+
+def _honest_f1(p: FloatArray, Y: FloatArray, folds: npt.NDArray[np.int64]) -> FloatArray:
+    """(K,) F1 on rows whose fold had no part in the network nor in the threshold."""
+    given = np.zeros(Y.shape, dtype=bool)
+    for fold in range(FOLDS):
+        here = folds == fold
+        given[here] = p[here] >= best_thresholds(p[~here], Y[~here])
+    hits = (given & (Y > 0)).sum(axis=0)
+    return np.asarray(2 * hits / np.maximum(given.sum(axis=0) + Y.sum(axis=0), 1), np.float32)
+
+
+def _folds(items: Sequence[str]) -> npt.NDArray[np.int64]:
+    """(n,) fold of each row; rows of one item are together, and folds have like sizes."""
+    from sklearn.model_selection import GroupKFold
+
+    if len(set(items)) < FOLDS:
+        raise InputError(
+            f"{len(set(items))} distinct texts are too few to train a labeller; {FOLDS} are needed"
+        )
+    codes = np.unique(np.array(items, dtype=object).astype(str), return_inverse=True)[1]
+    folds = np.empty(len(items), dtype=np.int64)
+    parts = GroupKFold(FOLDS, shuffle=True, random_state=0).split(codes, groups=codes)
+    for fold, (_, rows) in enumerate(parts):
+        folds[rows] = fold
+    return folds
+
+
+def _fit_network(X: FloatArray, Y: FloatArray, seed: int) -> dict[str, FloatArray]:
+    x, y = torch.from_numpy(X), torch.from_numpy(Y)
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)  # as in training: steps this small gain nothing from a second
+        network = nn.Sequential(
+            nn.Dropout(_DROPOUT_IN),
+            nn.Linear(X.shape[1], _HIDDEN),
+            nn.LayerNorm(_HIDDEN),
+            nn.ReLU(),
+            nn.Dropout(_DROPOUT),
+            nn.Linear(_HIDDEN, Y.shape[1]),
+        )
+        optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=1e-4)
+        steps = _EPOCHS * -(-len(x) // _BATCH)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+        for _ in range(_EPOCHS):
+            for batch in torch.randperm(len(x)).split(_BATCH):
+                loss = nn.functional.binary_cross_entropy_with_logits(network(x[batch]), y[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+        torch.set_num_threads(threads)
+    state = network.state_dict()
+    parts = {"first": "1", "norm": "2", "last": "5"}
+    return {
+        f"{name}.{kind}": state[f"{number}.{kind}"].numpy()
+        for name, number in parts.items()
+        for kind in ("weight", "bias")
+    }
+
+
+def _logits(weights: Mapping[str, FloatArray], vectors: FloatArray) -> FloatArray:
+    """(folds, n, K) logits of each network."""
+    w = {name: torch.from_numpy(each) for name, each in weights.items()}
+
+    def one(fold: int) -> Tensor:
+        units = nn.functional.linear(x, w["first.weight"][fold], w["first.bias"][fold])
+        normed = nn.functional.layer_norm(
+            units, units.shape[-1:], w["norm.weight"][fold], w["norm.bias"][fold]
+        )
+        return nn.functional.linear(
+            torch.relu(normed), w["last.weight"][fold], w["last.bias"][fold]
+        )
+
+    with torch.inference_mode():
+        x = torch.from_numpy(vectors)
+        found: FloatArray = torch.stack([one(f) for f in range(len(w["first.bias"]))]).numpy()
+    return found
+
+
+def _platt(logits: FloatArray, Y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the slope and offset of each value (K,) that calibrate its logits (Platt 1999)."""
+    from sklearn.linear_model import LogisticRegression
+
+    lines = []
+    for own, true in zip(logits.T, Y.T, strict=True):
+        line = LogisticRegression(C=1e6, max_iter=1000).fit(own[:, None], true > 0)
+        lines.append((line.coef_[0, 0], line.intercept_[0]))
+    slopes, offsets = np.array(lines, dtype=np.float32).T
+    return slopes, offsets
