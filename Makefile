@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint test-system clean
+.PHONY: demo test lint test-system bench clean
 
 demo: $(STAMP)  ## run the main job on the embedded data, print the table, write the report
 	$(BIN)/mcstl demo --out demo
@@ -19,6 +19,9 @@ lint: $(STAMP)
 
 test-system: $(STAMP)  ## slow tests of the whole system
 	$(BIN)/pytest -m system
+
+bench: $(STAMP)  ## all benchmarks, small; writes benchmarks/RESULTS.md (real data: MCSTL_DATA)
+	$(BIN)/python benchmarks/bench.py
 
 # A file of our own marks the end, so that an install that broke off is done again.
 $(STAMP): pyproject.toml constraints.txt

@@ -71,7 +71,8 @@ def dices(seed: int = 0, items: int = 1000, ratings: int = 70) -> Task:
     rows = Examples(vectors, item[:, None], S, y, np.ones(n, np.float32))
     order = random.permutation(n)
     train, validation = rows.take(order[n // 10 :]), rows.take(order[: n // 10])
-    return Task(train, validation, TrainingConfig(), 2, False, len(train) / items)
+    config = TrainingConfig(batch_size=2048)  # as studies of this size have
+    return Task(train, validation, config, 2, False, len(train) / items)
 
 
 def real(name: str, data_dir: str, seed: int = 0) -> Task:
@@ -136,6 +137,7 @@ def loop(task: Task, seed: int, batched: bool = False) -> float:
     lambda_1 = equations.lambda_1(T, task.annotations_per_item)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99))
+    averaged: Network = average.module  # type: ignore[assignment]
     best, best_epoch, epoch = math.inf, 0, 0
     while epoch < config.epochs and epoch - best_epoch < config.patience:
         epoch += 1
@@ -162,7 +164,7 @@ def loop(task: Task, seed: int, batched: bool = False) -> float:
                 total -= float(p[torch.arange(len(y)), y].log().sum())
         if total / len(held_out) < best:
             best, best_epoch = total / len(held_out), epoch
-            kept = copy.deepcopy(average.module.state_dict())
+            kept = copy.deepcopy(averaged.state_dict())
     network.load_state_dict(kept)
     return best
 

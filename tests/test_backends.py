@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mcstl import backends, encoders
-from mcstl.backends import BackendName, Batch, find_backend
+from mcstl.backends import BackendName, Batch, FloatArray, find_backend
 from mcstl.encoders import PAPER_ENCODER, Encoder, cache_info, clear_cache, load_encoder
 from mcstl.errors import InputError
 
@@ -26,8 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def cosines(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))
+def cosines(a: FloatArray, b: FloatArray) -> FloatArray:
+    found: FloatArray = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ class Wrong:
 
 
 class Original:
-    def encode(self, texts: list[str], **_: Any) -> np.ndarray[Any, Any]:
+    def encode(self, texts: list[str], **_: Any) -> FloatArray:
         return np.ones((len(texts), 2), np.float32)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mcstl import equations, training
 from mcstl.annotations import Task
+from mcstl.distributed import Processes
 from mcstl.equations import KLForm
 from mcstl.errors import InputError
 from mcstl.model import FloatArray, Network, predict_rows
@@ -224,7 +225,7 @@ def loss_of(
         with torch.no_grad():
             network.v.add_(torch.randn_like(network.v))
     tensors = training._Rows.of(rows, torch.device("cpu"))
-    loss = training._loss(tensors, network, config, n_thresholds + 1, m)
+    loss = training._loss(tensors, network, config, n_thresholds + 1, m, Processes())
     order = torch.arange(len(rows))
     total = sum((loss(order[part]) * tensors.w[part].sum()).item() for part in batches)
     return total, network, rows

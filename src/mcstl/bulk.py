@@ -14,6 +14,7 @@ from mcstl import files
 from mcstl.backends import WINDOW
 from mcstl.encoders import Encoder, FloatArray, text_key
 from mcstl.errors import InputError
+from mcstl.kinds import distinct
 from mcstl.progress import Progress, silent
 
 
@@ -36,14 +37,14 @@ def encode_to_disk(
     """Write the vectors of `texts` to `folder` and return them memory-mapped.
 
     `texts` is called twice and must give the same texts both times: first to find the distinct
-    ones, for which 40 bytes a text are held, then to encode those by windows of 16,384. A call with
+    ones, for which some 60 bytes a text are held, then to encode those by windows. A call with
     the same texts, encoder and folder goes on after the last window that was written. The cache of
     `encoder` is neither read nor filled.
 
     Raises InputError if `folder` holds the vectors of other texts or of another encoder.
     """
     folder = Path(folder)
-    first, positions, digest = _distinct(texts(), progress)
+    first, positions, digest = _read(texts(), progress)
     made_of = {
         "texts": digest,
         "encoder": encoder.fingerprint,
@@ -74,30 +75,21 @@ def encode_to_disk(
     return Encoded(np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r"))
 
 
-def _distinct(
+def _read(
     texts: Iterable[str], progress: Progress
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], str]:
     """Return where each distinct text comes first, each text's place among them, and a hash."""
     whole, parts, n = hashlib.sha256(), [], 0
     for window in _in_windows(texts):
-        keys = b"".join(map(text_key, window))
-        whole.update(keys)
-        parts.append(np.frombuffer(keys, dtype=np.uint64).reshape(-1, 2))
+        joined = b"".join(map(text_key, window))
+        whole.update(joined)
+        parts.append(np.frombuffer(joined, dtype=np.uint64).reshape(-1, 2))
         n += len(window)
         progress("reading texts", n, n + 1)  # how many there are is seen at the end
     progress("reading texts", n, n)
-    keys_of = np.concatenate([np.empty((0, 2), np.uint64), *parts])
-    del parts
-    order = np.lexsort(keys_of.T)
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (keys_of[order[1:]] != keys_of[order[:-1]]).any(axis=1)
-    kind = np.empty(len(order), dtype=np.int64)
-    kind[order] = np.cumsum(new) - 1
-    # Distinct texts are numbered as they come, not by their keys.
-    first = order[new]
-    number = np.empty(len(first), dtype=np.int64)
-    number[np.argsort(first)] = np.arange(len(first))
-    return np.sort(first), number[kind], whole.hexdigest()
+    keys = np.concatenate([np.empty((0, 2), np.uint64), *parts])
+    first, kind = distinct(keys[:, 0], keys[:, 1])
+    return first, kind, whole.hexdigest()
 
 
 def _claimed(folder: Path, made_of: dict[str, Any]) -> int | None:
@@ -121,14 +113,14 @@ def _windows(texts: Iterable[str], first: npt.NDArray[np.int64], done: int) -> I
     """Yield the distinct texts from number `done` on, by windows."""
     wanted = iter(first[done:])
 
-    def distinct() -> Iterator[str]:
+    def wanted_texts() -> Iterator[str]:
         coming = next(wanted, None)
         for position, text in enumerate(texts):
             if position == coming:
                 yield text
                 coming = next(wanted, None)
 
-    return _in_windows(distinct())
+    return _in_windows(wanted_texts())
 
 
 def _in_windows(texts: Iterable[str]) -> Iterator[list[str]]:

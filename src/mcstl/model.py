@@ -1,6 +1,7 @@
 """The network that owns v, o, b and t, and the model around it: save, load, predict."""
 
 import json
+import math
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ _DRAWS = 32
 _CHUNK = 2**24
 
 
-class _Dropout(nn.Module):
+class Dropout(nn.Module):
     """Dropout with the rate in steps of 1/256, one random byte a unit.
 
     On a CPU torch draws a 64-bit number for every unit, which took a quarter of the training time.
@@ -52,13 +53,18 @@ class _Dropout(nn.Module):
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.dropped = min(round(256 * rate), 255)
+        #: Of how many rows the next ones are which, where processes share a step; None: of all.
+        self.among: tuple[int, slice] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `x` (n, ...) with units dropped and the rest scaled up, in training."""
         if not self.training or not self.dropped:
             return x
-        drawn = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
+        n, part = self.among or (len(x), slice(None))
+        shape = (n, *x.shape[1:])
+        drawn = torch.empty(-(-math.prod(shape) // 8), dtype=torch.int64, device=x.device)
         drawn.random_(-(2**63), None)
-        kept = drawn.view(torch.uint8)[: x.numel()].view_as(x) >= self.dropped
+        kept = drawn.view(torch.uint8)[: math.prod(shape)].view(shape)[part] >= self.dropped
         return x * kept.to(x.dtype).mul_(256 / (256 - self.dropped))
 
 
@@ -86,7 +92,7 @@ class Network(nn.Module):
         self.v = nn.Parameter(0.01 * torch.randn(n_groups, dimension))
         self.first = nn.Linear(dimension, hidden)
         self.rest = nn.Sequential(
-            nn.LayerNorm(hidden), nn.ReLU(), _Dropout(dropout), nn.Linear(hidden, 1, bias=False)
+            nn.LayerNorm(hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, 1, bias=False)
         )
         if preference:
             self.log_t = nn.Parameter(torch.zeros(n_groups))

@@ -19,9 +19,11 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mcstl import equations, files
+from mcstl.distributed import Processes
 from mcstl.equations import KLForm
 from mcstl.errors import InputError
-from mcstl.model import FloatArray, Network, PeopleNetwork, predict_rows
+from mcstl.kinds import distinct
+from mcstl.model import Dropout, FloatArray, Network, PeopleNetwork, predict_rows
 from mcstl.progress import Progress, silent
 
 #: Called after each epoch with its number and the network as it stands.
@@ -88,7 +90,7 @@ class Examples:
         Such rows are predicted once, so that their predictions are equal to the last bit.
         """
         who = [] if self.who is None else [self.who]
-        return _distinct(self.positions, distinct_rows(self.S)[1], *who)
+        return distinct(*self.positions.T, distinct_rows(self.S)[1], *who)
 
     def collapsed(self) -> Self:
         """Return the rows with equal ones, labels too, made one of their summed weight.
@@ -97,7 +99,7 @@ class Examples:
         shares.
         """
         inverse = self.ties[1]
-        cell, row = _distinct(inverse, self.y)
+        cell, row = distinct(inverse, self.y)
         w = np.bincount(row, weights=self.w, minlength=len(cell))
         shares = np.maximum(1, np.ceil(w / _MOST_PER_ROW)).astype(np.int64)
         each = np.repeat((w / shares).astype(np.float32), shares)
@@ -106,19 +108,6 @@ class Examples:
     def without_groups(self) -> Self:
         """Return the same rows in no group: the empty set of §3.3."""
         return replace(self, S=csr_matrix((len(self), 0), dtype=np.float32))
-
-
-def _distinct(
-    *columns: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The first of each kind of rows with equal integers, in the integers' order, and each kind."""
-    table = np.column_stack(columns)
-    order = np.lexsort(table.T[::-1])
-    new = np.ones(len(table), dtype=bool)
-    new[1:] = (np.diff(table[order], axis=0) != 0).any(axis=1)
-    kind = np.empty(len(table), dtype=np.int64)
-    kind[order] = np.cumsum(new) - 1
-    return order[new], kind
 
 
 @dataclass(frozen=True)
@@ -150,6 +139,8 @@ def fit(
     `annotations_per_item` is m in the paper's lambda_1. The result is the epoch with the lowest
     validation NLL. With a `checkpoint` file the training goes on where it was stopped and ends as
     if it had not been; the file is removed at the end. Deterministic for a seed on one machine.
+    Under ``accelerate launch`` the processes share each step (docs/scaling.md); all return the
+    result, and the first alone writes the checkpoint and reports progress.
 
     Raises InputError if there are no rows, or if the loss stops being a finite number.
     """
@@ -158,7 +149,10 @@ def fit(
             f"there are {len(train)} rows to train on and {len(validation)} to validate on, and "
             "both are needed; give more annotations or other shares in split"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    processes = Processes.started()
+    device = processes.device
+    if processes.rank:
+        progress = silent
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         people = {} if train.who is None else {"n_people": int(train.who.max(initial=-1)) + 1}
@@ -185,6 +179,7 @@ def fit(
                 checkpoint,
                 on_epoch,
                 progress,
+                processes,
             )
 
 
@@ -247,15 +242,14 @@ class _Rows:
 def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, npt.NDArray[np.int64]]:
     """Return the distinct rows (P, K) of a membership and each row's position (n,) among them."""
     S = csr_matrix(S, dtype=np.float32)
-    S.sort_indices()
-    keys = [
-        S.indices[a:b].tobytes() + S.data[a:b].tobytes()
-        for a, b in zip(S.indptr[:-1], S.indptr[1:], strict=True)
-    ]
-    first: dict[bytes, int] = {}
-    codes = np.array([first.setdefault(key, len(first)) for key in keys], dtype=np.int64)
-    starts = np.unique(codes, return_index=True)[1]
-    return S[starts], codes
+    # A row is known by two sums of 64-bit numbers drawn for its groups: two different rows of a
+    # billion have equal sums with a probability of about 1e-21.
+    numbers = np.random.default_rng(0).integers(2**63, size=(2, S.shape[1]), dtype=np.uint64)
+    values = S.data.view(np.uint32).astype(np.uint64)
+    sums = np.zeros((2, len(values) + 1), dtype=np.uint64)
+    np.cumsum(numbers[:, S.indices] * values, axis=1, out=sums[:, 1:])
+    first, kind = distinct(*(sums[:, S.indptr[1:]] - sums[:, S.indptr[:-1]]))
+    return S[first], kind
 
 
 def _start_biases(network: Network, train: Examples, n_classes: int) -> None:
@@ -282,13 +276,14 @@ def _loop(
     checkpoint: Path | None,
     on_epoch: OnEpoch | None,
     progress: Progress,
+    processes: Processes,
 ) -> Fitted:
     weights = list(network.parameters())
     optimizer = torch.optim.Adam(weights, lr=config.learning_rate, fused=True)
     # What is validated and kept is a running average of the weights: better and steadier (LOG.md).
     average = copy.deepcopy(network)
     averages, move_towards = list(average.parameters()), get_ema_multi_avg_fn(_AVERAGE_DECAY)
-    loss_of = _loss(rows, network, config, n_classes, annotations_per_item)
+    loss_of = _loss(rows, network, config, n_classes, annotations_per_item, processes)
     best, best_epoch, epoch = math.inf, 0, 0
     best_state = copy.deepcopy(average.state_dict())
     if checkpoint and checkpoint.exists():
@@ -308,12 +303,13 @@ def _loop(
             loss = loss_of(batch)
             optimizer.zero_grad()
             loss.backward()
+            processes.sum_gradients(weights)
             optimizer.step()
             if epoch == 1 and step == 0:
                 average.load_state_dict(network.state_dict())
             else:
                 move_towards(averages, weights, 0)
-        nll = validation_nll(average, validation)
+        nll = processes.agreed(validation_nll(average, validation))
         if not math.isfinite(nll):
             raise InputError(
                 f"training diverged in epoch {epoch} (validation NLL {nll}); "
@@ -325,7 +321,11 @@ def _loop(
         if on_epoch:
             on_epoch(epoch, average)
         progress("training", epoch, config.epochs)
-        if checkpoint and time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS:
+        if (
+            checkpoint
+            and not processes.rank
+            and time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS
+        ):
             saved_at = time.monotonic()
             with files.replacing(checkpoint) as temporary:
                 torch.save(
@@ -343,7 +343,7 @@ def _loop(
     progress("training", config.epochs, config.epochs)
     network.load_state_dict(best_state)
     network.eval()
-    if checkpoint:
+    if checkpoint and not processes.rank:
         checkpoint.unlink(missing_ok=True)
     return Fitted(network.cpu(), epoch, best_epoch, best)
 
@@ -381,8 +381,12 @@ def _loss(
     config: TrainingConfig,
     n_classes: int,
     annotations_per_item: float | None,
+    processes: Processes,
 ) -> Callable[[Tensor], Tensor]:
-    """Return the loss of a batch of row numbers: the printed sum's share, per unit of weight."""
+    """Return the loss of a batch of row numbers: the printed sum's share, per unit of weight.
+
+    Of several processes each returns what its rows add to it.
+    """
     total = rows.w.sum()
     levels = equations.levels(rows.y, n_classes - 1)
     # §2.4 has no KL term.
@@ -395,20 +399,25 @@ def _loss(
         else:
             lambda_1 = config.lambda_1
 
+    dropouts = [module for module in network.modules() if isinstance(module, Dropout)]
+
     def loss(batch: Tensor) -> Tensor:
         S, w = rows.patterns[rows.pattern[batch]], rows.w[batch]
+        part = processes.part(len(batch))
+        for dropout in dropouts:
+            dropout.among = len(batch), part
         z = None
         if isinstance(network, PeopleNetwork):
             noise = torch.randn(len(batch), network.means.shape[1], device=w.device)
-            z = network.traits_of(rows.who[batch], noise)
-        vectors, places = rows.vectors, rows.positions[batch]
+            z = network.traits_of(rows.who[batch[part]], noise[part])
+        vectors, places = rows.vectors, rows.positions[batch[part]]
         if w.device.type == "cpu":  # on a GPU it would wait for the number of texts
             texts, places = places.unique(return_inverse=True)
             vectors = vectors[texts]
-        logits = network.logits_at(vectors, places, S, z)
-        value = w @ equations.cross_entropy(levels[batch], logits)
+        logits = network.logits_at(vectors, places, S[part], z)
+        value = w[part] @ equations.cross_entropy(levels[batch[part]], logits)
         if with_kl:
-            p = torch.sigmoid(logits)
+            p = processes.whole(torch.sigmoid(logits), len(batch))
             value = value + lambda_1 * equations.kl_term(
                 S, w, p, targets, config.kl, config.sharpness
             )
@@ -416,7 +425,7 @@ def _loss(
         whole = config.lambda_2 * equations.l2(network.v)
         if isinstance(network, PeopleNetwork):
             whole = whole + equations.traits_kl(network.means, network.log_sds)
-        value = value + w.sum() / total * whole
+        value = value + w.sum() / total / processes.count * whole
         return value / w.sum()
 
     return loss

@@ -1,0 +1,83 @@
+"""Several processes that share every training step, by Accelerate, with the result of one.
+
+Under ``accelerate launch`` each process has all rows, whose texts may be memory-mapped, and works
+on its part of every step. What is not a sum over rows, the groups' calibration term of Eq. 2 and 4,
+is taken on the predictions of the whole step, which the processes exchange; gradients are summed.
+So nothing depends on the number of processes but the rounding of sums.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mcstl.errors import need_extra
+
+
+class Processes:
+    """The processes that train together, seen from one: `rank` of `count`, 0 of 1 if alone."""
+
+    def __init__(self, accelerator: Any = None) -> None:
+        self._accelerator = accelerator
+        self.rank = accelerator.process_index if accelerator else 0
+        self.count = accelerator.num_processes if accelerator else 1
+
+    @classmethod
+    def started(cls) -> "Processes":
+        """Return the processes that ``accelerate launch`` or ``torchrun`` started with this one."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        with need_extra("distributed"):
+            from accelerate import Accelerator
+        return cls(Accelerator(cpu=not torch.cuda.is_available()))
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes: its own GPU, or the CPU."""
+        if self._accelerator:
+            return self._accelerator.device  # type: ignore[no-any-return]
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def part(self, n: int, rank: int | None = None) -> slice:
+        """Return which of a step's `n` rows are those of process `rank`, or of this one.
+
+        >>> Processes().part(5)
+        slice(0, 5, None)
+        """
+        rank = self.rank if rank is None else rank
+        return slice(n * rank // self.count, n * (rank + 1) // self.count)
+
+    def whole(self, own: Tensor, n: int) -> Tensor:
+        """Return the (n, ...) values of all processes' rows, of which this one's have a gradient.
+
+        A function of them then has, summed over processes, the gradient that it has in one.
+        """
+        if self.count == 1:
+            return own
+        most = -(-n // self.count)
+        padded = own.new_zeros(most, *own.shape[1:])
+        padded[: len(own)] = own.detach()
+        parts = list(self._accelerator.gather(padded).split(most))
+        for rank in range(self.count):
+            rows = self.part(n, rank)
+            parts[rank] = parts[rank][: rows.stop - rows.start]
+        parts[self.rank] = own
+        return torch.cat(parts)
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Replace each gradient by its sum over the processes."""
+        if self.count > 1:
+            with_gradient = [p for p in parameters if p.grad is not None]
+            flat = torch.cat([p.grad.flatten() for p in with_gradient])  # type: ignore[union-attr]
+            sums = self._accelerator.reduce(flat, "sum").split([p.numel() for p in with_gradient])
+            for parameter, total in zip(with_gradient, sums, strict=True):
+                parameter.grad = total.view_as(parameter)
+
+    def agreed(self, number: float) -> float:
+        """Return the first process's `number`, so that all decide alike on unlike machines."""
+        if self.count == 1:
+            return number
+        own = torch.tensor([number], dtype=torch.float64, device=self.device)
+        return float(self._accelerator.gather(own)[0])
