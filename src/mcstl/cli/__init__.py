@@ -4,7 +4,7 @@ A file per family of commands, each adding its own to `app`; what is heavy is im
 command that needs it.
 """
 
-from mcstl.cli import predict, study
+from mcstl.cli import predict, serve, study
 from mcstl.cli.app import app, main
 
-__all__ = ["app", "main", "predict", "study"]
+__all__ = ["app", "main", "predict", "serve", "study"]
