@@ -61,6 +61,7 @@ def load_encoder(
     cache_dir: str | Path | None = None,
     device: str | None = None,
     backend: BackendName | None = None,
+    keep: bool = True,
 ) -> "Encoder":
     """Find an encoder by name or folder; its weights are loaded when a text first needs them.
 
@@ -69,7 +70,8 @@ def load_encoder(
     that sentence-transformers can load. `cache_dir` falls back to MCSTL_CACHE, then to the user's
     cache folder. `device` is torch's name of one; by default a GPU where there is one. `backend`
     falls back to MCSTL_BACKEND, then to OpenVINO in fp32 where it is installed and fits, then to
-    torch (docs/scaling.md); vectors of each are cached apart.
+    torch (docs/scaling.md); vectors of each are cached apart. Without `keep` nothing is kept of any
+    text: a server is given other people's.
 
     Raises InputError if the weights differ from the original, the name cannot be had or the backend
     is not installed: there is no silent substitute.
@@ -85,7 +87,13 @@ def load_encoder(
         folder = _folder(name)
         dimension = None
     return Encoder(
-        name, folder, dimension=dimension, cache_dir=cache_dir, device=device, backend=backend
+        name,
+        folder,
+        dimension=dimension,
+        cache_dir=cache_dir,
+        device=device,
+        backend=backend,
+        keep=keep,
     )
 
 
@@ -105,6 +113,7 @@ class Encoder:
         cache_dir: str | Path | None = None,
         device: str | None = None,
         backend: BackendName | None = None,
+        keep: bool = True,
     ) -> None:
         self.name = name
         self.folder = folder
@@ -117,7 +126,8 @@ class Encoder:
         self._truncated: set[bytes] = set()
         # torch in fp32 was the only one once, and its cache files had no mark.
         mark = "" if self.backend == "torch-f32" else f"-{self.backend}"
-        self._cache = _Cache(cache_folder(cache_dir) / f"{stem}{mark}.sqlite")
+        self._cache = _Cache(cache_folder(cache_dir) / f"{stem}{mark}.sqlite", keep)
+        self._keep = keep
 
     @property
     def dimension(self) -> int:
@@ -160,7 +170,8 @@ class Encoder:
                     rows.update(fresh)
                     fresh = {}
                 progress("encoding texts", done, len(missing))
-        self._truncated.update(key for key, row in rows.items() if row.truncated)
+        if self._keep:
+            self._truncated.update(key for key, row in rows.items() if row.truncated)
         order = {key: position for position, key in enumerate(distinct)}
         table = np.frombuffer(b"".join(rows[key].vector for key in distinct), dtype="<f4")
         table = table.reshape(len(distinct), -1 if len(distinct) else self.dimension)
@@ -227,9 +238,9 @@ class _Cache:
     carries a checksum; rows that fail it, and files that SQLite cannot read, are made again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, usable: bool = True) -> None:
         self.path = path
-        self._usable = True
+        self._usable = usable
 
     def read(self, keys: Iterable[bytes]) -> dict[bytes, _Row]:
         """Return the rows of those `keys` that are in the cache and whole."""

@@ -59,6 +59,10 @@ class Views:
         mixed: FloatArray = np.einsum("p,npl->nl", w / w.sum(), self.p)
         return mixed
 
+    def first(self, n: int) -> "Views":
+        """Return the first n perspectives alone."""
+        return Views(self.names[:n], self.classes, self.p[:, :n], self.population)
+
     def table(self) -> pd.DataFrame:
         """Return one row per text and perspective, for each text the widest gap first.
 

@@ -219,12 +219,7 @@ class _Job:
             whole: Any = these if len(self.texts) == 2 else [text for (text,) in these]
             views = self.model.views(whole, self.perspectives)
             mixed = [views.mixture(self.mix)] if self.mix else []
-            shown = Views(
-                views.names[: self.shown],
-                views.classes,
-                views.p[:, : self.shown],
-                views.population,
-            )
+            shown = views.first(self.shown)
             score = shown.disagreement
             flat = shown.p.reshape(len(whole), -1)
             rows.append(np.hstack([views.population, *mixed, flat, score[:, None]]))

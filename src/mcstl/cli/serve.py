@@ -1,0 +1,32 @@
+"""The command that serves a saved model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcstl.cli.app import app
+from mcstl.errors import need_extra
+
+
+@app.command(epilog="Example:  mcstl serve out/model --port 8000")
+def serve(
+    model: Annotated[Path, typer.Argument(help="A model directory, such as out/model.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the default is reached from here alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve a model over HTTP: an API (/docs), a page (/page), health and metrics.
+
+    It ends on Ctrl-C or SIGTERM, after what is in flight. Nothing is kept of any text.
+    """
+    with need_extra("serve"):
+        from mcstl.serving.api import serve as listen
+    from mcstl.encoders import load_encoder
+    from mcstl.model import Model
+
+    loaded = Model.load(model)
+    loaded.encoder = load_encoder(loaded.encoder.name, keep=False)
+    typer.echo(f"The page: http://{host}:{port}/page   the API: http://{host}:{port}/docs")
+    listen(loaded, host, port)

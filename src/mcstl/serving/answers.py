@@ -1,0 +1,111 @@
+"""What a server says to texts: within limits, in turn, and not beyond a timeout."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from mcstl.errors import InputError, listed
+from mcstl.model import Model
+from mcstl.perspectives import Views, check_weights, parse
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one request may ask, and how many may wait."""
+
+    letters: int = 10_000  # of one text
+    batch: int = 64  # texts, or pairs, of one request
+    perspectives: int = 256  # of one request
+    body: int = 4 * 2**20  # bytes of one request
+    timeout: float = 30.0  # seconds until a request is given up
+    waiting: int = 256  # requests at once; more are told to come back
+
+
+class BusyError(Exception):
+    """More requests wait than `Limits.waiting`, or one waited longer than `Limits.timeout`."""
+
+
+class Answers:
+    """A model that answers one request after the other, in a thread of its own."""
+
+    def __init__(self, model: Model, limits: Limits) -> None:
+        self.model = model
+        self.limits = limits
+        self.waiting = 0
+        # The model uses all cores for one request; more threads would only share them.
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="mcstl-model")
+
+    @property
+    def sides(self) -> int:
+        """How many texts one question has: 2 for a preference."""
+        return 2 if self.model.task == "preference" else 1
+
+    def check(
+        self,
+        texts: Sequence[str | Sequence[str]],
+        perspectives: Sequence[str] | None,
+        mix: Mapping[str, float] | None,
+    ) -> tuple[list[Any], list[list[str]], dict[str, float], int]:
+        """Return texts, perspectives and weights that are fit to be asked.
+
+        Perspectives that only the mix needs stand behind those that are to be shown, of which the
+        number comes last.
+
+        Raises InputError for what the limits or the model do not allow.
+        """
+        limits, groups = self.limits, self.model.group_names
+        if not 0 < len(texts) <= limits.batch:
+            raise InputError(f"{len(texts)} texts; a request has from 1 to {limits.batch}")
+        rows: list[Any] = []
+        for number, text in enumerate(texts):
+            row = (text,) if isinstance(text, str) else tuple(text)
+            if len(row) != self.sides:
+                one = "a pair of texts" if self.sides == 2 else "a single text"
+                raise InputError(f"text {number} must be {one} for this {self.model.task} model")
+            if any(len(each) > limits.letters for each in row):
+                raise InputError(f"text {number} is longer than {limits.letters:,} letters")
+            if not all(each.strip() for each in row):
+                raise InputError(f"text {number} is empty")
+            rows.append(row if self.sides == 2 else row[0])
+        weights = check_weights(mix) if mix is not None else {}
+        weights = {" + ".join(parse(name, groups)): w for name, w in weights.items()}
+        written = groups if perspectives is None else perspectives
+        names = dict.fromkeys(" + ".join(parse(name, groups)) for name in written)
+        asked = [parse(name, groups) for name in [*names, *(w for w in weights if w not in names)]]
+        if len(asked) > limits.perspectives:
+            raise InputError(
+                f"{len(asked):,} perspectives; a request has at most {limits.perspectives}: "
+                f"name some of {listed(groups)}"
+            )
+        self.model.membership(asked)
+        return rows, asked, weights, len(names)
+
+    async def views(self, texts: Sequence[Any], asked: Sequence[Sequence[str]]) -> Views:
+        """Return what `perspectives` say of texts, once it is their turn.
+
+        Raises BusyError if too many wait, or if it takes too long.
+        """
+        if self.waiting >= self.limits.waiting:
+            raise BusyError("too many requests wait; come back in a moment")
+        self.waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            work = loop.run_in_executor(self._worker, self.model.views, texts, asked)
+            async with asyncio.timeout(self.limits.timeout):
+                return await work
+        except TimeoutError:
+            raise BusyError(f"no answer within {self.limits.timeout:g} seconds") from None
+        finally:
+            self.waiting -= 1
+
+    async def warm_up(self) -> None:
+        """Load the encoder's weights, so that the first request need not wait for them."""
+        text: Any = "ready" if self.sides == 1 else ("a", "b")
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._worker, self.model.views, [text], [])
+
+    def close(self) -> None:
+        """End the thread once what it is at is done."""
+        self._worker.shutdown(cancel_futures=True)
