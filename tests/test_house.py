@@ -17,6 +17,7 @@ SOURCE = PROJECT / "src" / "mcstl"
 #: A file imports only from rooms above its own; a package is one room.
 HOUSE = (
     "errors",
+    "plugins",
     "files",
     "progress",
     "tables",
@@ -46,6 +47,8 @@ HOUSE = (
     "outputs",
     "study",
     "single",
+    "estimator",
+    "growing",
     "tuning",
     "reproduce",
     "plots",

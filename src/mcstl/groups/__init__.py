@@ -4,7 +4,7 @@ Every scheme is fitted on training rows by `fit_scheme` and gives any annotation
 membership by `assign`.
 """
 
-from mcstl.groups.base import Group, Scheme
+from mcstl.groups.base import Group, PluginConfig, Scheme
 from mcstl.groups.combined import (
     CombineConfig,
     GroupsConfig,
@@ -22,6 +22,7 @@ __all__ = [
     "Group",
     "GroupsConfig",
     "IntersectConfig",
+    "PluginConfig",
     "RationaleConfig",
     "Scheme",
     "TaxonomyConfig",
