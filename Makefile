@@ -4,18 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint test-system bench clean
+.PHONY: demo test lint docs test-system bench clean
 
 demo: $(STAMP)  ## run the main job on the embedded data, print the table, write the report
 	$(BIN)/mcstl demo --out demo
 
-test: $(STAMP) lint  ## lint, types and all tests
+test: $(STAMP) lint docs  ## lint, types, docs and all tests
 	$(BIN)/pytest -m "not system"
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(STAMP)  ## the site, into site/; a broken link or reference is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 test-system: $(STAMP)  ## slow tests of the whole system
 	$(BIN)/pytest -m system
@@ -31,4 +34,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build dist site .mypy_cache .pytest_cache .ruff_cache

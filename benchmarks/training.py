@@ -156,7 +156,6 @@ def loop(task: Task, seed: int, batched: bool = False) -> float:
             optimizer.step()
             average.update_parameters(network)
         average.eval()
-        averaged: Network = average.module  # type: ignore[assignment]
         total = 0.0
         with torch.inference_mode():
             for e, S, y in validation:

@@ -109,9 +109,9 @@ def test_few_people_are_warned_about() -> None:
     frame = pd.concat([PEOPLE, many.assign(race=None)])
     scheme = fit_scheme(AttributesConfig(attributes=("gender",), min_size=1), table(frame))
     assert [re.sub(":.*", "", group.warning) for group in scheme.groups] == [
-        "only one person",
+        "fewer than 5 people",
         "",
-        "only 4 people",
+        "fewer than 5 people",
     ]
     unnamed = fit_scheme(AttributesConfig(min_size=1), table(PEOPLE.drop(columns="annotator")))
     assert {(group.annotators, group.warning) for group in unnamed.groups} == {(None, "")}

@@ -17,6 +17,7 @@ SOURCE = PROJECT / "src" / "mcstl"
 #: A file imports only from rooms above its own; a package is one room.
 HOUSE = (
     "errors",
+    "plugins",
     "files",
     "progress",
     "kinds",
@@ -54,6 +55,8 @@ HOUSE = (
     "study",
     "single",
     "predicting",
+    "estimator",
+    "growing",
     "tuning",
     "reproduce",
     "plots",

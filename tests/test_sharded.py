@@ -85,7 +85,7 @@ def test_a_shard_is_that_of_model_and_encoder(model: Path, tmp_path: Path) -> No
     """In pieces, with the columns it had, and whole or not there."""
     table = write_shards(tmp_path / "in", shards=1)
     shard = tmp_path / "in" / "0.parquet"
-    arguments = (str(model), ["text"], [[]])
+    arguments: tuple[str, list[str], list[list[str]]] = (str(model), ["text"], [[]])
     worker = sharded._Worker(str(tmp_path / "out"), sharded.Predictor, arguments)
     assert worker({"path": [str(shard)]}) == {"rows": [60]}
     found = pd.read_parquet(tmp_path / "out" / "0.parquet")
@@ -96,8 +96,8 @@ def test_a_shard_is_that_of_model_and_encoder(model: Path, tmp_path: Path) -> No
     encoding = sharded._Worker(str(tmp_path / "vectors"), sharded.Encoding, (PAPER_ENCODER, "text"))
     assert encoding.shard(shard) == 60
     vectors = pd.read_parquet(tmp_path / "vectors" / "0.parquet")["vector"]
-    expected = load_encoder().encode(table["text"].tolist())
-    np.testing.assert_allclose(np.stack(vectors.to_list()), expected, rtol=0, atol=1e-6)
+    known = load_encoder().encode(table["text"].tolist())
+    np.testing.assert_allclose(np.stack(vectors.to_list()), known, rtol=0, atol=1e-6)
 
 
 def test_pieces_and_empty_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from mcstl.errors import InputError, brief, did_you_mean, listed
+from mcstl.errors import InputError, brief, did_you_mean, listed, need_extra
 from mcstl.tables import read_table as read_table  # its callers know it by this room
 
 Task = Literal["binary", "ordinal", "preference"]
@@ -46,6 +46,7 @@ KNOWN_COLUMNS = (
     "annotator",
     "rationale",
     "values",
+    "weight",
 )
 TASK_FORMS = (
     "The task forms are binary (two classes), ordinal (ordered classes) and preference "
@@ -76,9 +77,10 @@ class Annotations:
     `frame` has the columns ``row`` (position in the table as read, before anything is dropped),
     ``item`` (text), ``text`` or ``text_a`` and ``text_b``, ``label`` (class index; in preference
     1 means that A is preferred), ``flipped`` (the row shows its pair the other way round than the
-    item's first row; always False for single texts), where known ``annotator`` (text, missing as
-    None), ``rationale`` (text, missing as ""), ``values`` (a list of names), and the `attributes`
-    (text, missing as None). Its index is 0 ... n-1.
+    item's first row; always False for single texts), where known ``weight`` (a number above 0: a
+    row of weight 2 is trained on as two would be; measures count it once), ``annotator`` (text,
+    missing as None), ``rationale`` (text, missing as ""), ``values`` (a list of names), and the
+    `attributes` (text, missing as None). Its index is 0 ... n-1.
     """
 
     frame: pd.DataFrame
@@ -109,6 +111,13 @@ class Annotations:
     def labels(self) -> IntArray:
         """(n,) class indices."""
         return self.frame["label"].to_numpy(dtype=np.int64)
+
+    @property
+    def weights(self) -> npt.NDArray[np.float32]:
+        """(n,) weights in training, 1 where the table has no column ``weight``."""
+        if not self.has("weight"):
+            return np.ones(len(self), dtype=np.float32)
+        return self.frame["weight"].to_numpy(dtype=np.float32)
 
     def distinct_texts(self) -> tuple[list[str], IntArray]:
         """Return the distinct texts and, (n, 1 or 2), each row's positions among them."""
@@ -204,7 +213,10 @@ class Annotations:
         }
         for name in readers.keys() & set(table.columns):
             table[name] = _objects(mapped(table[name], readers[name]))
-        known = ["row", "item", *texts, "label", "flipped", "annotator", "rationale", "values"]
+        if "weight" in table.columns:
+            table["weight"] = _weights(table, source)
+        known = ["row", "item", *texts, "label", "flipped", "weight"]
+        known += ["annotator", "rationale", "values"]
         order = [name for name in known if name in table.columns] + list(attributes)
         return cls(
             frame=table[order],
@@ -240,6 +252,18 @@ class Annotations:
                 frame[name] = _objects([_class_names(cell, names) for cell in dataset[name]])
         options.setdefault("source", "the Dataset")
         return cls.from_frame(frame, **options)
+
+    def to_dataset(self) -> Any:
+        """Return a Hugging Face `datasets.Dataset` that `from_dataset` reads back as it is.
+
+        The label is a ClassLabel; what `frame` adds (``row``, ``flipped``) stays behind. Raises
+        InputError if datasets is not installed.
+        """
+        with need_extra("datasets"):
+            from datasets import ClassLabel, Dataset
+        frame = self.frame.drop(columns=["row", "flipped"])
+        dataset = Dataset.from_list(frame.to_dict("records"))
+        return dataset.cast_column("label", ClassLabel(names=list(self.classes)))
 
     @classmethod
     def read(cls, path: str | Path, **options: Any) -> Self:
@@ -512,6 +536,19 @@ def _check_texts(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> 
                 f"{listed(rows, 5)} (counted from 0); fill them or drop them"
             )
         table[name] = _objects(table[name].to_numpy(dtype=object))
+
+
+def _weights(table: pd.DataFrame, source: str) -> pd.Series:
+    weights = pd.to_numeric(table["weight"], errors="coerce").astype(float)
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    if len(bad):
+        first = bad[0]
+        raise InputError(
+            f"{len(bad)} rows of {source} have a weight that is no number above 0, the first "
+            f"one {brief(table['weight'][first])!r} in row {table['row'][first]} (counted from 0); "
+            "drop rows that shall not count"
+        )
+    return weights
 
 
 def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None:

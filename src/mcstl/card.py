@@ -91,10 +91,10 @@ def people(count: int | None) -> str:
     """Return a count of people as a reader may see it: a small one may mean somebody in particular.
 
     >>> people(4), people(1200), people(None)
-    ('fewer than 5', '1,200', '-')
+    ('fewer than 5', '1,200', '–')
     """
     if count is None:
-        return "-"
+        return "–"
     return f"fewer than {FEW_PEOPLE}" if count < FEW_PEOPLE else f"{count:,}"
 
 

@@ -3,10 +3,11 @@
 import abc
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from mcstl.errors import InputError, brief
+from mcstl.errors import InputError, brief, listed
 from mcstl.modeldir import FILES
 
 _TIMEOUT = 10  # seconds until a hub that does not answer is an error
@@ -22,6 +23,11 @@ class OnTheHub(abc.ABC):
     @abc.abstractmethod
     def save(self, folder: str | Path) -> None:
         """Write the model directory."""
+
+    @property
+    @abc.abstractmethod
+    def groups_of_few(self) -> Sequence[str]:
+        """The names of groups that few people make up."""
 
     @classmethod
     @abc.abstractmethod
@@ -80,13 +86,23 @@ class OnTheHub(abc.ABC):
         commit_message: str = "Push an mcstl model",
         revision: str | None = None,
         create_pr: bool = False,
+        groups_of_few: bool = False,
         token: str | bool | None = None,
     ) -> str:
         """Upload the model directory with its card, and return the address of the commit.
 
         The repository is made if it is not there. The token is the one that `hf auth login` kept
-        unless one is given. Raises InputError if the Hub refuses or cannot be reached.
+        unless one is given. A group of fewer than five people, whose name and predictions may tell
+        who they are, leaves only if `groups_of_few` says so.
+
+        Raises InputError for such a group, and if the Hub refuses or cannot be reached.
         """
+        if self.groups_of_few and not groups_of_few:
+            raise InputError(
+                f"the model has groups of fewer than five people, which may tell who they are: "
+                f"{listed(self.groups_of_few)}. Train it with groups: {{min_annotators: 5}}, or "
+                "push it with groups_of_few=True"
+            )
         from huggingface_hub import HfApi
 
         api = HfApi(token=token)

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from mcstl import training
+from mcstl import plugins, training
 from mcstl.annotations import Annotations, Split, majority_rows
 from mcstl.baselines.dawid_skene import label_probabilities
 from mcstl.groups import Scheme
@@ -77,9 +77,9 @@ class Prepared:
 
     @property
     def annotations_per_item(self) -> float:
-        """The m of the paper's lambda_1: mean annotations per training item."""
+        """The m of the paper's lambda_1: mean annotations per training item, by weight."""
         items = self.annotations.frame["item"].to_numpy()[self.parts.train]
-        return len(items) / len(np.unique(items))
+        return float(self.rows.w[self.parts.train].sum() / len(np.unique(items)))
 
 
 def saves_model(method: MethodConfig) -> bool:
@@ -143,14 +143,16 @@ def _fit(
     """Fit one method: rows to probabilities, and its network."""
     train, validation = (prepared.part(name, method.name, seed) for name in ("train", "validation"))
     n_classes = len(prepared.annotations.classes)
-    if method.name in _TABULAR:
+    added = method.name in plugins.names("methods")
+    if added or method.name in _TABULAR:
         from mcstl.baselines import tabular
 
-        fit = {
+        own = {
             "gbm": tabular.gbm,
             "logistic": tabular.logistic,
             "groups-only": tabular.groups_only,
-        }[method.name]
+        }
+        fit = own.get(method.name) or plugins.load("methods", method.name)
         progress(f"training {method.title}", 0, 1)
         # On products this small a second thread waits more than it works (LOG.md, 2).
         with threadpool_limits(1):

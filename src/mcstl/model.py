@@ -1,5 +1,6 @@
 """The network that owns v, o, b and t, and the model around it: save, load, predict."""
 
+import copy
 import json
 import math
 import shutil
@@ -20,6 +21,7 @@ from mcstl import __version__, card, equations, files
 from mcstl.annotations import TEXT_COLUMNS, Annotations, Task
 from mcstl.errors import InputError, brief, did_you_mean, listed
 from mcstl.groups import MOST_GROUPS, Scheme, load_scheme
+from mcstl.groups.base import FEW_PEOPLE
 from mcstl.hub import OnTheHub
 from mcstl.modeldir import (
     SCHEMA,
@@ -28,6 +30,7 @@ from mcstl.modeldir import (
     read_card,
     read_config,
     read_tensors,
+    without_left_out,
 )
 from mcstl.perspectives import Views
 from mcstl.progress import Progress, silent
@@ -99,6 +102,18 @@ class Network(nn.Module):
         else:
             self.b_first = nn.Parameter(torch.zeros(1))
             self.b_gaps = nn.Parameter(torch.zeros(n_thresholds - 1))
+
+    def narrowed(self, used: npt.NDArray[np.integer[Any]]) -> "Network":
+        """Return this network with some of its groups only; it shares all else.
+
+        What is not asked for then cannot move a prediction, not even by its rounding.
+        """
+        narrow = copy.copy(self)
+        narrow._parameters = dict(self._parameters)
+        narrow.v = nn.Parameter(self.v[used], requires_grad=False)
+        if self.preference:
+            narrow.log_t = nn.Parameter(self.log_t[used], requires_grad=False)
+        return narrow
 
     def project(self, e: Tensor) -> Tensor:
         """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
@@ -279,6 +294,12 @@ class Model(OnTheHub):
         """The names of the value groups, in the order of the embeddings."""
         return self.scheme.names if self.scheme else ()
 
+    @property
+    def groups_of_few(self) -> tuple[str, ...]:
+        """The names of groups of fewer than five people."""
+        groups = self.scheme.groups if self.scheme else ()
+        return tuple(g.name for g in groups if g.annotators and g.annotators < FEW_PEOPLE)
+
     def membership(self, perspectives: Sequence[Sequence[str]]) -> csr_matrix:
         """Return (P, K): row p is 1 at the groups that perspective p names.
 
@@ -383,9 +404,10 @@ class Model(OnTheHub):
         mixture: FloatArray | None = None,
     ) -> FloatArray:
         """(n, P, L): texts by their positions from the perspectives S (P, K), or M mixtures."""
-        self.network.eval()
+        used = np.flatnonzero(S.getnnz(axis=0))
+        S, network = S[:, used], self.network.eval().narrowed(used)
         e_all = torch.from_numpy(vectors)
-        device = next(self.network.parameters()).device
+        device = network.first.weight.device
         n_out = S.shape[0] if mixture is None else len(mixture)
         out = np.zeros((len(positions), n_out, len(self.classes)))
         # Blocks of perspectives, and of texts within them: a membership is dense in a block only.
@@ -394,24 +416,16 @@ class Model(OnTheHub):
             for first in range(0, S.shape[0], block):
                 seen = slice(first, first + block)
                 dense = torch.from_numpy(S[seen].toarray().astype(np.float32)).to(device)
-                step = max(1, _CHUNK // (len(dense) * self.network.first.out_features))
+                step = max(1, _CHUNK // (len(dense) * network.first.out_features))
                 for start in range(0, len(positions), step):
                     rows = slice(start, start + step)
                     e = e_all[positions[rows]].to(device)
-                    p = self._grid(e, dense).double().cpu().numpy()
+                    p = _grid(network, e, dense).double().cpu().numpy()
                     if mixture is None:
                         out[rows, seen] = p
                     else:
                         out[rows] += np.einsum("mp,npl->nml", mixture[:, seen], p)
         return out
-
-    def _grid(self, e: Tensor, S: Tensor) -> Tensor:
-        """(n, P, L): every text from every perspective, a mean over people where they matter."""
-        if not isinstance(self.network, PeopleNetwork):
-            return self.network.grid_probabilities(e, S)
-        people = self.network.draws[:, None].expand(-1, len(S), -1)
-        p = [self.network.grid_probabilities(e, S, z) for z in people]
-        return torch.stack(p).mean(0)
 
     def _vectors(
         self, texts: Texts, progress: Progress
@@ -456,6 +470,7 @@ class Model(OnTheHub):
         folder = Path(folder)
         check_replaceable(folder)
         scheme_state, arrays = self.scheme.state() if self.scheme else (None, {})
+        scheme_state = scheme_state and without_left_out(scheme_state)
         S, weights = self.population
         state, people = self.network.state_dict(), {}
         if isinstance(self.network, PeopleNetwork):
@@ -586,6 +601,15 @@ class Model(OnTheHub):
         return cls(network, task, classes, scheme, encoder, (S, weights), facts, read_card(folder))
 
 
+def _grid(network: Network, e: Tensor, S: Tensor) -> Tensor:
+    """(n, P, L): every text from every perspective, a mean over people where they matter."""
+    if not isinstance(network, PeopleNetwork):
+        return network.grid_probabilities(e, S)
+    people = network.draws[:, None].expand(-1, len(S), -1)
+    p = [network.grid_probabilities(e, S, z) for z in people]
+    return torch.stack(p).mean(0)
+
+
 def predict_rows(
     network: Network,
     vectors: Tensor,
@@ -600,7 +624,8 @@ def predict_rows(
     `vectors` (m, d) are distinct texts, `positions` (n, 1 or 2) the rows' texts among them. `who`
     (n,) are the rows' people for a `PeopleNetwork`, nobody known (-1) without it.
     """
-    network.eval()
+    used = np.flatnonzero(S.getnnz(axis=0))
+    S, network = S[:, used], network.eval().narrowed(used)
     device = network.first.weight.device
     vectors = vectors.to(device)
     n_classes = 2 if network.preference else len(network.b_gaps) + 2

@@ -79,6 +79,19 @@ def check_form(config: Mapping[str, Any]) -> None:
             raise ValueError(f"its {what} are not distinct names: {brief(names)}")
 
 
+def without_left_out(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scheme's state without the names of groups that were too small to be learnt.
+
+    Such a name is what few people answered, and nobody asked for it to leave.
+    """
+    inner: dict[str, Any] = {}
+    if "members" in state:
+        inner["members"] = [*map(without_left_out, state["members"])]
+    if state.get("first"):
+        inner["first"] = without_left_out(state["first"])
+    return {**state, "left_out": [], **inner}
+
+
 def read_tensors(path: Path) -> "dict[str, Tensor]":
     """Read model.safetensors. Raises InputError if it is not whole or has numbers that are none."""
     from safetensors import SafetensorError

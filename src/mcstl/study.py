@@ -260,11 +260,10 @@ def prepare(
 def examples(
     annotations: Annotations, S: csr_matrix, encoder: Encoder, progress: Progress = silent
 ) -> Examples:
-    """Return the annotations as rows of vectors, membership and labels, each of weight one."""
+    """Return the annotations as rows of vectors, membership, labels and weights."""
     texts, positions = annotations.distinct_texts()
     vectors = encoder.encode(texts, progress)
-    ones = np.ones(len(annotations), dtype=np.float32)
-    return Examples(vectors, positions, S, annotations.labels, ones)
+    return Examples(vectors, positions, S, annotations.labels, annotations.weights)
 
 
 def _one_run(

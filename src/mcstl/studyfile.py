@@ -12,11 +12,13 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
 )
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from mcstl import datasets, files
+from mcstl import datasets, files, plugins
 from mcstl.annotations import Annotations, SplitBy, Task
 from mcstl.encoders import PAPER_ENCODER
 from mcstl.errors import InputError, brief, did_you_mean, listed
@@ -25,6 +27,7 @@ from mcstl.groups import (
     CombineConfig,
     GroupsConfig,
     IntersectConfig,
+    PluginConfig,
     RationaleConfig,
     TaxonomyConfig,
 )
@@ -67,6 +70,11 @@ class SplitConfig(_Config):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
+def _own_or_added(name: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Let the name of a method pass that another package adds."""
+    return name if name in plugins.names("methods") else check(name)
+
+
 class MethodConfig(_Config):
     """A method, what it is called in the results, and what it changes of the study's training.
 
@@ -74,7 +82,7 @@ class MethodConfig(_Config):
     'none + platt'
     """
 
-    name: MethodName
+    name: Annotated[MethodName, WrapValidator(_own_or_added)]
     label: str = ""
     training: dict[str, Any] = {}
     recalibrate: Literal["temperature", "platt", "isotonic", "mcgrad"] | None = None
@@ -316,6 +324,8 @@ def reads_rationales(config: GroupsConfig) -> bool:
         return any(map(reads_rationales, config.combine))
     if isinstance(config, IntersectConfig):
         return any(map(reads_rationales, config.intersect))
+    if isinstance(config, PluginConfig):
+        return config.needs_encoder
     from_texts = isinstance(config, TaxonomyConfig) and config.source != "column"
     return from_texts or isinstance(config, RationaleConfig)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mcstl import plugins
 from mcstl.annotations import Annotations, Labels, Task
 from mcstl.datasets import simulated
 from mcstl.datasets.source import Source
@@ -39,13 +40,16 @@ _log = logging.getLogger("mcstl")
 
 @functools.cache
 def sources() -> dict[str, Source]:
-    """Return the registered data sets by name.
+    """Return the registered data sets by name, those of other packages (`mcstl.plugins`) last.
 
     >>> [name for name in sources() if name.startswith("vp-")]
     ['vp-duties', 'vp-rights', 'vp-values', 'vp-schwartz']
     """
     modules = (importlib.import_module(f"mcstl.datasets.{name}") for name in _FILES)
-    return {source.name: source for module in modules for source in module.SOURCES}
+    own = {source.name: source for module in modules for source in module.SOURCES}
+    added = [plugins.load("datasets", name) for name in plugins.names("datasets")]
+    theirs = [one for each in added for one in (each if isinstance(each, list | tuple) else [each])]
+    return {source.name: source for source in theirs} | own
 
 
 def load(

@@ -4,7 +4,7 @@ Every scheme is fitted on training rows by `fit_scheme` and gives any annotation
 membership by `assign`.
 """
 
-from mcstl.groups.base import MOST_GROUPS, Group, Scheme
+from mcstl.groups.base import MOST_GROUPS, Group, PluginConfig, Scheme
 from mcstl.groups.combined import (
     CombineConfig,
     GroupsConfig,
@@ -23,6 +23,7 @@ __all__ = [
     "Group",
     "GroupsConfig",
     "IntersectConfig",
+    "PluginConfig",
     "RationaleConfig",
     "Scheme",
     "TaxonomyConfig",

@@ -36,6 +36,24 @@ class SizedConfig(Config):
     min_annotators: int = Field(default=1, ge=1)
 
 
+class PluginConfig(Config, abc.ABC):
+    """A `groups` section that another package adds, under the name of its entry point.
+
+    Its fields are the section's keys beside ``by``; `scheme` is the class that reads a saved one,
+    whose `kind` is the same name.
+    """
+
+    by: str
+    scheme: ClassVar[type["Scheme"]]
+    needs_encoder: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def fit(
+        self, annotations: Annotations, encoder: Encoder | None, progress: Progress
+    ) -> "Scheme":
+        """Fit the groups to the training rows."""
+
+
 @dataclass(frozen=True)
 class Group:
     """One value group C_k: how many training annotations and people it has (None if unknown)."""
@@ -198,5 +216,7 @@ def need_column(annotations: Annotations, column: str, who_needs: str) -> None:
 def _warning(people: int | None) -> str:
     if people is None or people >= FEW_PEOPLE:
         return ""
-    who = "one person" if people == 1 else f"{people} people"
-    return f"only {who}: what is learnt of this group may be theirs alone, and may identify them"
+    return (
+        f"fewer than {FEW_PEOPLE} people: what is learnt of this group may be theirs alone, and "
+        "may identify them"
+    )

@@ -6,20 +6,30 @@ from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    InstanceOf,
+    SerializeAsAny,
+    Tag,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 from scipy.sparse import csr_matrix, hstack
 
+from mcstl import plugins
 from mcstl.annotations import Annotations
 from mcstl.encoders import Encoder
 from mcstl.errors import InputError, brief, did_you_mean, listed
-from mcstl.groups import leakage, rationale, sociocultural, taxonomy
+from mcstl.groups import grown, leakage, rationale, sociocultural, taxonomy
 from mcstl.groups.base import (
     Arrays,
     Config,
     Group,
     Groups,
     LeftOut,
+    PluginConfig,
     Scheme,
     SizedConfig,
     leave_out_small,
@@ -59,14 +69,36 @@ def _known_form(value: object) -> object:
     form = _form(value)
     if form in (*_BY, "combine", "intersect"):
         return value
+    if form in plugins.names("groups"):
+        return _plugin(form, value)
     if form is None:
         keys = list(value) if isinstance(value, Mapping) else [value]
         near = "".join(did_you_mean(str(key), ("by", "combine", "intersect")) for key in keys)
         message = f"groups need {_FORMS}; found: {listed(keys) or 'nothing'}.{near}"
     else:
-        near = did_you_mean(form, _BY)
-        message = f"groups by {form!r} are not known; choose from {listed(_BY)}.{near}"
+        known = (*_BY, *plugins.names("groups"))
+        near = did_you_mean(form, known)
+        message = f"groups by {form!r} are not known; choose from {listed(known)}.{near}"
     raise PydanticCustomError("groups", "{message}", {"message": message})
+
+
+def _plugin(form: str, value: object) -> PluginConfig:
+    """The section of another package's groups."""
+    config = plugins.load("groups", form)
+    if isinstance(value, PluginConfig):
+        return value
+    try:
+        found: PluginConfig = config.model_validate(value)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        message = f"by {form}: {where}: {fault['msg']}"
+        raise PydanticCustomError("groups", "{message}", {"message": message}) from None
+    return found
+
+
+def _tag(value: object) -> str | None:
+    return "plugin" if isinstance(value, PluginConfig) else _form(value)
 
 
 GroupsConfig = Annotated[
@@ -74,8 +106,9 @@ GroupsConfig = Annotated[
     | Annotated[rationale.RationaleConfig, Tag("rationale")]
     | Annotated[taxonomy.TaxonomyConfig, Tag("taxonomy")]
     | Annotated[CombineConfig, Tag("combine")]
-    | Annotated[IntersectConfig, Tag("intersect")],
-    Discriminator(_form),
+    | Annotated[IntersectConfig, Tag("intersect")]
+    | Annotated[SerializeAsAny[InstanceOf[PluginConfig]], Tag("plugin")],
+    Discriminator(_tag),
     BeforeValidator(_known_form),
 ]
 CombineConfig.model_rebuild()
@@ -128,7 +161,12 @@ def load_scheme(state: Mapping[str, Any], arrays: Arrays) -> Scheme:
     try:
         groups = tuple(Group(**group) for group in state["groups"])
         left_out = tuple((str(name), str(why)) for name, why in state["left_out"])
-        return _KINDS[state["kind"]]._from_state(groups, left_out, state, arrays)
+        kind = state["kind"]
+        if kind in plugins.names("groups"):
+            kinds: type[Scheme] = plugins.load("groups", kind).scheme
+        else:
+            kinds = _KINDS[kind]
+        return kinds._from_state(groups, left_out, state, arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the saved groups cannot be read ({error!r})") from error
 
@@ -143,6 +181,8 @@ def _fit(
             return taxonomy.fit(config, annotations, encoder, progress)
         case rationale.RationaleConfig():
             return rationale.fit(config, annotations, encoder, progress)
+        case PluginConfig():
+            return config.fit(annotations, encoder, progress)
         case CombineConfig():
             return _combine([_fit(c, annotations, encoder, progress) for c in config.combine])
         case IntersectConfig():
@@ -287,5 +327,6 @@ _KINDS: dict[str, type[Scheme]] = {
         taxonomy.TaxonomyScheme,
         CombinedScheme,
         IntersectedScheme,
+        grown.GrownScheme,
     )
 }

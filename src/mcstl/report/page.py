@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jinja2
 from matplotlib.figure import Figure
 
-from mcstl import metrics, plots
+from mcstl import card, metrics, plots
 
 
 class Picture(NamedTuple):
@@ -50,5 +50,6 @@ def environment() -> jinja2.Environment:
     found.filters["number"] = lambda value, digits=3: metrics.rounded(value, digits).replace(
         "-", "−" if value is not None else "–"
     )
+    found.filters["people"] = card.people
     found.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
     return found
