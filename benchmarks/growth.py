@@ -66,6 +66,8 @@ def rows_of(size: Size, vectors: FloatArray) -> tuple[Examples, Examples]:
     """
     random = np.random.default_rng(1)
     patterns = random.random((_PATTERNS, size.groups)) < 4 / size.groups
+    # Every group is somebody's.
+    patterns |= np.arange(size.groups) % _PATTERNS == np.arange(_PATTERNS)[:, None]
     effects = 20 * random.normal(size=DIMENSION) / math.sqrt(DIMENSION)
     leniency = patterns @ random.normal(0, 0.5, size.groups)
     cuts = np.linspace(-1, 1, size.classes + 1)[1:-1] if size.classes > 2 else np.zeros(1)

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from mcstl.errors import need_extra
 
@@ -31,7 +33,15 @@ class Processes:
             return cls()
         with need_extra("distributed"):
             from accelerate import Accelerator
-        return cls(Accelerator(cpu=not torch.cuda.is_available()))
+        gpu = torch.cuda.is_available()
+        if not dist.is_initialized():
+            store, rank, count = next(rendezvous("env://"))
+            # torchrun keeps one store when it starts killed processes again; under a name of their
+            # own they do not find the addresses of the dead.
+            store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            backend = "nccl" if gpu else "gloo"
+            dist.init_process_group(backend, store=store, rank=rank, world_size=count)
+        return cls(Accelerator(cpu=not gpu))
 
     @property
     def device(self) -> torch.device:

@@ -392,7 +392,13 @@ def _loss(
     # §2.4 has no KL term.
     with_kl = config.kl != "none" and not network.preference and len(network.v) > 0
     if with_kl:
-        targets = equations.group_targets(rows.patterns[rows.pattern], rows.w, rows.y, n_classes)
+        # Rows with the same groups and label count alike here: their sum is one row.
+        counts = (rows.pattern * n_classes + rows.y).bincount(rows.w.double())
+        there = counts.nonzero().squeeze(1)
+        patterns = rows.patterns[there // n_classes]
+        targets = equations.group_targets(
+            patterns, counts[there].to(rows.w.dtype), there % n_classes, n_classes
+        )
         if config.lambda_1 == "paper":
             m = annotations_per_item or float(total / len(rows.positions.unique(dim=0)))
             lambda_1 = equations.lambda_1(n_classes - 1, m)
