@@ -63,6 +63,10 @@ class Views:
         """Return the first n perspectives alone."""
         return Views(self.names[:n], self.classes, self.p[:, :n], self.population)
 
+    def of(self, texts: slice) -> "Views":
+        """Return the views of some of the texts alone."""
+        return Views(self.names, self.classes, self.p[texts], self.population[texts])
+
     def table(self) -> pd.DataFrame:
         """Return one row per text and perspective, for each text the widest gap first.
 

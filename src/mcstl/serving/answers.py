@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mcstl.errors import InputError, listed
@@ -27,14 +28,28 @@ class BusyError(Exception):
     """More requests wait than `Limits.waiting`, or one waited longer than `Limits.timeout`."""
 
 
+@dataclass(eq=False)
+class _Request:
+    """Texts that wait for their turn, and where their answer is put."""
+
+    texts: Sequence[Any]
+    asked: tuple[tuple[str, ...], ...]
+    answer: "asyncio.Future[Views]"
+
+
 class Answers:
-    """A model that answers one request after the other, in a thread of its own."""
+    """A model that answers in a thread of its own, those together who wait for the same.
+
+    Texts that are encoded together take far less time than one after the other.
+    """
 
     def __init__(self, model: Model, limits: Limits) -> None:
         self.model = model
         self.limits = limits
         self.waiting = 0
         # The model uses all cores for one request; more threads would only share them.
+        self._queue: list[_Request] = []
+        self._turns: asyncio.Task[None] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="mcstl-model")
 
     @property
@@ -89,16 +104,56 @@ class Answers:
         """
         if self.waiting >= self.limits.waiting:
             raise BusyError("too many requests wait; come back in a moment")
+        request = _Request(
+            texts, tuple(map(tuple, asked)), asyncio.get_running_loop().create_future()
+        )
+        self._queue.append(request)
+        if self._turns is None or self._turns.done():
+            self._turns = asyncio.create_task(self._take_turns())
         self.waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(self._worker, self.model.views, texts, asked)
             async with asyncio.timeout(self.limits.timeout):
-                return await work
+                return await request.answer
         except TimeoutError:
             raise BusyError(f"no answer within {self.limits.timeout:g} seconds") from None
         finally:
             self.waiting -= 1
+
+    async def _take_turns(self) -> None:
+        """Answer those who wait: the first, and with it all who ask the same perspectives."""
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            turn: list[_Request] = []
+            left: list[_Request] = []
+            size = 0
+            for request in self._queue:
+                if request.answer.done():  # given up
+                    continue
+                first = turn[0] if turn else request
+                fits = not turn or size + len(request.texts) <= self.limits.batch
+                if request.asked == first.asked and fits:
+                    turn.append(request)
+                    size += len(request.texts)
+                else:
+                    left.append(request)
+            self._queue = left
+            if not turn:
+                continue
+            texts = [text for request in turn for text in request.texts]
+            work = partial(self.model.views, texts, turn[0].asked)
+            try:
+                views = await loop.run_in_executor(self._worker, work)
+            except Exception as error:  # each who asked is told
+                for request in turn:
+                    if not request.answer.done():
+                        request.answer.set_exception(error)
+                continue
+            start = 0
+            for request in turn:
+                rows = slice(start, start + len(request.texts))
+                start = rows.stop
+                if not request.answer.done():
+                    request.answer.set_result(views.of(rows))
 
     async def warm_up(self) -> None:
         """Load the encoder's weights, so that the first request need not wait for them."""
