@@ -45,6 +45,7 @@ KNOWN_COLUMNS = (
     "label",
     "annotator",
     "rationale",
+    "inferred",
     "values",
 )
 TASK_FORMS = (
@@ -77,8 +78,9 @@ class Annotations:
     ``item`` (text), ``text`` or ``text_a`` and ``text_b``, ``label`` (class index; in preference
     1 means that A is preferred), ``flipped`` (the row shows its pair the other way round than the
     item's first row; always False for single texts), where known ``annotator`` (text, missing as
-    None), ``rationale`` (text, missing as ""), ``values`` (a list of names), and the `attributes`
-    (text, missing as None). Its index is 0 ... n-1.
+    None), ``rationale`` (text, missing as ""), ``inferred`` (the rationale is a language model's
+    guess), ``values`` (a list of names), and the `attributes` (text, missing as None). Its index is
+    0 ... n-1.
     """
 
     frame: pd.DataFrame
@@ -199,12 +201,14 @@ class Annotations:
         readers: dict[str, Callable[[object], object]] = {
             "annotator": cell_text,
             "rationale": lambda cell: cell_text(cell) or "",
+            "inferred": lambda cell: comparable(cell) in ("true", 1.0),
             "values": _as_values,
             **dict.fromkeys(attributes, cell_text),
         }
         for name in readers.keys() & set(table.columns):
             table[name] = _objects(mapped(table[name], readers[name]))
-        known = ["row", "item", *texts, "label", "flipped", "annotator", "rationale", "values"]
+        known = ["row", "item", *texts, "label", "flipped", "annotator"]
+        known += ["rationale", "inferred", "values"]
         order = [name for name in known if name in table.columns] + list(attributes)
         return cls(
             frame=table[order],

@@ -4,7 +4,7 @@ A file per family of commands, each adding its own to `app`; what is heavy is im
 command that needs it.
 """
 
-from mcstl.cli import data, label, study
+from mcstl.cli import data, groups, label, study
 from mcstl.cli.app import app, main
 
-__all__ = ["app", "data", "label", "main", "study"]
+__all__ = ["app", "data", "groups", "label", "main", "study"]
