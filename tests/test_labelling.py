@@ -272,7 +272,10 @@ def test_groups_by_a_language_model_never_show_it_the_label(
         scheme = fit_scheme(config, data)
         asked = server.requests
         assert asked == len({(t, r) for t, r in zip(*cases_of(data)[:2], strict=True)})
-        S = saved_and_loaded(scheme).assign(data)
+        loaded = saved_and_loaded(scheme)
+        assert server.url not in json.dumps(scheme.state()[0])
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        S = loaded.assign(data)
         assert server.requests == asked  # what is kept is not paid for again
         assert set(scheme.names) == {"Power", "Hedonism"}
         assert (S.getnnz(axis=1) == 1).all()

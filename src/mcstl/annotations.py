@@ -45,6 +45,7 @@ KNOWN_COLUMNS = (
     "label",
     "annotator",
     "rationale",
+    "inferred",
     "values",
     "weight",
 )
@@ -79,8 +80,9 @@ class Annotations:
     1 means that A is preferred), ``flipped`` (the row shows its pair the other way round than the
     item's first row; always False for single texts), where known ``weight`` (a number above 0: a
     row of weight 2 is trained on as two would be; measures count it once), ``annotator`` (text,
-    missing as None), ``rationale`` (text, missing as ""), ``values`` (a list of names), and the
-    `attributes` (text, missing as None). Its index is 0 ... n-1.
+    missing as None), ``rationale`` (text, missing as ""), ``inferred`` (the rationale is a language
+    model's guess), ``values`` (a list of names), and the `attributes` (text, missing as None). Its
+    index is 0 ... n-1.
     """
 
     frame: pd.DataFrame
@@ -208,6 +210,7 @@ class Annotations:
         readers: dict[str, Callable[[object], object]] = {
             "annotator": cell_text,
             "rationale": lambda cell: cell_text(cell) or "",
+            "inferred": lambda cell: comparable(cell) in ("true", 1.0),
             "values": _as_values,
             **dict.fromkeys(attributes, cell_text),
         }
@@ -216,7 +219,7 @@ class Annotations:
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
         known = ["row", "item", *texts, "label", "flipped", "weight"]
-        known += ["annotator", "rationale", "values"]
+        known += ["annotator", "rationale", "inferred", "values"]
         order = [name for name in known if name in table.columns] + list(attributes)
         return cls(
             frame=table[order],

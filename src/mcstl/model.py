@@ -568,6 +568,8 @@ class Model(OnTheHub):
             inside = population.get("membership", torch.ones(len(indices))).numpy()
             S = csr_matrix((inside, indices, indptr), shape=(len(indptr) - 1, shape["n_groups"]))
             S.check_format(full_check=True)
+            if not ((inside >= 0) & (inside <= 1)).all():
+                raise ValueError("the memberships of its population are no shares")
             weights = population["weights"].numpy()
             if S.shape[1] > MOST_GROUPS:
                 raise ValueError(f"it has {S.shape[1]:,} groups, more than {MOST_GROUPS:,}")

@@ -22,13 +22,14 @@ from mcstl import audit, card, controls, files, metrics, outputs, training
 from mcstl.annotations import Annotations, minority_rows, split
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import listed
-from mcstl.groups import Scheme, fit_scheme, leakage
+from mcstl.groups import Scheme, fit_scheme, leakage, settled
 from mcstl.groups.base import need_column
 from mcstl.methods import Prepared, fit_method, saves_model
 from mcstl.model import Model, Network
 from mcstl.outputs import Results, Work
 from mcstl.progress import Progress, silent
-from mcstl.studyfile import MethodConfig, Study, reads_rationales
+from mcstl.review import choosing
+from mcstl.studyfile import MethodConfig, Study, rationale_config, reads_rationales
 from mcstl.training import Examples
 
 
@@ -44,7 +45,8 @@ def run(
 
     A stopped run goes on where it was when it is called again with the same study and folder;
     results.json is written last, so a folder that has it is whole. With `out`, as many seeds as
-    `jobs` run at once, each in a process of its own; the results are the same.
+    `jobs` run at once, each in a process of its own; the results are the same. Where the number of
+    groups is chosen, ``groups/`` has the page on which people can look over the choice.
 
     Raises InputError for anything in study or data that cannot be used, and if `out` holds another
     study.
@@ -59,6 +61,11 @@ def run(
     if not (folder / "results.json").exists():
         with outputs.working(folder, resolved) as work:
             results = _all_runs(study, annotations, encoder, resolved, work, jobs, progress)
+            config = rationale_config(study.scheme(annotations))
+            if config is not None and config.k == "auto":
+                rows = training_rows(study, annotations)
+                found = choosing.options(config, rows, encoder, progress=progress)
+                choosing.write(folder / "groups", found, study.name)
             outputs.write(folder, work, annotations, results)
     return outputs.read(folder)
 
@@ -236,6 +243,13 @@ def _in_a_process(
         pass
 
 
+def training_rows(study: Study, annotations: Annotations) -> Annotations:
+    """Return the rows that groups are formed on: the training rows of the first seed."""
+    shares = study.split
+    options = {"test": shares.test, "validation": shares.validation, "seed": study.seeds[0]}
+    return annotations.take(split(annotations, shares.by, **options).train)
+
+
 def prepare(
     study: Study,
     annotations: Annotations,
@@ -246,11 +260,14 @@ def prepare(
 ) -> Prepared:
     """Split, group and encode for one seed. The scheme is fitted on training rows only.
 
-    Clusters found anew are named after those of the `first` seed's that they are nearest to.
+    Clusters found anew are named after those of the `first` seed's that they are nearest to, and
+    where their number is chosen, the first seed's training rows choose it for all.
     """
     shares = study.split
     parts = split(annotations, shares.by, test=shares.test, validation=shares.validation, seed=seed)
-    scheme = fit_scheme(study.scheme(annotations), annotations.take(parts.train), encoder, progress)
+    config = study.scheme(annotations)
+    config = config if first is None else settled(config, first)
+    scheme = fit_scheme(config, annotations.take(parts.train), encoder, progress)
     if first is not None:
         scheme = scheme.named_like(first)
     rows = examples(annotations, scheme.assign(annotations, encoder, progress), encoder, progress)

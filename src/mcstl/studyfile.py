@@ -330,6 +330,16 @@ def reads_rationales(config: GroupsConfig) -> bool:
     return from_texts or isinstance(config, RationaleConfig)
 
 
+def rationale_config(config: GroupsConfig) -> RationaleConfig | None:
+    """Return the first of the groups that are clusters of rationales, None if there are none."""
+    match config:
+        case RationaleConfig():
+            return config
+        case CombineConfig(combine=members) | IntersectConfig(intersect=members):
+            return next(filter(None, map(rationale_config, members)), None)
+    return None
+
+
 def with_paths(groups: Any, change: Callable[[str], str]) -> Any:
     """Return a `groups` section with `change` made to the files and folders that it names."""
     if not isinstance(groups, Mapping):

@@ -78,12 +78,12 @@ def label(
     a table with values. A table that has values already is compared with what it is given.
     """
     from mcstl import taxonomies
-    from mcstl.annotations import read_table
     from mcstl.encoders import load_encoder
     from mcstl.labelling import tables
     from mcstl.labelling.cases import cases_from
     from mcstl.labelling.trained import Labeller
     from mcstl.llm import Template
+    from mcstl.tables import read_table
 
     rows = read_table(table)
     for column in filter(None, (rationale, text, explanation)):

@@ -11,6 +11,7 @@ from mcstl.groups.combined import (
     IntersectConfig,
     fit_scheme,
     load_scheme,
+    settled,
 )
 from mcstl.groups.rationale import RationaleConfig
 from mcstl.groups.sociocultural import AttributesConfig
@@ -29,4 +30,5 @@ __all__ = [
     "TaxonomyConfig",
     "fit_scheme",
     "load_scheme",
+    "settled",
 ]

@@ -160,13 +160,25 @@ def count_people(membership: csr_matrix, annotations: Annotations) -> list[int] 
 def make_groups(
     membership: csr_matrix, names: Sequence[str], descriptions: Sequence[str], data: Annotations
 ) -> Groups:
-    """Describe the columns of the training rows' `membership`."""
+    """Describe the columns of the training rows' `membership`; inferred rationales are marked."""
     sizes = membership.getnnz(axis=0)
     people = count_people(membership, data)
+    inferred = np.zeros(len(names), dtype=int)
+    if data.has("inferred"):
+        rows = data.frame["inferred"].to_numpy(dtype=bool)
+        inferred = membership[rows].getnnz(axis=0)
     return tuple(
-        Group(name, int(size), persons, description, _warning(persons))
-        for name, size, persons, description in zip(names, sizes, people, descriptions, strict=True)
+        Group(name, int(size), persons, f"{said}{_marked(n, size)}", _warning(persons))
+        for name, size, persons, said, n in zip(
+            names, sizes, people, descriptions, inferred, strict=True
+        )
     )
+
+
+def _marked(inferred: int, size: int) -> str:
+    if not inferred:
+        return ""
+    return f" ({inferred:,} of {size:,} rationales were inferred by a language model)"
 
 
 def leave_out_small(

@@ -6,7 +6,7 @@ whose groups do not say the same (distinct).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,22 @@ _SHARE = 0.8
 #: Distinct rationales on which stability and silhouette are measured, drawn evenly.
 _MOST_MEASURED = 4000
 _MOST_SILHOUETTE = 1500
+
+
+class Figures(Protocol):
+    """What the rule looks at."""
+
+    @property
+    def k(self) -> int:
+        """The number of groups."""
+
+    @property
+    def overlap(self) -> float:
+        """How much two of them say the same."""
+
+    @property
+    def stability(self) -> float:
+        """How well they come out again."""
 
 
 class Candidate(NamedTuple):
@@ -80,7 +96,7 @@ def compare(
     return found
 
 
-def chosen(candidates: Sequence[Candidate]) -> int:
+def chosen(candidates: Sequence[Figures]) -> int:
     """Return the largest K that is `STABLE` and `DISTINCT`, or else the most stable one.
 
     Raises ClusterError if there is no candidate.

@@ -153,6 +153,21 @@ def fit_scheme(
     return scheme
 
 
+def settled(config: GroupsConfig, scheme: Scheme) -> GroupsConfig:
+    """Return a `groups` section with each ``k: auto`` as it was chosen for a fitted `scheme`."""
+    match config, scheme:
+        case rationale.RationaleConfig(k="auto"), rationale.RationaleScheme():
+            return config.model_copy(update={"k": len(scheme.groups)})
+        case CombineConfig(combine=members), _Composite():
+            pairs = zip(members, scheme.members, strict=True)
+            return CombineConfig(combine=tuple(settled(*pair) for pair in pairs))
+        case IntersectConfig(intersect=members), _Composite():
+            pairs = zip(members, scheme.members, strict=True)
+            first, second = (settled(*pair) for pair in pairs)
+            return IntersectConfig(intersect=(first, second))
+    return config
+
+
 def load_scheme(state: Mapping[str, Any], arrays: Arrays) -> Scheme:
     """Make a scheme again from what its `state` returned.
 

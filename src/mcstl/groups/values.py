@@ -134,14 +134,16 @@ class LanguageModel(NamedTuple):
         return names, memberships([answer.value or [] for answer in answers], names)
 
     def state(self) -> State:
-        """See `Source`; the key is no part of it."""
-        own = {"taxonomy": self.taxonomy.model_dump(mode="json")}
-        return {**own, "model": self.model, "base_url": self.base_url}, {}
+        """See `Source`; server and key are no part of it.
+
+        A model may come from anybody, and must not name who is sent a user's rationales and key.
+        """
+        return {"taxonomy": self.taxonomy.model_dump(mode="json"), "model": self.model}, {}
 
     @classmethod
     def from_state(cls, own: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Make the source again from what `state` returned."""
-        return cls(Taxonomy(**own["taxonomy"]), own["model"], own["base_url"])
+        return cls(Taxonomy(**own["taxonomy"]), own["model"], "")
 
 
 SOURCES: dict[str, type[Column | Embedding | Trained | LanguageModel]] = {

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from mcstl import files
-from mcstl.annotations import mapped, read_table
+from mcstl.annotations import mapped
 from mcstl.encoders import Encoder
 from mcstl.errors import InputError, did_you_mean, listed
 from mcstl.labelling import by_embedding, by_llm, cells, trained
@@ -17,6 +17,7 @@ from mcstl.labelling.cases import Cases, cases_from
 from mcstl.labelling.trained import Labeller
 from mcstl.llm import Client, Template
 from mcstl.progress import Progress, silent
+from mcstl.tables import read_table
 from mcstl.taxonomies import Taxonomy
 
 
