@@ -182,7 +182,7 @@ def test_ten_thousand_malformed_requests(served: Served) -> None:
     assert httpx.get(f"{served.url}/health", trust_env=False).status_code == 200
 
 
-def test_requests_made_from_the_schema(served: Served) -> None:
+def test_requests_made_from_the_schema(served: Served, tmp_path: Path) -> None:
     import schemathesis
 
     schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
@@ -195,6 +195,7 @@ def test_requests_made_from_the_schema(served: Served) -> None:
         capture_output=True,
         text=True,
         timeout=1800,
+        cwd=tmp_path,  # it leaves a folder behind
         env=os.environ | {"NO_PROXY": "127.0.0.1"},
     )
     assert len(list(schema.get_all_operations())) == 3
