@@ -66,8 +66,8 @@ def same_results(one: Path, other: Path) -> None:
 
     assert told(one) == told(other)
     for name in ("predictions", "items", "trace"):
-        tables = [pd.read_parquet(folder / f"{name}.parquet") for folder in (one, other)]
-        assert_frame_equal(*tables)
+        mine, theirs = (pd.read_parquet(folder / f"{name}.parquet") for folder in (one, other))
+        assert_frame_equal(mine, theirs)
     weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (one, other)]
     assert weights[0] == weights[1]
     assert {p.name for p in one.iterdir()} == {p.name for p in other.iterdir()}

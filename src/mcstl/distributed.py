@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from mcstl.errors import need_extra
@@ -38,7 +39,7 @@ class Processes:
             store, rank, count = next(rendezvous("env://"))
             # torchrun keeps one store when it starts killed processes again; under a name of their
             # own they do not find the addresses of the dead.
-            store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
             backend = "nccl" if gpu else "gloo"
             dist.init_process_group(backend, store=store, rank=rank, world_size=count)
         return cls(Accelerator(cpu=not gpu))

@@ -245,9 +245,9 @@ def _in_a_process(
 
 def training_rows(study: Study, annotations: Annotations) -> Annotations:
     """Return the rows that groups are formed on: the training rows of the first seed."""
-    shares = study.split
-    options = {"test": shares.test, "validation": shares.validation, "seed": study.seeds[0]}
-    return annotations.take(split(annotations, shares.by, **options).train)
+    shares, seed = study.split, study.seeds[0]
+    parts = split(annotations, shares.by, test=shares.test, validation=shares.validation, seed=seed)
+    return annotations.take(parts.train)
 
 
 def prepare(

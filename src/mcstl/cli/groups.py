@@ -236,9 +236,10 @@ def infer(
     if out.suffix != ".csv":
         raise InputError(f"{out} is not a CSV file; name one that ends in .csv")
     rows = read_table(table)
-    columns = {"text": text, "label": label, "annotator": annotator}
     template = Template("infer", prompt)
-    shown = inferred.show(rows, table.name, template, examples=examples, **columns)
+    shown = inferred.show(
+        rows, table.name, template, text=text, label=label, annotator=annotator, examples=examples
+    )
     client = make_client(model, base_url, api_key, workers)
     if dry_run:
         print_count(client.count(list(shown.prompts.values())))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from mcstl import files
 from mcstl.annotations import read_table
@@ -27,9 +28,7 @@ def page(template: str, **gaps: Any) -> str:
     environment.filters["percent"] = lambda share: f"{share:.0%}"
     environment.filters["figure"] = lambda x: "–" if x != x else f"{x:.2f}"
     # Inside a script element nothing may look like the end of one.
-    environment.filters["script"] = lambda value: jinja2.utils.markupsafe.Markup(
-        json.dumps(value).replace("<", "\\u003c")
-    )
+    environment.filters["script"] = lambda value: Markup(json.dumps(value).replace("<", "\\u003c"))
     return environment.get_template(template).render(gaps)
 
 
