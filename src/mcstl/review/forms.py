@@ -28,7 +28,9 @@ def page(template: str, **gaps: Any) -> str:
     environment.filters["percent"] = lambda share: f"{share:.0%}"
     environment.filters["figure"] = lambda x: "–" if x != x else f"{x:.2f}"
     # Inside a script element nothing may look like the end of one.
-    environment.filters["script"] = lambda value: Markup(json.dumps(value).replace("<", "\\u003c"))
+    environment.filters["script"] = lambda value: Markup(  # noqa: S704
+        json.dumps(value).replace("<", "\\u003c")
+    )
     return environment.get_template(template).render(gaps)
 
 
