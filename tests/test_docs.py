@@ -1,0 +1,105 @@
+"""What the pages show is what happens: their Python runs, and the tutorial's output is real."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mcstl.cli import app
+
+DOCS = Path(__file__).parents[1] / "docs"
+TUTORIAL = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+#: Pages whose Python needs nothing but what they say and the tutorial's table.
+PAGES = [
+    "index.md",
+    "how-to/taxonomy.md",
+    "how-to/demographics.md",
+    "how-to/preferences.md",
+    "how-to/no-rationales.md",
+    "how-to/serving.md",
+    "how-to/scale.md",
+    "importers.md",
+    "rewards.md",
+    "hub.md",
+    "estimator.md",
+    "extending.md",
+    "growing.md",
+]
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def run(code: list[str]) -> dict[str, Any]:
+    """Run the blocks of a page one after the other, and return what they left."""
+    left: dict[str, Any] = {}
+    for block in code:
+        exec(compile(block, "a page", "exec"), left)
+    return left
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
+    """A folder to work in, with the tutorial's table."""
+    monkeypatch.chdir(tmp_path)
+    run(blocks(TUTORIAL, "python")[:1])
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_of_a_page_runs(page: str, here: Path) -> None:
+    code = blocks((DOCS / page).read_text(encoding="utf-8"), "python")
+    assert code
+    left = run(code)
+    if page == "growing.md":  # what the page says of the others' predictions
+        grown, views = left["grown"], left["views"]
+        same = left["model"].predict_proba([left["text"]], views)
+        np.testing.assert_array_equal(grown.predict_proba([left["text"]], views), same)
+    if page == "estimator.md":
+        assert left["model"].predict(["Cold rain"], groups=[["B"]]).tolist() == ["good"]
+
+
+def test_the_tutorial_prints_what_it_says(here: Path) -> None:
+    """Every command in turn; words to the letter, numbers to what other machines round."""
+    for block in blocks(TUTORIAL, "console"):
+        command, expected = block.split("\n", 1)
+        done = CliRunner().invoke(app, command.removeprefix("$ mcstl ").split())
+        assert done.exit_code == 0, done.output
+        told = [
+            [line.rstrip() for line in text.strip().splitlines()]
+            for text in (done.output, expected)
+        ]
+        words = [[NUMBER.sub("#", line) for line in lines] for lines in told]
+        assert words[0] == words[1]
+        numbers = [[float(n) for n in NUMBER.findall("\n".join(lines))] for lines in told]
+        np.testing.assert_allclose(numbers[0], numbers[1], atol=0.05)
+        if " init " in command:
+            study = here / "town.yaml"
+            labels, seeds = blocks(TUTORIAL, "yaml")[0].strip().splitlines()
+            text = re.sub("^# labels: .*$", labels, study.read_text(), flags=re.MULTILINE)
+            study.write_text(f"{text}\n{seeds}\n")
+    exec(blocks(TUTORIAL, "python")[-1], {})
+    assert (here / "out" / "model" / "README.md").exists()
+
+
+def test_the_pages_that_are_listed_exist() -> None:
+    listed = re.findall(r"[\w/-]+\.md", (DOCS / ".nav.yml").read_text(encoding="utf-8"))
+    assert len(listed) > 15
+    assert not [page for page in listed if not (DOCS / page).exists()]
+
+
+def test_the_site_asks_nobody_for_anything() -> None:
+    """No fonts, scripts or pictures of others in the configuration, and none in the pages."""
+    config = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "font: false" in config
+    assert "extra_javascript" not in config
+    for page in DOCS.rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r"!\[[^]]*\]\(http|<(?:script|img|iframe|link)\b", text), page
