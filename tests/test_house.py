@@ -58,9 +58,9 @@ HOUSE = (
     "estimator",
     "growing",
     "tuning",
-    "reproduce",
     "plots",
     "report",
+    "reproduce",
     "serving",
     "cli",
 )

@@ -30,6 +30,7 @@ _DARK_INK = "#e4e4e4"
 _COLOURS = ("#2380c0", "#d55e00", "#009e73", "#b65f93", "#7a7a7a", "#a8791d")
 _TICKS = ([0, 0.5, 1], ["0", "0.5", "1"])
 _NO_TICKS: tuple[list[float], list[str]] = ([], [])
+_SIGNS = ("●", "■", "▲", "◆", "▼", "✚")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", "sans-serif"],
@@ -170,6 +171,84 @@ def _draw_panel(axes: Axes, data: CalibrationData, group: str, threshold: int) -
     axes.tick_params(length=2, width=0.6)
 
 
+def plot_calibration_rows(
+    rows: Sequence[tuple[str, CalibrationData]], *, width: float = 6.5, columns: int = 7
+) -> Figure:
+    """Draw small panels of several data sets under their titles, as in Figures 3 and 5 to 7.
+
+    A data set's panels are wrapped to lines of equal length, at most `columns` long. The thresholds
+    of ordered classes share a panel, told apart by colour and marker. Dots, lines and numbers are
+    as in `plot_calibration`; `width` is inches in print.
+    """
+    left, gap, head, title_height, bottom = 0.4, 0.08, 0.24, 0.21, 0.36
+    side = (width - left) / columns - gap
+    line = side + title_height + 0.06
+    grids = []
+    for title, data in rows:
+        names = list(dict.fromkeys(data.lines["group"]))
+        n_lines = math.ceil(len(names) / columns)
+        grids.append((title, data, names, n_lines, math.ceil(len(names) / n_lines)))
+    height = bottom + sum(head + n_lines * line for _, _, _, n_lines, _ in grids)
+    with _style():
+        figure = Figure(figsize=(width, height))
+        y = height
+        for title, data, names, _, in_line in grids:
+            y -= head
+            figure.text(left / width, (y + 0.07) / height, title, fontsize=8, fontweight="bold")
+            _level_key(figure, data.levels, (width - 0.05) / width, (y + 0.07) / height)
+            for k, name in enumerate(names):
+                if k % in_line == 0:
+                    y -= line
+                x = left + (k % in_line) * (side + gap)
+                axes = figure.add_axes((x / width, y / height, side / width, side / height))
+                _draw_small_panel(axes, data, name)
+                # Names may break after a slash; a word that is cut in two is hard to read.
+                shown = _wrapped(name.replace("/", "/ "), 18, 2).replace("/ ", "/")
+                axes.set_title(shown, pad=2, y=1, fontsize=6, linespacing=1.05)
+                # A line above another of the same length needs no numbers of its own.
+                is_lowest = k + in_line >= len(names) and title == grids[-1][0]
+                axes.set_xticks(*(_TICKS if is_lowest else _NO_TICKS))
+                axes.set_yticks(*(_TICKS if k % in_line == 0 else _NO_TICKS))
+                axes.tick_params(length=1.5, width=0.5, labelsize=6.3, pad=1.5)
+        figure.text(0.5, 0.04 / height, "predicted probability", ha="center", fontsize=7.5)
+        x = 0.04 / width
+        figure.text(x, 0.5, "observed share", va="center", rotation=90, fontsize=7.5)
+    return figure
+
+
+def _level_key(figure: Figure, levels: Sequence[str], x: float, y: float) -> None:
+    """Write, to the left of `x`, which colour and marker is which threshold, if there are two."""
+    if len(levels) < 2:
+        return
+    for t in reversed(range(len(levels))):
+        colour = _COLOURS[t % len(_COLOURS)]
+        text = figure.text(x, y, f"{_SIGNS[t % len(_SIGNS)]} {levels[t]}", color=colour, ha="right")
+        text.set_fontsize(6.5)
+        x -= 0.008 * (len(levels[t]) + 4)
+
+
+def _draw_small_panel(axes: Axes, data: CalibrationData, group: str) -> None:
+    """Draw all thresholds of one group, and write their slopes and biases."""
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), alpha=0.55)
+    lines = data.lines[data.lines["group"] == group].set_index("threshold")
+    points = data.points[data.points["group"] == group].sort_values("bin")
+    for t in range(len(data.levels)):
+        colour, marker = _COLOURS[t % len(_COLOURS)], _MARKERS[t % len(_MARKERS)]
+        at = points[points["threshold"] == t]
+        x, y = at["predicted"].to_numpy(), at["observed"].to_numpy()
+        slope, bias = lines.loc[[t], ["slope", "bias"]].to_numpy(dtype=float)[0]
+        told = "no line"
+        if not np.isnan(slope):
+            ends = np.array([x.min(), x.max()])
+            axes.plot(ends, slope * ends + bias, color=colour, linewidth=0.9)
+            told = f"{metrics.rounded(slope, 2)}, {metrics.rounded(bias, 2)}"
+        dots = axes.plot(x, y, linestyle="none", marker=marker, markersize=2.2, color=colour)
+        dots[0].set_clip_on(False)
+        up = 0.04 + 0.13 * (len(data.levels) - 1 - t)
+        axes.text(0.97, up, told, ha="right", va="bottom", fontsize=6, color=colour)
+    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+
+
 def comparison_data(summary: metrics.Summary, runs: Sequence[metrics.Run]) -> pd.DataFrame:
     """Return the summary as one row per metric and method: metric, title, method, mean, low, high.
 
@@ -300,6 +379,37 @@ def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 
     return figure
 
 
+def plot_course(data: pd.DataFrame, title: str) -> Figure:
+    """Draw one run's calibration error against its 1-EMD, a dot per epoch, as in Figure 8.
+
+    `data` is as from `tradeoff_data`. Early epochs are light, the first and last are named.
+    """
+    rows = data[data["seed"] == data["seed"].min()].dropna()
+    x, y = rows["calibration_error"].to_numpy(), rows["one_minus_emd"].to_numpy()
+    epochs = rows["epoch"].to_numpy()
+    with _style():
+        figure = Figure(figsize=(4.4, 3.1))
+        axes = figure.add_axes((0.13, 0.14, 0.7, 0.76))
+        axes.plot(x, y, color=INK, linewidth=0.6, alpha=0.4)
+        dots = axes.scatter(x, y, c=epochs, cmap="Blues", s=16, edgecolors=INK, linewidths=0.4)
+        bar = figure.colorbar(dots, cax=figure.add_axes((0.85, 0.14, 0.025, 0.76)))
+        bar.set_label("epoch")
+        for k in {0, len(x) - 1} if len(x) else set():
+            is_right = x[k] > (x.min() + x.max()) / 2
+            name, away = f"epoch {epochs[k]}", (-6 if is_right else 6, -11 if k else 6)
+            side = "right" if is_right else "left"
+            axes.annotate(
+                name, (x[k], y[k]), away, textcoords="offset points", ha=side, fontsize=7.5
+            )
+        axes.set_xlabel("aggregate calibration error: |slope - 1| + |bias|")
+        axes.set_ylabel("1-EMD of minority labels")
+        axes.set_title(title, loc="left", fontweight="bold")
+        axes.margins(0.12)
+        axes.grid(color=INK, alpha=0.15, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def save(figure: Figure, stem: Path) -> str:
     """Write ``stem.png`` (160 dpi) and ``stem.svg``, each whole or not at all; return the SVG."""
     with replacing(stem.with_name(f"{stem.name}.png")) as temporary, _style():
@@ -349,8 +459,8 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _wrapped(text: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder="…")) or text
+def _wrapped(text: str, width: int, lines: int = 3) -> str:
+    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder="…")) or text
 
 
 def _short(text: str) -> str:

@@ -1,0 +1,285 @@
+"""The paper again: what is printed, tables and figures of tiny studies, what is missing."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from mcstl import plots
+from mcstl.cli import app
+from mcstl.errors import InputError
+from mcstl.plots import CalibrationData
+from mcstl.reproduce import Studies, paper, reproduce, show
+from mcstl.reproduce.paper import Paper
+from mcstl.studyfile import Study
+
+TINY: dict[str, Any] = {
+    "data": {"dataset": "simulated", "annotations": 400},
+    "groups": {"by": "taxonomy", "min_size": 20},
+    "training": {"epochs": 4, "hidden": 8},
+}
+SMALL = Paper(
+    studies={
+        "three": TINY,
+        "pairs": {**TINY, "task": "preference", "methods": ["mc-stl", "none"]},
+        "extra": {**TINY, "methods": ["logistic"]},
+        "gone": {"data": {"dataset": "popquorn"}},
+        "unknown": {**TINY, "methods": ["no-such-method"]},
+    },
+    tables={
+        "table1": {
+            "title": "A table",
+            "blocks": [
+                {
+                    "title": "Three classes",
+                    "studies": ["three", "unknown"],
+                    "like": ["pairs"],
+                    "printed": {
+                        "mc-stl": [0.70, 0.71, 0.02, 0.99, 0.04, 0.01, 0.03, 0.5],
+                        "irpm": [0.60, 0.61, 0.03, 0.89, 0.05, -0.02, 0.04, 0.4],
+                    },
+                },
+                {
+                    "title": "Lacking",
+                    "studies": ["gone"],
+                    "like": ["gone"],
+                    "printed": {"none": [0.5, 0.5, 0, 1, 0, 0, 0, 0.5]},
+                },
+            ],
+        }
+    },
+    summaries={
+        "table4": {"title": "Groups", "study": "three", "like": "gone", "printed": ["A summary"]}
+    },
+    figures={
+        "figure3": {
+            "title": "Plots",
+            "method": "mc-stl",
+            "rows": [
+                {"title": "Three", "study": "three", "like": "three"},
+                {"title": "Pairs", "study": "pairs", "like": "gone", "groups": 2},
+                {"title": "Gone", "study": "gone", "like": "gone"},
+            ],
+        },
+        "figure8": {
+            "title": "Course",
+            "method": "mc-stl",
+            "over_epochs": True,
+            "rows": [{"title": "Three", "study": "three", "like": "gone"}],
+        },
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def studies(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Studies:
+    return Studies(SMALL, tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("none"), 2)
+
+
+def test_the_papers_figures_are_those_of_its_tables() -> None:
+    """Two rows of each table, as printed."""
+    tables = paper().tables
+    found = {
+        name: {block.title: block.printed for block in table.blocks}
+        for name, table in tables.items()
+    }
+    assert found["table1"]["VP-Right (Ordinal)"]["majority"] == (
+        0.68, 0.67, 0.01, 0.63, 0.07, 0.13, 0.11, 0.42,
+    )  # fmt: skip
+    assert found["table2"]["Anthropic HH-RLHF+VI (Preference)"]["mc-stl"][5] == -0.01
+    assert found["table3"]["D3 (Binary)"]["none"][-1] == 0.31
+    assert found["table7"]["DICES-990 (Ordinal)"]["irpm"][3] == 2.47
+    assert found["table8"]["VP-Value (Ordinal)"]["majority"][-1] == 0.54
+    assert found["table7"]["D3 (Binary)"]["mc-stl"] == found["table3"]["D3 (Binary)"]["mc-stl"]
+    assert sum(len(block.printed) for table in tables.values() for block in table.blocks) == 34
+    assert [len(paper().summaries[f"table{k}"].printed) for k in (4, 5, 6)] == [4, 5, 4]
+
+
+def test_every_row_has_a_study_of_its_data_and_one_of_open_data() -> None:
+    known, open_data = paper().studies, {"valueeval23", "popquorn", "ukpconvarg1"}
+    rows = [
+        (keys, like)
+        for table in paper().tables.values()
+        for block in table.blocks
+        for keys, like in [(block.studies, block.like)]
+    ]
+    rows += [((each.study,), (each.like,)) for each in paper().summaries.values()]
+    rows += [
+        ((row.study,), (row.like,)) for figure in paper().figures.values() for row in figure.rows
+    ]
+    for keys, like in rows:
+        assert not {known[key]["data"]["dataset"] for key in keys} & open_data
+        assert {known[key]["data"]["dataset"] for key in like} <= open_data
+    used = {key for row in rows for keys in row for key in keys}
+    assert used == set(known)
+    for key, fields in known.items():  # all but what another part of mcstl has to bring
+        plain = {
+            name: value for name, value in fields.items() if name not in ("encoder", "methods")
+        }
+        assert Study(**plain).data.dataset == paper().studies[key]["data"]["dataset"], key
+
+
+def cells(text: str, line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_table_has_ours_the_papers_and_the_difference_in_spreads(studies: Studies) -> None:
+    outcome = show("table1", studies, like=False)
+    assert outcome.files[0].read_text(encoding="utf-8") == outcome.text + "\n"
+    lines = [cells(outcome.text, each) for each in outcome.text.splitlines() if each[:1] == "|"]
+    assert lines[0] == ["", "method", "", "Overall", "Group", "Slope", "Bias", "1-EMD"]
+    ours, theirs, apart = lines[2:5]
+    assert ours[:3] == ["Three classes", "MC-STL", "ours"]
+    assert theirs[2:] == ["paper", "0.70", "0.71 ± 0.02", "0.99 ± 0.04", "0.01 ± 0.03", "0.50"]
+    of = studies.results("three").results["summary"]["mc-stl"]
+    assert ours[3] == f"{of['auc']['mean']:.2f}"
+    assert ours[4] == f"{of['group_auc_mean']['mean']:.2f} ± {of['group_auc_sd']['mean']:.2f}"
+    for cell, key, printed in (
+        (apart[3], "auc", 0.70),
+        (apart[5], "slope_mean", 0.99),
+        (apart[7], "one_minus_emd", 0.5),
+    ):
+        assert float(cell) == pytest.approx((of[key]["mean"] - printed) / of[key]["sd"], abs=0.051)
+    # A method that did not run still shows what the paper has, and why it is missing.
+    assert lines[5][1:] == ["IRPM", "ours", *["-"] * 5]
+    assert lines[6][3] == "0.60"
+    assert "Three classes: unknown was not run. methods.0" in outcome.text
+    assert "Lacking: gone was not run. " in outcome.text
+    assert "Type: mcstl data get popquorn." in outcome.text
+
+
+def test_open_data_is_named_in_the_row(studies: Studies) -> None:
+    text = show("table1", studies, like=True).text
+    lines = [cells(text, each) for each in text.splitlines() if each[:1] == "|"]
+    assert lines[2][0] == "Three classes as pairs"
+    accuracy = studies.results("pairs").results["summary"]["mc-stl"]["accuracy"]["mean"]
+    assert lines[2][3] == f"{accuracy:.2f}"
+    assert "Other data than the paper's" in text
+
+
+def test_one_seed_has_no_spread(cache: Path, tmp_path: Path) -> None:
+    text = show("table1", Studies(SMALL, tmp_path, tmp_path, 1), like=True).text
+    lines = [cells(text, each) for each in text.splitlines() if each[:1] == "|"]
+    assert lines[4][2:] == ["apart", *["-"] * 5]
+
+
+def test_a_study_is_run_once(studies: Studies) -> None:
+    results = studies.results("three")
+    folder = studies.folder("three")
+    before = (folder / "results.json").stat().st_mtime_ns
+    assert studies.results("three") is results
+    again = Studies(SMALL, studies.out, studies.data_dir, 2)
+    assert again.results("three").results == results.results
+    assert (folder / "results.json").stat().st_mtime_ns == before
+
+
+def test_summaries_are_those_of_the_groups(studies: Studies) -> None:
+    text = show("table4", studies, like=False).text
+    groups = studies.results("three").results["groups"]
+    for group in groups:
+        assert f"{group['name']}: {group['description']}" in text
+    assert "A summary" in text
+    assert "gone was not run" in show("table4", studies, like=True).text
+
+
+def test_figures_are_drawn_from_what_there_is(studies: Studies) -> None:
+    outcome = show("figure3", studies, like=False)
+    assert "Gone: gone was not run" in outcome.text
+    assert [path.name for path in outcome.files] == ["figure3.png", "figure3.svg"]
+    svg = outcome.files[1].read_text(encoding="utf-8")
+    assert "Three" in svg
+    assert "above oppose" in svg
+    names = [group["name"] for group in studies.results("pairs").results["groups"]]
+    assert svg.count(f">{names[0]}<") == 2  # in both rows
+    assert svg.count(f">{names[5]}<") == 1
+    course = show("figure8", studies, like=False)
+    assert "epoch 4" in course.files[1].read_text(encoding="utf-8")
+    nothing = show("figure8", studies, like=True)
+    assert nothing.files == ()
+    assert "gone was not run" in nothing.text
+
+
+def test_small_panels_hold_every_dot_and_number() -> None:
+    groups, bins = [f"a group with a long name {k}" for k in range(9)], np.arange(10)
+    points = pd.concat(
+        pd.DataFrame(
+            {
+                "group": group,
+                "threshold": t,
+                "bin": bins,
+                "predicted": (bins + 0.5) / 10,
+                "observed": (bins + 0.5 + t) / 12,
+                "low": 0.0,
+                "high": 1.0,
+                "n": 50,
+            }
+        )
+        for group in groups
+        for t in (0, 1)
+    )
+    lines = pd.DataFrame(
+        [
+            (g, t, 0.8 + t / 10, math.nan if g == groups[0] else 0.1, 500)
+            for g in groups
+            for t in (0, 1)
+        ],
+        columns=["group", "threshold", "slope", "bias", "n"],
+    )
+    lines.loc[lines["group"] == groups[0], "slope"] = math.nan
+    data = CalibrationData(points, lines, ("above low", "above middle"), 2)
+    figure = plots.plot_calibration_rows([("One", data), ("Two", data)])
+    assert figure.get_figwidth() == 6.5
+    assert len(figure.axes) == 18
+    for axes in figure.axes:
+        dots = [line for line in axes.lines if line.get_linestyle() == "None"]
+        assert [len(np.asarray(each.get_xdata())) for each in dots] == [10, 10]
+    told = [text.get_text() for text in figure.axes[0].texts]
+    assert told == ["no line", "no line"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["0.80, 0.10", "0.90, 0.10"]
+    # Nine groups are five and four, not seven and two.
+    tops = [round(axes.get_position().y0, 3) for axes in figure.axes[:9]]
+    assert [tops.count(y) for y in dict.fromkeys(tops)] == [5, 4]
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert min(box.y0 for box in boxes) > 0
+    assert max(box.x1 for box in boxes) < 1
+
+
+def test_a_course_is_one_runs_epochs() -> None:
+    data = pd.DataFrame(
+        {
+            "method": "mc-stl",
+            "seed": [0, 0, 0, 1],
+            "epoch": [1, 2, 3, 1],
+            "one_minus_emd": [0.5, 0.4, math.nan, 0.9],
+            "calibration_error": [0.3, 0.2, 0.1, 0.9],
+        }
+    )
+    axes = plots.plot_course(data, "D3").axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[0.3, 0.5], [0.2, 0.4]])
+    assert {text.get_text() for text in axes.texts} == {"epoch 1", "epoch 2"}
+
+
+def test_without_data_everything_is_told_and_nothing_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MCSTL_DATA", raising=False)
+    command = ["reproduce", "all", "--data-dir", str(tmp_path), "--out", str(tmp_path / "again")]
+    done = CliRunner().invoke(app, [*command, "--quiet"])
+    assert isinstance(done.exception, InputError)
+    assert "none of the studies behind all could be run" in str(done.exception)
+    for name in paper().names:
+        kind, number = re.findall("[a-z]+|[0-9]", name)
+        assert f"{kind.capitalize()} {number}: " in done.output
+    for name in ("vp-duties", "vp-rights", "vp-values", "vp-schwartz", "dices-990", "d3code"):
+        assert f"mcstl data get {name}" in done.output
+    assert "0.76" in done.output
+
+
+def test_an_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no 'tabel1' in the paper; .* Did you mean 'table1'"):
+        next(reproduce("tabel1", tmp_path))
