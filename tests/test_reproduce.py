@@ -23,56 +23,63 @@ TINY: dict[str, Any] = {
     "groups": {"by": "taxonomy", "min_size": 20},
     "training": {"epochs": 4, "hidden": 8},
 }
-SMALL = Paper(
-    studies={
-        "three": TINY,
-        "pairs": {**TINY, "task": "preference", "methods": ["mc-stl", "none"]},
-        "extra": {**TINY, "methods": ["logistic"]},
-        "gone": {"data": {"dataset": "popquorn"}},
-        "unknown": {**TINY, "methods": ["no-such-method"]},
-    },
-    tables={
-        "table1": {
-            "title": "A table",
-            "blocks": [
-                {
-                    "title": "Three classes",
-                    "studies": ["three", "unknown"],
-                    "like": ["pairs"],
-                    "printed": {
-                        "mc-stl": [0.70, 0.71, 0.02, 0.99, 0.04, 0.01, 0.03, 0.5],
-                        "irpm": [0.60, 0.61, 0.03, 0.89, 0.05, -0.02, 0.04, 0.4],
+SMALL = Paper.model_validate(
+    {
+        "studies": {
+            "three": TINY,
+            "pairs": {**TINY, "task": "preference", "methods": ["mc-stl", "none"]},
+            "extra": {**TINY, "methods": ["logistic"]},
+            "gone": {"data": {"dataset": "popquorn"}},
+            "unknown": {**TINY, "methods": ["no-such-method"]},
+        },
+        "tables": {
+            "table1": {
+                "title": "A table",
+                "blocks": [
+                    {
+                        "title": "Three classes",
+                        "studies": ["three", "unknown"],
+                        "like": ["pairs"],
+                        "printed": {
+                            "mc-stl": [0.70, 0.71, 0.02, 0.99, 0.04, 0.01, 0.03, 0.5],
+                            "irpm": [0.60, 0.61, 0.03, 0.89, 0.05, -0.02, 0.04, 0.4],
+                        },
                     },
-                },
-                {
-                    "title": "Lacking",
-                    "studies": ["gone"],
-                    "like": ["gone"],
-                    "printed": {"none": [0.5, 0.5, 0, 1, 0, 0, 0, 0.5]},
-                },
-            ],
-        }
-    },
-    summaries={
-        "table4": {"title": "Groups", "study": "three", "like": "gone", "printed": ["A summary"]}
-    },
-    figures={
-        "figure3": {
-            "title": "Plots",
-            "method": "mc-stl",
-            "rows": [
-                {"title": "Three", "study": "three", "like": "three"},
-                {"title": "Pairs", "study": "pairs", "like": "gone", "groups": 2},
-                {"title": "Gone", "study": "gone", "like": "gone"},
-            ],
+                    {
+                        "title": "Lacking",
+                        "studies": ["gone"],
+                        "like": ["gone"],
+                        "printed": {"none": [0.5, 0.5, 0, 1, 0, 0, 0, 0.5]},
+                    },
+                ],
+            }
         },
-        "figure8": {
-            "title": "Course",
-            "method": "mc-stl",
-            "over_epochs": True,
-            "rows": [{"title": "Three", "study": "three", "like": "gone"}],
+        "summaries": {
+            "table4": {
+                "title": "Groups",
+                "study": "three",
+                "like": "gone",
+                "printed": ["A summary"],
+            }
         },
-    },
+        "figures": {
+            "figure3": {
+                "title": "Plots",
+                "method": "mc-stl",
+                "rows": [
+                    {"title": "Three", "study": "three", "like": "three"},
+                    {"title": "Pairs", "study": "pairs", "like": "gone", "groups": 2},
+                    {"title": "Gone", "study": "gone", "like": "gone"},
+                ],
+            },
+            "figure8": {
+                "title": "Course",
+                "method": "mc-stl",
+                "over_epochs": True,
+                "rows": [{"title": "Three", "study": "three", "like": "gone"}],
+            },
+        },
+    }
 )
 
 

@@ -206,8 +206,8 @@ def test_answers_are_read_back_with_intervals(tmp_path: Path) -> None:
     assert table.loc["A", "n"] == 20
     assert table.loc["A", "correct"] == 0.75
     # Wilson's interval of 15 of 20 (Newcombe 1998).
-    assert table.loc["A", ["low", "high"]].tolist() == pytest.approx([0.531, 0.888], abs=5e-4)
-    assert table.loc["B", ["n", "correct"]].tolist() == [10, 0]
+    assert list(table.loc["A", ["low", "high"]]) == pytest.approx([0.531, 0.888], abs=5e-4)
+    assert list(table.loc["B", ["n", "correct"]]) == [10, 0]
     assert table.loc["all", "n"] == 30
     assert (found.unanswered, found.shared, found.alpha) == (10, 0, None)
     with pytest.raises(InputError, match="holds sheets already"):
@@ -282,11 +282,11 @@ def test_rationales_are_inferred_from_rows_that_are_then_left_out() -> None:
     assert all(f'\\"t{row}\\"' not in sent for row in found.table.index)
     kept = found.table
     assert (found.shown, len(kept)) == (4, 9)
-    assert kept.loc[0, ["rationale", "inferred"]].tolist() == ["mine", False]
+    assert list(kept.loc[0, ["rationale", "inferred"]]) == ["mine", False]
     others = kept[kept["annotator"].isin(["p", "q"])].drop(index=0)
     assert set(others["rationale"]) == {"Values fairness."}
     assert others["inferred"].all()
-    assert kept.loc[12, ["rationale", "inferred"]].tolist() == ["", False]
+    assert list(kept.loc[12, ["rationale", "inferred"]]) == ["", False]
 
 
 def test_what_is_inferred_is_marked_wherever_groups_are_described(

@@ -1,6 +1,7 @@
 """The paper's figures drawn from our predictions, in its arrangement."""
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -13,7 +14,8 @@ from mcstl.reproduce.runs import Studies
 
 def figure(printed: PrintedFigure, studies: Studies, like: bool) -> tuple[Figure | None, list[str]]:
     """Return a figure, None where none of its studies could run, and why those are missing."""
-    rows, missing = [], []
+    rows: list[tuple[str, Any]] = []
+    missing: list[str] = []
     for row in printed.rows:
         key = row.like if like else row.study
         try:

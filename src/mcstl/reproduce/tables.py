@@ -45,7 +45,8 @@ def _title(name: str) -> str:
 
 def _summaries(keys: Sequence[str], studies: Studies) -> tuple[Summary, list[str]]:
     """The summaries of studies by method, and why those are missing that are."""
-    found, missing = {}, []
+    found: Summary = {}
+    missing: list[str] = []
     for key in keys:
         try:
             found |= studies.results(key).results["summary"]
@@ -56,7 +57,7 @@ def _summaries(keys: Sequence[str], studies: Studies) -> tuple[Summary, list[str
 
 def _block(block: Block, found: Summary, note: str) -> list[tuple[str, ...]]:
     """Three lines per method: ours, the paper's, and how far apart they are."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for method, printed in block.printed.items():
         title = block.title + note if not rows else ""
         summary = found.get(method, {})
