@@ -159,7 +159,7 @@ def _spread(
         _Worker,
         fn_constructor_args=(str(out), make, arguments),
         batch_size=1,
-        concurrency=min(workers, len(todo)),
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(todo))),
     )
     return sum(row["rows"] for row in done.iter_rows())
 
