@@ -10,19 +10,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.sparse import csr_matrix
-from torch import Tensor, nn
 
 from mcstl import files
 from mcstl.encoders import Encoder, FloatArray
 from mcstl.errors import InputError, listed
 from mcstl.labelling.cells import in_steps
 from mcstl.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FOLDS = 5
 #: A value that fewer training rationales have is not learned.
@@ -215,6 +216,10 @@ def _folds(items: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def _fit_network(X: FloatArray, Y: FloatArray, seed: int) -> dict[str, FloatArray]:
+    # Pages about groups know of this file, and they never load torch.
+    import torch
+    from torch import nn
+
     x, y = torch.from_numpy(X), torch.from_numpy(Y)
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
@@ -250,9 +255,12 @@ def _fit_network(X: FloatArray, Y: FloatArray, seed: int) -> dict[str, FloatArra
 
 def _logits(weights: Mapping[str, FloatArray], vectors: FloatArray) -> FloatArray:
     """(folds, n, K) logits of each network."""
+    import torch
+    from torch import nn
+
     w = {name: torch.from_numpy(each) for name, each in weights.items()}
 
-    def one(fold: int) -> Tensor:
+    def one(fold: int) -> "Tensor":
         units = nn.functional.linear(x, w["first.weight"][fold], w["first.bias"][fold])
         normed = nn.functional.layer_norm(
             units, units.shape[-1:], w["norm.weight"][fold], w["norm.bias"][fold]
