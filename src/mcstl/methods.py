@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -91,8 +91,8 @@ def saves_model(method: AnyMethod) -> bool:
 
 def has_recipe(method: AnyMethod) -> bool:
     """Say whether a method is a network that the study's `training` trains."""
-    is_network = isinstance(method, MethodConfig) and method.name not in _TABULAR
-    return is_network and method.recalibrate is None
+    own = isinstance(method, MethodConfig) and method.name in get_args(MethodName)
+    return own and method.name not in _TABULAR and method.recalibrate is None
 
 
 def fit_method(
