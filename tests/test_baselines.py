@@ -3,25 +3,31 @@
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from crowdkit.aggregation import DawidSkene
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+import mcstl
 from mcstl import metrics
 from mcstl.annotations import Annotations, Task
-from mcstl.baselines import tabular
+from mcstl.baselines import irpm, tabular
 from mcstl.baselines.dawid_skene import label_probabilities
 from mcstl.baselines.recalibration import Kind, recalibrate
 from mcstl.baselines.tabular import FloatArray, Predictor
 from mcstl.errors import InputError
+from mcstl.finetuning import ReaderConfig
+from mcstl.studyfile import Study
 from mcstl.training import Examples
+from tiny_transformers import tiny
 
 Fit = Callable[..., Predictor]
 FITS: tuple[Fit, ...] = (tabular.gbm, tabular.logistic)
@@ -319,3 +325,98 @@ def test_dawid_skene_is_told_either_way_round() -> None:
     turned = data.frame["flipped"].to_numpy()[same]
     assert turned.any()
     np.testing.assert_allclose(p[same][turned][:, ::-1], p[same][~turned][:1])
+
+
+# IRPM: descriptors, separator, text
+
+
+@pytest.fixture(scope="module")
+def roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny(tmp_path_factory.mktemp("roberta"))
+
+
+IRPM_TEXTS = [f"{'the cat sleeps' if i < 40 else 'a dog barks'} {i}" for i in range(80)]
+
+
+def told(task: Task, n: int = 240, seed: int = 0) -> Examples:
+    """Rows of two groups: each likes cats, and the first likes everything one class better."""
+    random = np.random.default_rng(seed)
+    member = random.integers(2, size=n)
+    positions = random.integers(80, size=(n, 2 if task == "preference" else 1))
+    cat = positions < 40
+    if task == "preference":
+        keep = cat[:, 0] != cat[:, 1]
+        member, positions, y = member[keep], positions[keep], cat[keep, 0].astype(np.int64)
+    else:
+        score = cat[:, 0].astype(np.int64) + (member == 0)
+        y = score if task == "ordinal" else (score == 2).astype(np.int64)
+    S = csr_matrix(np.eye(2, dtype=np.float32)[member])
+    return Examples(np.zeros((80, 1), np.float32), positions, S, y, np.ones(len(y), np.float32))
+
+
+def fit_irpm(folder: Path, task: Task, **options: Any) -> Predictor:
+    return irpm.fit(
+        told(task),
+        told(task, 80, 1),
+        IRPM_TEXTS,
+        ["region=North", "region=South"],
+        model=str(folder),
+        config=ReaderConfig(learning_rate=3e-3, batch_size=8),
+        epochs=6,
+        n_classes=n_classes(task),
+        preference=task == "preference",
+        **options,
+    )
+
+
+@every_task
+def test_irpm_hears_who_speaks(task: Task, roberta: Path) -> None:
+    """Neither the group nor the text alone tells the label (but in preference the text does)."""
+    rows = told(task, 100, 2)
+    p = fit_irpm(roberta, task)(rows)
+    assert p.shape == (len(rows), n_classes(task))
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=0, atol=1e-9)
+    assert (p.argmax(axis=1) == rows.y).mean() > 0.95
+
+
+def test_irpm_gives_equal_rows_equal_predictions_and_swapped_ones_the_rest(roberta: Path) -> None:
+    rows = told("preference", 100, 2)
+    predict = fit_irpm(roberta, "preference")
+    p = predict(rows)
+    swapped = predict(replace(rows, positions=rows.positions[:, ::-1]))
+    np.testing.assert_allclose(p, swapped[:, ::-1], rtol=0, atol=1e-6)
+    keys = np.column_stack([rows.positions, rows.S.toarray()])
+    _, inverse = np.unique(keys, axis=0, return_inverse=True)
+    for code in range(inverse.max() + 1):
+        assert np.ptp(p[inverse.ravel() == code], axis=0).max() == 0
+
+
+def test_irpm_depends_on_its_seed_alone(roberta: Path) -> None:
+    rows = told("binary", 20, 2)
+    torch.manual_seed(1)
+    first = fit_irpm(roberta, "binary", seed=3)(rows)
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(first, fit_irpm(roberta, "binary", seed=3)(rows))
+    assert np.abs(first - fit_irpm(roberta, "binary", seed=4)(rows)).max() > 1e-6
+
+
+@pytest.mark.parametrize("task", ["ordinal", "preference"])
+def test_irpm_runs_in_a_study(task: Task, roberta: Path, cache: Path) -> None:
+    method = {"name": "irpm", "model": str(roberta), "epochs": 1, "batch_size": 64}
+    found = mcstl.run(
+        Study(
+            data={"dataset": "simulated", "annotations": 200},
+            task=task,
+            groups={"by": "taxonomy", "min_size": 10} if task == "ordinal" else {"by": "rationale"},
+            methods=[method, {**method, "label": "recalibrated", "recalibrate": "temperature"}],
+            seeds=1,
+        )
+    )
+    assert set(found.results["summary"]) == {"irpm", "recalibrated"}
+    p = found.predictions.filter(like="p_").to_numpy()
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=0, atol=1e-6)
+
+
+def test_a_model_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is no folder and no name of a model"):
+        fit_irpm(tmp_path / "nowhere", "binary")

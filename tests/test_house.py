@@ -30,6 +30,7 @@ HOUSE = (
     "llm",
     "backends",
     "encoders",
+    "finetuning",
     "labelling",
     "bulk",
     "groups",

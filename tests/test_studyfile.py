@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mcstl.annotations import Annotations
 from mcstl.errors import InputError
+from mcstl.finetuning import EncoderConfig
 from mcstl.groups import (
     AttributesConfig,
     CombineConfig,
@@ -18,6 +19,7 @@ from mcstl.groups import (
     TaxonomyConfig,
 )
 from mcstl.studyfile import (
+    IrpmConfig,
     MethodConfig,
     Study,
     groups_config,
@@ -141,6 +143,19 @@ def test_only_groups_by_rationale_need_an_encoder() -> None:
     assert not reads_rationales(IntersectConfig(intersect=(taxonomy, AttributesConfig())))
 
 
+def test_an_encoder_and_irpm_say_how_they_are_trained_further(tmp_path: Path) -> None:
+    study = study_of(
+        tmp_path,
+        f"{SIMULATED}encoder: {{name: some/model, fine_tune: 1, truncate: left}}\n"
+        "methods: [irpm, {name: irpm, label: long, epochs: 9, recalibrate: platt}, none]\n",
+    )
+    assert study.encoder == EncoderConfig(name="some/model", fine_tune=1, truncate="left")
+    assert study.encoder_name == "some/model"
+    assert study.methods[0] == IrpmConfig(model="roberta-base", epochs=3)
+    assert [method.title for method in study.methods] == ["irpm", "long", "none"]
+    assert Study(**study.model_dump(mode="json")) == study
+
+
 # What is refused: unknown keys at every level, with the nearest right one
 
 
@@ -155,6 +170,9 @@ def test_only_groups_by_rationale_need_an_encoder() -> None:
         ("methods: [{nam: mc-stl}]", "methods.0", "name"),
         ("methods: [{name: gbm, lable: x}]", "methods.0", "label"),
         ("methods: [{name: mc-stl, training: {hiden: 3}}]", "methods.mc-stl.training", "hidden"),
+        ("methods: [{name: irpm, modle: x}]", "methods.0", "model"),
+        ("methods: [{name: irpm, training: {epochs: 1}}]", "methods.0", ""),
+        ("encoder: {name: x, poolin: cls}", "encoder", "pooling"),
         ("groups: {by: attributes, min_sise: 3}", "groups", "min_size"),
         ("groups: {by: taxonomy, taxonmy: x}", "groups", "taxonomy"),
         ("groups: {by: rationale, side_neutrl: true}", "groups", "side_neutral"),
@@ -174,7 +192,7 @@ def test_an_unknown_key_is_told_with_its_place_and_the_nearest_right_one(
     whole = text if text.startswith("data") else f"{SIMULATED}{text}\n"
     said = said_about(tmp_path, whole)
     assert said.startswith(f"town.yaml: {where}: unknown key ")
-    assert said.endswith(f"Did you mean {nearest!r}?")
+    assert said.endswith(f"Did you mean {nearest!r}?" if nearest else ".")
 
 
 def test_what_a_run_writes_into_its_study_is_not_offered(tmp_path: Path) -> None:
@@ -220,6 +238,9 @@ def test_what_a_run_writes_into_its_study_is_not_offered(tmp_path: Path) -> None
         ("groups: {combine: []}", "groups.combine: The list should have at least 1 item"),
         ("groups: {intersect: [{by: taxonomy}]}", "groups.intersect.1: Field required"),
         ("encoder:", "encoder: Input should be a valid string (got None)"),
+        ("encoder: {name: x, pooling: max}", "encoder.pooling: Input should be 'cls' or 'mean'"),
+        ("encoder: {fine_tune: 1}", "encoder.name: Field required"),
+        ("methods: [{name: irpm, epochs: 0}]", "methods.0.epochs: Input should be greater than"),
         ("name: [a]", "name: Input should be a valid string"),
     ],
 )

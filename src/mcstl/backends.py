@@ -16,7 +16,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self, get_args
@@ -289,7 +289,8 @@ def _convert(name: str, folder: Path, converted: Path) -> None:
     tokenizer = Tokenizer.from_str(original.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_padding()
     if original.max_seq_length:
-        tokenizer.enable_truncation(original.max_seq_length)
+        side = original.tokenizer.truncation_side
+        tokenizer.enable_truncation(original.max_seq_length, direction=side)
     facts = {
         "dimension": original.get_embedding_dimension(),
         "padding": original.tokenizer.pad_token_id,
@@ -300,7 +301,7 @@ def _convert(name: str, folder: Path, converted: Path) -> None:
     converted.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=converted.parent, prefix=".converting"))
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             ones = torch.ones_like(ids)
             model = openvino.convert_model(
                 Whole(), example_input={"input_ids": ids, "attention_mask": ones}
@@ -371,16 +372,41 @@ def load_sentence_transformer(name: str, folder: Path, device: str | None) -> An
 
     _refuse_code(name, folder)
     try:
-        with _quiet():
-            return SentenceTransformer(str(folder), device=device, local_files_only=True)
+        with quiet():
+            model = SentenceTransformer(str(folder), device=device, local_files_only=True)
     except Exception as error:  # torch, safetensors and transformers each have their own kinds
         raise InputError(
             f"encoder {name!r} in {folder} cannot be loaded: {first_line(error)}"
         ) from error
+    attend_from_first(getattr(model[0], "auto_model", None))
+    return model
+
+
+def attend_from_first(transformer: Any) -> None:
+    """Give a Longformer's first token global attention, as its authors do to classify a text.
+
+    Beltagy et al. (2020, §3.1): the other tokens see a window of neighbours, [CLS] sees and is seen
+    by all. transformers leaves that to the caller. Any other model is left as it is.
+    """
+    if getattr(getattr(transformer, "config", None), "model_type", "") != "longformer":
+        return
+    import torch
+
+    forward = transformer.forward
+
+    # Not a hook: sentence-transformers calls `forward` itself.
+    @wraps(forward)
+    def with_mask(*given: Any, attention_mask: Any, **named: Any) -> Any:
+        mask = torch.zeros_like(attention_mask)
+        mask[:, 0] = 1
+        named |= {"attention_mask": attention_mask, "global_attention_mask": mask}
+        return forward(*given, **named)
+
+    transformer.forward = with_mask
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the libraries' progress bars, log lines and warnings off the terminal for a while."""
     from transformers.utils import logging as transformers_logging
 

@@ -63,14 +63,19 @@ def of_study(results: Mapping[str, Any]) -> str:
     table = metrics.table(summary, results["runs"])
     score, first = table.columns[0].metric, next(iter(summary))
     of_group = {row["group"]: row for row in metrics.summarise_groups(results["runs"], first)}
+    asked = study["encoder"]
+    # A mapping says how it is trained further; what its name says is where it came from.
+    name, told = asked, asked
+    if isinstance(asked, Mapping):
+        name, told = asked["name"], ", ".join(f"{k} {v}" for k, v in asked.items() if v)
     facts = [
         ("data", f"{data['source']}, fingerprint {data['fingerprint']}"),
-        ("encoder", f"{study['encoder']}, fingerprint {study['made_with']['encoder']}"),
+        ("encoder", f"{told}, fingerprint {study['made_with']['encoder']}"),
         ("made with", ", ".join(f"{k} {v}" for k, v in _versions(study["made_with"]))),
     ]
     left_out = len(data["groups_left_out"])
     parts = [
-        _metadata(study["encoder"], _evaluations(data, summary[first], table.columns)),
+        _metadata(name, _evaluations(data, summary[first], table.columns)),
         f"# {_plain(study['name'] or data['source'])}",
         _asked(data["task"], data["classes"], len(results["groups"])),
         _measured(data, results["runs"], list(summary)),

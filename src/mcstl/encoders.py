@@ -3,15 +3,16 @@
 import contextlib
 import hashlib
 import importlib.util
+import json
 import re
 import shutil
 import sqlite3
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,8 @@ _MODEL_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model")
 _NOT_NEEDED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf")
 _HUB_TIMEOUT = 10  # seconds until a hub that does not answer is an error
 _LOCK_TIMEOUT = 60  # seconds to wait for another process that writes the same cache file
+#: In the folder of an encoder that `finetuning` made: of what and how.
+MADE = "made.json"
 _TEXTS_PER_COMMIT = 512  # what a killed run loses at most; a few seconds of work
 
 
@@ -79,13 +82,12 @@ def load_encoder(
     >>> load_encoder().dimension
     384
     """
-    if name.removeprefix("sentence-transformers/") == PAPER_ENCODER:
-        name, folder = PAPER_ENCODER, _paper_folder()
-        _verify(folder / "model.safetensors")
-        dimension = _PAPER_DIMENSION
-    else:
-        folder = _folder(name)
-        dimension = None
+    folder = model_folder(name)
+    dimension = None
+    if _is_paper_encoder(name):
+        name, dimension = PAPER_ENCODER, _PAPER_DIMENSION
+    elif (folder / MADE).exists():
+        name = _made_name(folder / MADE)
     return Encoder(
         name,
         folder,
@@ -95,6 +97,26 @@ def load_encoder(
         backend=backend,
         keep=keep,
     )
+
+
+def model_folder(name: str) -> Path:
+    """Return the folder of a model by name or folder. Raises InputError as `load_encoder` does."""
+    if not _is_paper_encoder(name):
+        return _folder(name)
+    folder = _paper_folder()
+    _verify(folder / "model.safetensors")
+    return folder
+
+
+def _made_name(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["name"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} cannot be read ({error!r}); make the encoder again") from error
+
+
+def _is_paper_encoder(name: str) -> bool:
+    return name.removeprefix("sentence-transformers/") == PAPER_ENCODER
 
 
 class Encoder:
@@ -117,6 +139,12 @@ class Encoder:
     ) -> None:
         self.name = name
         self.folder = folder
+        self._options: dict[str, Any] = {
+            "dimension": dimension,
+            "cache_dir": cache_dir,
+            "device": device,
+            "backend": backend,
+        }
         self.fingerprint = _fingerprint(folder)
         model = re.sub(r"[^\w.-]+", "-", Path(name).name) or "model"
         stem = f"{model}-{self.fingerprint}"
@@ -135,6 +163,15 @@ class Encoder:
         if self._dimension is None:
             self._dimension = self._backend.dimension
         return self._dimension
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process reads the weights anew, and only if it needs them.
+        return partial(Encoder, **self._options), (self.name, self.folder)
+
+    @property
+    def made_here(self) -> bool:
+        """Whether `finetuning` made it: a saved model then holds its weights, not just its name."""
+        return (self.folder / MADE).exists()
 
     @property
     def backend(self) -> str:

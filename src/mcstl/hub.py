@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mcstl.errors import InputError, brief, listed
-from mcstl.modeldir import FILES
+from mcstl.modeldir import ENCODER_FILES, FILES
 
 _TIMEOUT = 10  # seconds until a hub that does not answer is an error
 
@@ -51,7 +51,8 @@ class OnTheHub(abc.ABC):
     ) -> Self:
         """Read a model directory, or a model of the Hub by its ``owner/name``.
 
-        Nothing but config.json, model.safetensors and README.md is downloaded. Raises InputError
+        Nothing but config.json, model.safetensors, README.md and the encoder's own files, where it
+        has one, is downloaded. Raises InputError
         as `load` does, and for a name that cannot be had.
         """
         name = str(pretrained_model_name_or_path)
@@ -68,7 +69,7 @@ class OnTheHub(abc.ABC):
                 cache_dir=cache_dir,
                 token=token,
                 local_files_only=local_files_only,
-                allow_patterns=list(FILES),
+                allow_patterns=[*FILES, *ENCODER_FILES],
                 etag_timeout=_TIMEOUT,
             )
         except Exception as error:  # the hub's own, the network's, the disk's

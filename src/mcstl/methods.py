@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,12 @@ from threadpoolctl import threadpool_limits
 from mcstl import plugins, training
 from mcstl.annotations import Annotations, Split, majority_rows
 from mcstl.baselines.dawid_skene import label_probabilities
+from mcstl.encoders import Encoder
 from mcstl.groups import Scheme
 from mcstl.groups.base import need_column
 from mcstl.model import FloatArray, HeadsNetwork, Network
 from mcstl.progress import Progress, silent
-from mcstl.studyfile import MethodConfig, MethodName, Study
+from mcstl.studyfile import AnyMethod, IrpmConfig, MethodConfig, MethodName, Study
 from mcstl.training import Examples
 
 Part = Literal["train", "validation", "test"]
@@ -39,6 +40,7 @@ class Prepared:
     parts: Split
     scheme: Scheme
     rows: Examples  # all annotations, in their order
+    encoder: Encoder  # of the texts, this seed's own where it is trained further
     #: What methods without recalibration predicted, for those that recalibrate them.
     predicted: dict[str, dict[Part, FloatArray]] = field(default_factory=dict, compare=False)
 
@@ -82,13 +84,19 @@ class Prepared:
         return float(self.rows.w[self.parts.train].sum() / len(np.unique(items)))
 
 
-def saves_model(method: MethodConfig) -> bool:
+def saves_model(method: AnyMethod) -> bool:
     """Say whether a method ends in a network that answers for the groups of the study."""
     return method.name in _SAVED and method.recalibrate is None
 
 
+def has_recipe(method: AnyMethod) -> bool:
+    """Say whether a method is a network that the study's `training` trains."""
+    own = isinstance(method, MethodConfig) and method.name in get_args(MethodName)
+    return own and method.name not in _TABULAR and method.recalibrate is None
+
+
 def fit_method(
-    method: MethodConfig,
+    method: AnyMethod,
     study: Study,
     prepared: Prepared,
     seed: int,
@@ -132,7 +140,7 @@ def fit_method(
 
 
 def _fit(
-    method: MethodConfig,
+    method: AnyMethod,
     study: Study,
     prepared: Prepared,
     seed: int,
@@ -159,6 +167,24 @@ def _fit(
             predict = fit(train, validation, n_classes=n_classes, seed=seed)
         progress(f"training {method.title}", 1, 1)
         return predict, None
+    if isinstance(method, IrpmConfig):
+        from mcstl.baselines import irpm
+
+        irpm_predict = irpm.fit(
+            train,
+            validation,
+            prepared.annotations.distinct_texts()[0],
+            prepared.scheme.names,
+            model=method.model,
+            config=method,
+            epochs=method.epochs,
+            n_classes=n_classes,
+            preference=prepared.annotations.task == "preference",
+            seed=seed,
+            checkpoint=checkpoint,
+            progress=lambda _, done, total: progress(f"training {method.title}", done, total),
+        )
+        return irpm_predict, None
     config = study.training_of(method)
     if method.name == "majority":
         train, validation = _majority_only(prepared)

@@ -24,6 +24,7 @@ from mcstl.groups import MOST_GROUPS, Scheme, load_scheme
 from mcstl.groups.base import FEW_PEOPLE
 from mcstl.hub import OnTheHub
 from mcstl.modeldir import (
+    ENCODER,
     SCHEMA,
     check_form,
     check_replaceable,
@@ -278,6 +279,7 @@ class Model(OnTheHub):
     `population` is the training set's memberships: distinct rows (P, K) and how often each occurs.
     `facts` are settings and figures that travel with it and are not used, `model_card` is its
     README.md, which a study writes; without one a model is saved with a card of its own facts.
+    `group_encoder` forms groups by rationale where `encoder` was trained further.
     """
 
     network: Network
@@ -288,6 +290,7 @@ class Model(OnTheHub):
     population: tuple[csr_matrix, npt.NDArray[np.float64]]
     facts: dict[str, Any] = field(default_factory=dict)
     model_card: str = ""
+    group_encoder: "Encoder | None" = None
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -454,7 +457,7 @@ class Model(OnTheHub):
         if self.scheme is None:
             S = csr_matrix((len(annotations), 0), dtype=np.float32)
         else:
-            S = self.scheme.assign(annotations, self.encoder)
+            S = self.scheme.assign(annotations, self.group_encoder or self.encoder)
         texts, positions = annotations.distinct_texts()
         vectors = torch.from_numpy(self.encoder.encode(texts, progress))
         return predict_rows(self.network, vectors, torch.from_numpy(positions), S), S
@@ -462,8 +465,8 @@ class Model(OnTheHub):
     def save(self, folder: str | Path) -> None:
         """Write the model directory, whole or not: safetensors, JSON and README.md, the card.
 
-        The encoder is written by name and fingerprint, not its weights. Raises InputError if
-        `folder` holds something that is not a model.
+        The encoder is written by name and fingerprint, and one that was trained further with its
+        weights, in ``encoder/``. Raises InputError if `folder` holds something that is no model.
         """
         from safetensors.torch import save_file
 
@@ -492,7 +495,7 @@ class Model(OnTheHub):
             "mcstl": __version__,
             "task": self.task,
             "classes": list(self.classes),
-            "encoder": {"name": self.encoder.name, "fingerprint": self.encoder.fingerprint},
+            "encoder": _identity(self.encoder),
             "network": {
                 "dimension": self.network.first.in_features,
                 "hidden": self.network.first.out_features,
@@ -504,12 +507,16 @@ class Model(OnTheHub):
         }
         groups = scheme_state["groups"] if scheme_state else []
         told = self.model_card or card.of_model(self.task, self.classes, groups, self.encoder.name)
+        if self.group_encoder is not None:
+            config["group_encoder"] = _identity(self.group_encoder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         mark = uuid.uuid4().hex[:8]
         temporary, older = (folder.with_name(f".{folder.name}.{mark}.{x}") for x in ("tmp", "old"))
         try:
             temporary.mkdir()
             save_file(tensors, temporary / "model.safetensors")
+            if self.encoder.made_here:
+                shutil.copytree(self.encoder.folder, temporary / ENCODER)
             files.write_text(
                 temporary / "config.json", json.dumps(config, indent=1, ensure_ascii=False)
             )
@@ -577,7 +584,11 @@ class Model(OnTheHub):
                 raise ValueError("its parts do not fit together")
             if not ((weights >= 0).all() and weights.sum() > 0):
                 raise ValueError("the weights of its population are no counts")
-            name, fingerprint = str(config["encoder"]["name"]), config["encoder"]["fingerprint"]
+            of_texts = (str(config["encoder"]["name"]), str(config["encoder"]["fingerprint"]))
+            former = config.get("group_encoder")
+            of_groups = None
+            if former is not None:
+                of_groups = (str(former["name"]), str(former["fingerprint"]))
             facts = dict(config["facts"])
         except (
             KeyError,
@@ -589,18 +600,28 @@ class Model(OnTheHub):
         ) as error:
             why = f"no {error}" if isinstance(error, KeyError) else brief(error, 400)
             raise InputError(f"the model in {folder} is damaged: {why}") from error
-        if encoder is None:
-            from mcstl.encoders import load_encoder
+        from mcstl.encoders import load_encoder
 
-            encoder = load_encoder(name)
-        if encoder.fingerprint != fingerprint:
-            raise InputError(
-                f"the model in {folder} was trained on other weights of {name!r} "
-                f"(fingerprint {fingerprint}, here {encoder.fingerprint}); "
-                "give the folder of the encoder it was trained with"
-            )
+        own = folder / ENCODER
+        encoder = encoder or load_encoder(str(own) if own.exists() else of_texts[0])
+        _check_identity(folder, encoder, *of_texts)
+        # Only groups by rationale need another one, where that of the texts was trained further.
+        group_encoder = None
+        if of_groups is not None:
+            group_encoder = load_encoder(of_groups[0])
+            _check_identity(folder, group_encoder, *of_groups)
         network.eval()
-        return cls(network, task, classes, scheme, encoder, (S, weights), facts, read_card(folder))
+        return cls(
+            network,
+            task,
+            classes,
+            scheme,
+            encoder,
+            (S, weights),
+            facts,
+            read_card(folder),
+            group_encoder,
+        )
 
 
 def _grid(network: Network, e: Tensor, S: Tensor) -> Tensor:
@@ -646,6 +667,19 @@ def predict_rows(
             p = torch.stack([equations.class_probabilities(each) for each in logits])
             parts.append(p.mean(0).cpu().numpy())
     return np.concatenate(parts)
+
+
+def _identity(encoder: "Encoder") -> dict[str, str]:
+    return {"name": encoder.name, "fingerprint": encoder.fingerprint}
+
+
+def _check_identity(folder: Path, encoder: "Encoder", name: str, fingerprint: str) -> None:
+    if encoder.fingerprint != fingerprint:
+        raise InputError(
+            f"the model in {folder} was trained on other weights of {name!r} "
+            f"(fingerprint {fingerprint}, here {encoder.fingerprint}); "
+            "give the folder of the encoder it was trained with"
+        )
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

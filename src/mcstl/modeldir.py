@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 #: All that a model directory has.
 FILES = ("config.json", "model.safetensors", "README.md")
+#: Where it has the weights of an encoder that was trained further, and what is in there.
+ENCODER = "encoder"
+ENCODER_FILES = (f"{ENCODER}/*.json", f"{ENCODER}/*.safetensors", f"{ENCODER}/*.txt")
 #: Larger ones are no model of ours: a million groups have embeddings of 1.5 GiB.
 _MOST_BYTES = {"config.json": 2**29, "model.safetensors": 2**34, "README.md": 2**24}
 
@@ -36,7 +39,7 @@ def check_replaceable(folder: Path) -> None:
     try:
         # Many a program has a config.json.
         config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if names else {}
-        has_all = {"config.json", "model.safetensors"} <= names <= {*FILES}
+        has_all = {"config.json", "model.safetensors"} <= names <= {*FILES, ENCODER}
         ours = has_all and {"schema", "mcstl"} <= {*config}
     except (OSError, ValueError, TypeError):
         ours = False

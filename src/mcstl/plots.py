@@ -410,6 +410,34 @@ def plot_course(data: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+def plot_trials(trials: pd.DataFrame) -> Figure:
+    """Draw the trials of a search: validation NLL against calibration error and 1-EMD.
+
+    `trials` are those of `tuning.tune`; the filled marks are each method's best, by NLL.
+    """
+    error = (trials["slope_mean"] - 1).abs() + trials["bias_mean"].abs()
+    data = trials.assign(calibration_error=error)
+    panels = {"calibration_error": "Calibration error", "one_minus_emd": "1-EMD of minority labels"}
+    with _style():
+        figure = Figure(figsize=(7.6, 3.2))
+        figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.26, wspace=0.16)
+        for axes, (key, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+            for m, (method, rows) in enumerate(data.groupby("method", sort=False)):
+                colour, marker = _COLOURS[m % len(_COLOURS)], _MARKERS[m % len(_MARKERS)]
+                best = rows.loc[[rows["nll"].idxmin()]]
+                style: dict[str, Any] = {"marker": marker, "edgecolors": colour, "linewidths": 0.8}
+                axes.scatter(rows["nll"], rows[key], s=18, facecolors="none", **style)
+                label = _short(str(method))
+                axes.scatter(best["nll"], best[key], s=60, facecolors=colour, label=label, **style)
+            axes.set_title(title, loc="left", fontweight="bold")
+            axes.set_xlabel("validation NLL")
+            axes.grid(color=INK, alpha=0.15, linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="lower center", ncols=4)
+    return figure
+
+
 def save(figure: Figure, stem: Path) -> str:
     """Write ``stem.png`` (160 dpi) and ``stem.svg``, each whole or not at all; return the SVG."""
     with replacing(stem.with_name(f"{stem.name}.png")) as temporary, _style():

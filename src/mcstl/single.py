@@ -36,7 +36,7 @@ def fit(
     parts = split(data, "annotation", test=0, validation=validation, seed=seed)
     scheme = fit_scheme(study.scheme(data), data.take(parts.train), encoder)
     rows = examples(data, scheme.assign(data, encoder), encoder, progress)
-    prepared = Prepared(data, minority_rows(data), parts, scheme, rows)
+    prepared = Prepared(data, minority_rows(data), parts, scheme, rows, encoder)
     _, network = fit_method(MethodConfig(name="mc-stl"), study, prepared, seed, progress=progress)
     assert network is not None  # noqa: S101 (mc-stl is neural)
     return as_model(network, prepared, encoder, facts={"seed": seed})

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl import audit, card, controls, files, metrics, outputs, training
-from mcstl.annotations import Annotations, minority_rows, split
+from mcstl import audit, card, controls, files, finetuning, metrics, outputs, training
+from mcstl.annotations import Annotations, Split, minority_rows, split
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import listed
 from mcstl.groups import Scheme, fit_scheme, leakage, settled
@@ -29,7 +29,7 @@ from mcstl.model import Model, Network
 from mcstl.outputs import Results, Work
 from mcstl.progress import Progress, silent
 from mcstl.review import choosing
-from mcstl.studyfile import MethodConfig, Study, rationale_config, reads_rationales
+from mcstl.studyfile import AnyMethod, Study, rationale_config, reads_rationales
 from mcstl.training import Examples
 
 
@@ -52,7 +52,7 @@ def run(
     study.
     """
     annotations = study.load(data_dir)
-    encoder = load_encoder(study.encoder)
+    encoder = load_encoder(study.encoder_name)
     resolved = outputs.resolved(study, annotations, encoder, Path(out) if out else Path())
     if out is None:
         return _all_runs(study, annotations, encoder, resolved, Work(None), 1, progress)
@@ -113,7 +113,7 @@ def _all_runs(
         "study": resolved,
         "data": outputs.described(
             annotations,
-            encoder,
+            first.encoder,
             resolved,
             first.parts,
             study.split.by,
@@ -133,7 +133,7 @@ def _all_runs(
 
 def _seed_runs(
     study: Study,
-    methods: Sequence[MethodConfig],
+    methods: Sequence[AnyMethod],
     encoder: Encoder,
     resolved: dict[str, Any],
     work: Work,
@@ -151,7 +151,8 @@ def _seed_runs(
         model = None
         if is_first and method == modelled and network is not None:
             facts = {"study": outputs.portable(resolved), "method": method.title, "seed": seed}
-            model = as_model(network, prepared, encoder, facts, len(network.v) > 0)
+            forms_groups = encoder if reads_rationales(study.scheme(prepared.annotations)) else None
+            model = as_model(network, prepared, forms_groups, facts, len(network.v) > 0)
             work.keep_model(model)
         work.keep(method.title, seed, found, rows)
         yield found, rows, model
@@ -228,12 +229,12 @@ def _in_a_process(
     work: Work,
     first: Prepared,
     seed: int,
-    methods: Sequence[MethodConfig],
+    methods: Sequence[AnyMethod],
 ) -> None:
     """Run some methods of one seed and leave them in `work`."""
     _end_with(parent)
     warnings.simplefilter("ignore")  # as the command line does
-    encoder = load_encoder(study.encoder)
+    encoder = load_encoder(study.encoder_name)
     prepared = _prepared_last.get((work.folder, seed))
     if prepared is None and seed != study.seeds[0]:
         prepared = prepare(study, annotations, encoder, seed, first.scheme)
@@ -257,21 +258,26 @@ def prepare(
     seed: int,
     first: Scheme | None = None,
     progress: Progress = silent,
+    parts: Split | None = None,
 ) -> Prepared:
-    """Split, group and encode for one seed. The scheme is fitted on training rows only.
+    """Split, group and encode for one seed. Scheme and encoder are fitted on training rows only.
 
     Clusters found anew are named after those of the `first` seed's that they are nearest to, and
-    where their number is chosen, the first seed's training rows choose it for all.
+    where their number is chosen, the first seed's training rows choose it for all. Groups are
+    formed with `encoder`, as it comes; texts are encoded with what the study makes of it. Without
+    `parts` the rows are split as the study says.
     """
-    shares = study.split
-    parts = split(annotations, shares.by, test=shares.test, validation=shares.validation, seed=seed)
+    by, test, validation = study.split.by, study.split.test, study.split.validation
+    parts = parts or split(annotations, by, test=test, validation=validation, seed=seed)
+    train = annotations.take(parts.train)
     config = study.scheme(annotations)
     config = config if first is None else settled(config, first)
-    scheme = fit_scheme(config, annotations.take(parts.train), encoder, progress)
+    scheme = fit_scheme(config, train, encoder, progress)
     if first is not None:
         scheme = scheme.named_like(first)
-    rows = examples(annotations, scheme.assign(annotations, encoder, progress), encoder, progress)
-    return Prepared(annotations, minority_rows(annotations), parts, scheme, rows)
+    own = finetuning.encoder_for(study.encoder, encoder, train, seed, progress)
+    rows = examples(annotations, scheme.assign(annotations, encoder, progress), own, progress)
+    return Prepared(annotations, minority_rows(annotations), parts, scheme, rows, own)
 
 
 def examples(
@@ -284,7 +290,7 @@ def examples(
 
 
 def _one_run(
-    method: MethodConfig,
+    method: AnyMethod,
     study: Study,
     prepared: Prepared,
     seed: int,
@@ -308,7 +314,7 @@ def _one_run(
     return {**head, **found, "seconds": seconds}, rows, network
 
 
-def _tracer(path: Path, method: MethodConfig, seed: int, prepared: Prepared) -> training.OnEpoch:
+def _tracer(path: Path, method: AnyMethod, seed: int, prepared: Prepared) -> training.OnEpoch:
     """Note the metrics of every epoch on validation and test rows: for plots, never for choices."""
     data, names = prepared.annotations, prepared.scheme.names
     wanted = ("nll", "auc", "accuracy", "slope_mean", "bias_mean", "one_minus_emd")
@@ -337,17 +343,21 @@ def _tracer(path: Path, method: MethodConfig, seed: int, prepared: Prepared) -> 
 def as_model(
     network: Network,
     prepared: Prepared,
-    encoder: Encoder,
+    group_encoder: Encoder | None,
     facts: dict[str, Any],
     with_groups: bool = True,
 ) -> Model:
-    """Put a trained network together with its groups, its encoder and its training population."""
+    """Put a trained network together with its groups, its encoders and its training population."""
     train = prepared.part("train")
     patterns, codes = training.distinct_rows((train if with_groups else train.without_groups()).S)
     counts = np.bincount(codes).astype(float)
     scheme = prepared.scheme if with_groups else None
-    data = prepared.annotations
-    return Model(network, data.task, data.classes, scheme, encoder, (patterns, counts), facts)
+    data, own = prepared.annotations, prepared.encoder
+    former = group_encoder if with_groups and group_encoder is not own else None
+    population = (patterns, counts)
+    return Model(
+        network, data.task, data.classes, scheme, own, population, facts, group_encoder=former
+    )
 
 
 def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple[str, str]]:
@@ -390,6 +400,6 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
         yield "", f"{int((S.getnnz(axis=1) == 0).sum()):,} annotations are in no group"
         if warning := leakage.said(leakage.told(S[parts.train], data.take(parts.train))):
             yield "", warning
-    yield "encoder", study.encoder
+    yield "encoder", str(study.encoder)
     titles = listed(method.title for method in study.methods)
     yield "methods", f"{titles}; seeds {listed(study.seeds)}"

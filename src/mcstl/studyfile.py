@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     TypeAdapter,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -22,6 +24,7 @@ from mcstl import datasets, files, plugins
 from mcstl.annotations import Annotations, SplitBy, Task
 from mcstl.encoders import PAPER_ENCODER
 from mcstl.errors import InputError, brief, did_you_mean, listed
+from mcstl.finetuning import EncoderConfig, ReaderConfig
 from mcstl.groups import (
     AttributesConfig,
     CombineConfig,
@@ -45,6 +48,7 @@ MethodName = Literal[
     "gbm",
     "logistic",
     "groups-only",
+    "irpm",
 ]
 _LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 
@@ -75,16 +79,9 @@ def _own_or_added(name: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return name if name in plugins.names("methods") else check(name)
 
 
-class MethodConfig(_Config):
-    """A method, what it is called in the results, and what it changes of the study's training.
-
-    >>> MethodConfig(name="none", recalibrate="platt").title
-    'none + platt'
-    """
-
+class _Method(_Config):
     name: Annotated[MethodName, WrapValidator(_own_or_added)]
     label: str = ""
-    training: dict[str, Any] = {}
     recalibrate: Literal["temperature", "platt", "isotonic", "mcgrad"] | None = None
 
     @property
@@ -92,6 +89,46 @@ class MethodConfig(_Config):
         """The label, or else the name and how it is recalibrated."""
         plain = f"{self.name} + {self.recalibrate}" if self.recalibrate else self.name
         return self.label or plain
+
+
+class MethodConfig(_Method):
+    """A method, what it is called in the results, and what it changes of the study's training.
+
+    >>> MethodConfig(name="none", recalibrate="platt").title
+    'none + platt'
+    """
+
+    training: dict[str, Any] = {}
+
+
+class IrpmConfig(_Method, ReaderConfig):
+    """The method irpm (A.12): which transformer it trains further, for how long, and how."""
+
+    name: Literal["irpm"] = "irpm"
+    model: str = "roberta-base"
+    epochs: Annotated[int, Field(ge=1)] = 3
+
+
+def _kind_of_method(given: Any) -> str:
+    name = given.get("name") if isinstance(given, Mapping) else getattr(given, "name", None)
+    return "irpm" if name == "irpm" else "method"
+
+
+#: A method as it stands in a study; one that is no recipe of `training` has a form of its own.
+AnyMethod = Annotated[
+    Annotated[IrpmConfig, Tag("irpm")] | Annotated[MethodConfig, Tag("method")],
+    Discriminator(_kind_of_method),
+]
+
+
+def _kind_of_encoder(given: Any) -> str:
+    return "mapping" if isinstance(given, Mapping | EncoderConfig) else "plain"
+
+
+AnyEncoder = Annotated[
+    Annotated[str, Tag("plain")] | Annotated[EncoderConfig, Tag("mapping")],
+    Discriminator(_kind_of_encoder),
+]
 
 
 class Study(_Config):
@@ -108,9 +145,9 @@ class Study(_Config):
     labels: dict[str, list[Any]] | None = None
     groups: GroupsConfig | None = None
     split: SplitConfig = SplitConfig()
-    encoder: str = PAPER_ENCODER
+    encoder: AnyEncoder = PAPER_ENCODER
     training: TrainingConfig = TrainingConfig()
-    methods: tuple[MethodConfig, ...] = (
+    methods: tuple[AnyMethod, ...] = (
         MethodConfig(name="mc-stl"),
         MethodConfig(name="none"),
         MethodConfig(name="majority"),
@@ -140,7 +177,7 @@ class Study(_Config):
 
     @field_validator("methods")
     @classmethod
-    def _labelled_once(cls, value: tuple[MethodConfig, ...]) -> tuple[MethodConfig, ...]:
+    def _labelled_once(cls, value: tuple[AnyMethod, ...]) -> tuple[AnyMethod, ...]:
         titles = [method.title for method in value]
         repeated = sorted({title for title in titles if titles.count(title) > 1})
         if not titles:
@@ -168,10 +205,16 @@ class Study(_Config):
         except ValidationError as error:
             raise InputError(explained(error)) from None
 
-    def training_of(self, method: MethodConfig) -> TrainingConfig:
+    @property
+    def encoder_name(self) -> str:
+        """The name or folder of the encoder, however it is trained further."""
+        return self.encoder if isinstance(self.encoder, str) else self.encoder.name
+
+    def training_of(self, method: AnyMethod) -> TrainingConfig:
         """Return the training configuration of a method: the study's with the method's changes."""
+        changes = method.training if isinstance(method, MethodConfig) else {}
         try:
-            return TrainingConfig(**{**self.training.model_dump(), **method.training})
+            return TrainingConfig(**{**self.training.model_dump(), **changes})
         except ValidationError as error:
             raise InputError(explained(error, "methods", method.title, "training")) from None
 
@@ -275,6 +318,13 @@ _GROUPS: dict[str, type[BaseModel]] = {
     "combine": CombineConfig,
     "intersect": IntersectConfig,
 }
+#: The same of what is one of several forms elsewhere; these are no words of the file.
+_FORMS: dict[str, type[BaseModel] | None] = {
+    "irpm": IrpmConfig,
+    "method": MethodConfig,
+    "mapping": EncoderConfig,
+    "plain": None,
+}
 
 
 def _untagged(place: Sequence[str]) -> list[str]:
@@ -282,7 +332,8 @@ def _untagged(place: Sequence[str]) -> list[str]:
     keys = list(place[:1])
     for before, part in pairwise(place):
         opens_groups = place[0] == "groups" and (before == "groups" or before.isdigit())
-        if not (opens_groups and part in _GROUPS) and before != "lambda_1":
+        is_form = (before.isdigit() or before == "encoder") and part in _FORMS
+        if not (opens_groups and part in _GROUPS) and not is_form and before != "lambda_1":
             keys.append(part)
     return keys
 
@@ -293,7 +344,8 @@ def _keys_at(place: Sequence[str]) -> list[str]:
         "data": (DataConfig,),
         "split": (SplitConfig,),
         "training": (TrainingConfig,),
-        "methods": (TrainingConfig,) if "training" in place else (MethodConfig,),
+        "methods": (TrainingConfig,) if "training" in place else _forms_at(place),
+        "encoder": _forms_at(place),
         "groups": _groups_at(place),
     }
     models = homes[place[0]] if place else (Study,)
@@ -308,6 +360,10 @@ def _groups_at(place: Sequence[str]) -> tuple[type[BaseModel], ...]:
 
 #: What the kinds of YAML files look like.
 _EXAMPLES = {"study": "data, groups and methods", "mix": "Security: 0.5"}
+
+
+def _forms_at(place: Sequence[str]) -> tuple[type[BaseModel], ...]:
+    return tuple(form for part in place if (form := _FORMS.get(part)))
 
 
 def groups_config(fields: Mapping[str, Any]) -> GroupsConfig:

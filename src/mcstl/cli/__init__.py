@@ -4,7 +4,18 @@ A file per family of commands, each adding its own to `app`; what is heavy is im
 command that needs it.
 """
 
-from mcstl.cli import data, groups, label, predict, reproduce, serve, study
+from mcstl.cli import data, groups, label, predict, reproduce, serve, study, tune
 from mcstl.cli.app import app, main
 
-__all__ = ["app", "data", "groups", "label", "main", "predict", "reproduce", "serve", "study"]
+__all__ = [
+    "app",
+    "data",
+    "groups",
+    "label",
+    "main",
+    "predict",
+    "reproduce",
+    "serve",
+    "study",
+    "tune",
+]

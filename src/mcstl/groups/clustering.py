@@ -87,7 +87,9 @@ class Clusters:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all arrays by name, of which `from_arrays` makes the clusters again."""
-        return {"centroids": self.centroids, "radii": self.radii, **self.mixture}
+        # A model directory holds no number that is not finite; without radii they have no end.
+        radii = {} if np.isinf(self.radii).all() else {"radii": self.radii}
+        return {"centroids": self.centroids, **radii, **self.mixture}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
