@@ -39,6 +39,8 @@ HOUSE = (
     "modeldir",
     "hub",
     "perspectives",
+    "networks",
+    "people",
     "model",
     "rewards",
     "distributed",

@@ -25,8 +25,10 @@ from mcstl.errors import listed
 from mcstl.groups import Scheme, fit_scheme, leakage, settled
 from mcstl.groups.base import need_column
 from mcstl.methods import Prepared, fit_method, saves_model
-from mcstl.model import Model, Network
+from mcstl.model import Model
+from mcstl.networks import Network
 from mcstl.outputs import Results, Work
+from mcstl.people import PeopleNetwork
 from mcstl.progress import Progress, silent
 from mcstl.review import choosing
 from mcstl.studyfile import MethodConfig, Study, rationale_config, reads_rationales
@@ -347,7 +349,11 @@ def as_model(
     counts = np.bincount(codes).astype(float)
     scheme = prepared.scheme if with_groups else None
     data = prepared.annotations
-    return Model(network, data.task, data.classes, scheme, encoder, (patterns, counts), facts)
+    people = prepared.people if isinstance(network, PeopleNetwork) else ()
+    population = patterns, counts
+    return Model(
+        network, data.task, data.classes, scheme, encoder, population, facts, people=people
+    )
 
 
 def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple[str, str]]:
