@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mcstl import equations, study, training
 from mcstl.encoders import load_encoder
-from mcstl.model import Network
+from mcstl.networks import Network
 from mcstl.studyfile import Study
 from mcstl.training import Examples, TrainingConfig
 

@@ -514,9 +514,42 @@ def test_one_level_is_torchs_binary_cross_entropy(problem: Problem) -> None:
 
 
 @law
-@given(mean=st.lists(st.floats(-3, 3), min_size=1, max_size=5), log_sd=st.floats(-3, 1, width=32))
-def test_traits_kl_is_torchs(mean: list[float], log_sd: float) -> None:
+@given(
+    mean=st.lists(st.floats(-3, 3), min_size=1, max_size=5),
+    log_sd=st.floats(-3, 1, width=32),
+    around=st.floats(-2, 2, width=32),
+)
+def test_traits_kl_is_torchs(mean: list[float], log_sd: float, around: float) -> None:
     means, log_sds = torch.tensor([mean]), torch.full((1, len(mean)), log_sd)
     found = torch.distributions.Normal(means, log_sds.exp())
-    expected = torch.distributions.kl_divergence(found, torch.distributions.Normal(0.0, 1.0)).sum()
-    torch.testing.assert_close(equations.traits_kl(means, log_sds), expected, atol=1e-5, rtol=1e-5)
+    prior = torch.distributions.Normal(around, 1.0)
+    expected = torch.distributions.kl_divergence(found, prior).sum()
+    cost = equations.traits_kl(means, log_sds, torch.full_like(means, around))
+    torch.testing.assert_close(cost, expected, atol=1e-4, rtol=1e-4)
+
+
+@law
+@given(seed=seeds)
+def test_what_groups_share_is_the_normal_posterior(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    S = (torch.rand(9, 3, generator=random, dtype=torch.float64) < 0.5).double()
+    z, w = torch.randn(9, 2, generator=random).double(), 0.1 + torch.rand(9, 2, generator=random)
+    w, tau = w.double(), torch.tensor([0.3, 2]).double()
+    mean, covariance = equations.shared_traits(z, w, S, tau)
+    for r, sd in enumerate(tau):
+        # By conditioning the joint normal of v and z, in the space of people.
+        of_z = torch.linalg.inv(torch.diag(1 / w[:, r]) + sd**2 * S @ S.T)
+        gain = sd**2 * S.T @ of_z
+        torch.testing.assert_close(mean[:, r], gain @ z[:, r])
+        prior = sd**2 * torch.eye(3).double()
+        torch.testing.assert_close(covariance[r], prior - gain @ S * sd**2)
+
+
+def test_the_spread_of_groups_is_found() -> None:
+    random = torch.Generator().manual_seed(0)
+    S, w = torch.eye(40).repeat(30, 1), torch.full((1200, 2), 0.5)  # 40 groups of 30 people
+    v = torch.randn(40, 2, generator=random) * torch.tensor([0.5, 0.0])
+    z = S @ v + torch.randn(len(S), 2, generator=random) / w.sqrt()
+    large, small = equations.shared_spread(z, w, S, torch.ones(2), rounds=200).tolist()
+    assert 0.35 < large < 0.65
+    assert small < 0.12

@@ -40,6 +40,8 @@ HOUSE = (
     "modeldir",
     "hub",
     "perspectives",
+    "networks",
+    "people",
     "model",
     "rewards",
     "distributed",

@@ -25,8 +25,9 @@ from mcstl.annotations import Annotations, Task
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError
 from mcstl.groups import TaxonomyConfig, fit_scheme
-from mcstl.model import FloatArray, Model, Network, predict_rows
+from mcstl.model import FloatArray, Model, predict_rows
 from mcstl.modeldir import FILES
+from mcstl.networks import Network
 
 law = settings(deadline=None, max_examples=30)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")

@@ -14,7 +14,8 @@ from scipy.sparse import csr_matrix
 from mcstl import sharded
 from mcstl.encoders import PAPER_ENCODER, load_encoder
 from mcstl.errors import InputError
-from mcstl.model import Model, Network
+from mcstl.model import Model
+from mcstl.networks import Network
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from mcstl.datasets import simulated
 from mcstl.encoders import load_encoder
 from mcstl.errors import InputError
 from mcstl.methods import Prepared, fit_method
-from mcstl.model import Model, PeopleNetwork
+from mcstl.model import Model
+from mcstl.people import PeopleNetwork
 from mcstl.study import as_model, describe, examples, prepare
 from mcstl.studyfile import MethodConfig, MethodName, Study
 from mcstl.training import TrainingConfig, predict

@@ -20,7 +20,8 @@ from mcstl.annotations import Task
 from mcstl.distributed import Processes
 from mcstl.equations import KLForm
 from mcstl.errors import InputError
-from mcstl.model import FloatArray, Network, predict_rows
+from mcstl.model import FloatArray, predict_rows
+from mcstl.networks import Network
 from mcstl.training import Examples, Fitted, TrainingConfig, distinct_rows, fit, predict
 
 law = settings(deadline=None, max_examples=40)

@@ -18,7 +18,8 @@ from mcstl.baselines.dawid_skene import label_probabilities
 from mcstl.encoders import Encoder
 from mcstl.groups import Scheme
 from mcstl.groups.base import need_column
-from mcstl.model import FloatArray, HeadsNetwork, Network
+from mcstl.model import FloatArray
+from mcstl.networks import HeadsNetwork, Network
 from mcstl.progress import Progress, silent
 from mcstl.studyfile import AnyMethod, IrpmConfig, MethodConfig, MethodName, Study
 from mcstl.training import Examples
@@ -64,11 +65,16 @@ class Prepared:
         return rows.take(getattr(self.parts, name))
 
     @cached_property
-    def who(self) -> npt.NDArray[np.int64]:
-        """(n,) codes of the annotators who have training rows, -1 for everybody else."""
+    def people(self) -> tuple[str, ...]:
+        """The annotators who have training rows."""
         people = self.annotations.frame["annotator"]
-        known = pd.Index(people.iloc[self.parts.train].dropna().unique())
-        return np.asarray(known.get_indexer(pd.Index(people)), dtype=np.int64)
+        return tuple(people.iloc[self.parts.train].dropna().unique())
+
+    @cached_property
+    def who(self) -> npt.NDArray[np.int64]:
+        """(n,) the rows' annotators by their place in `people`, -1 for everybody else."""
+        codes = pd.Index(self.people).get_indexer(pd.Index(self.annotations.frame["annotator"]))
+        return np.asarray(codes, dtype=np.int64)
 
     @property
     def _annotators_as_groups(self) -> csr_matrix:

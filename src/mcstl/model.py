@@ -1,21 +1,19 @@
-"""The network that owns v, o, b and t, and the model around it: save, load, predict."""
+"""The model around a network: save, load, predict."""
 
-import copy
 import json
-import math
 import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy.sparse import csr_matrix
-from torch import Tensor, nn
+from torch import Tensor
 
 from mcstl import __version__, card, equations, files
 from mcstl.annotations import TEXT_COLUMNS, Annotations, Task
@@ -33,7 +31,9 @@ from mcstl.modeldir import (
     read_tensors,
     without_left_out,
 )
-from mcstl.perspectives import Views
+from mcstl.networks import Network
+from mcstl.people import PeopleNetwork
+from mcstl.perspectives import Groups, Person, Perspective, Views, seats
 from mcstl.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -42,234 +42,10 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 Texts = Sequence[str] | Sequence[tuple[str, str]]
 
-#: How many people a prediction about somebody not known is the mean of; a power of two.
-_DRAWS = 32
 #: Numbers held at once while a mixture is predicted, 64 MiB as float32.
 _CHUNK = 2**24
-
-
-class Dropout(nn.Module):
-    """Dropout with the rate in steps of 1/256, one random byte a unit.
-
-    On a CPU torch draws a 64-bit number for every unit, which took a quarter of the training time.
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.dropped = min(round(256 * rate), 255)
-        #: Of how many rows the next ones are which, where processes share a step; None: of all.
-        self.among: tuple[int, slice] | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x` (n, ...) with units dropped and the rest scaled up, in training."""
-        if not self.training or not self.dropped:
-            return x
-        n, part = self.among or (len(x), slice(None))
-        shape = (n, *x.shape[1:])
-        drawn = torch.empty(-(-math.prod(shape) // 8), dtype=torch.int64, device=x.device)
-        drawn.random_(-(2**63), None)
-        kept = drawn.view(torch.uint8)[: math.prod(shape)].view(shape)[part] >= self.dropped
-        return x * kept.to(x.dtype).mul_(256 / (256 - self.dropped))
-
-
-class Network(nn.Module):
-    """MC-STL's network (§2.2, Fig. 2): o(e + V) with ordered biases, or with temperatures.
-
-    `o` is one hidden layer of `hidden` units, normalised (layer norm) before its ReLU, and a linear
-    output without bias; the paper leaves all of that open (how it was chosen: docs/choices.md). In
-    preference the bias cancels, and each group has a temperature instead.
-    """
-
-    def __init__(
-        self,
-        dimension: int,
-        n_groups: int,
-        n_thresholds: int,
-        *,
-        preference: bool = False,
-        hidden: int = 256,
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        self.preference = preference
-        # Small: a start far from zero drowns the text, and costs AUC (LOG.md).
-        self.v = nn.Parameter(0.01 * torch.randn(n_groups, dimension))
-        self.first = nn.Linear(dimension, hidden)
-        self.rest = nn.Sequential(
-            nn.LayerNorm(hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, 1, bias=False)
-        )
-        if preference:
-            self.log_t = nn.Parameter(torch.zeros(n_groups))
-        else:
-            self.b_first = nn.Parameter(torch.zeros(1))
-            self.b_gaps = nn.Parameter(torch.zeros(n_thresholds - 1))
-
-    def narrowed(self, used: npt.NDArray[np.integer[Any]]) -> "Network":
-        """Return this network with some of its groups only; it shares all else.
-
-        What is not asked for then cannot move a prediction, not even by its rounding.
-        """
-        narrow = copy.copy(self)
-        narrow._parameters = dict(self._parameters)
-        narrow.v = nn.Parameter(self.v[used], requires_grad=False)
-        if self.preference:
-            narrow.log_t = nn.Parameter(self.log_t[used], requires_grad=False)
-        return narrow
-
-    def project(self, e: Tensor) -> Tensor:
-        """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
-        return self.first(e)  # type: ignore[no-any-return]
-
-    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return W V, what the groups add to it: membership (..., K) gives (..., hidden)."""
-        # S (v W') is the same as (S v) W' and cheaper, since there are fewer groups than rows.
-        return equations.value_representation(S, self.v @ self.first.weight.T)
-
-    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
-        """Return o(e + V) from its two parts, which broadcast: (...).
-
-        The first layer is linear, so W (e + V) + c is taken as (W e + c) + W V: a text meets any
-        number of perspectives at the cost of one product.
-        """
-        return self.rest(projected + shift).squeeze(-1)  # type: ignore[no-any-return]
-
-    def biases(self, z: Tensor | None = None) -> Tensor:
-        """Return b_1 > ... > b_T, (T,)."""
-        return equations.ordered_biases(self.b_first, self.b_gaps)
-
-    def logits(self, e: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return the level logits of n rows: e (n, 1 or 2, d) and S (n, K) give (n, T).
-
-        `z` (n, r) are the annotators' traits, for a `PeopleNetwork`.
-        """
-        return self._head(self.score(self.project(e), self.shift(S, z)[:, None]), S, z)
-
-    def logits_at(
-        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
-    ) -> Tensor:
-        """Return `logits` of rows given by their positions (n, 1 or 2) among distinct texts (m, d).
-
-        Where there are fewer texts than places for them, each is projected once.
-        """
-        if len(vectors) > positions.numel():
-            return self.logits(vectors[positions], S, z)
-        projected = nn.functional.embedding(positions, self.project(vectors))
-        return self._head(self.score(projected, self.shift(S, z)[:, None]), S, z)
-
-    def grid_probabilities(self, e: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return every text seen by every perspective: (n, 1 or 2, d), (P, K) give (n, P, L)."""
-        n, sides, _ = e.shape
-        shift = self.shift(S, z)[None, :, None]
-        scores = self.score(self.project(e)[:, None], shift).reshape(-1, sides)
-        z = None if z is None else z.repeat(n, 1)
-        p = equations.class_probabilities(self._head(scores, S.repeat(n, 1), z))
-        return p.reshape(n, len(S), p.shape[1])
-
-    def _head(self, scores: Tensor, S: Tensor, z: Tensor | None) -> Tensor:
-        if self.preference:
-            t = equations.temperature(S, self.log_t)
-            return equations.preference_logits(scores[:, 0], scores[:, 1], t)
-        return equations.level_logits(scores[:, 0], self.biases(z))
-
-
-class HeadsNetwork(Network):
-    """A separate head per group on a shared trunk, as in multi-task learning from annotators.
-
-    Davani et al. (2022, §4) give every annotator a head; here every value group has one, its own
-    weights and offset. A row in several groups has the mean of their heads, a row in none the
-    shared one; `v` (K, hidden + 1) is how far each head is from that.
-    """
-
-    def __init__(
-        self,
-        dimension: int,
-        n_groups: int,
-        n_thresholds: int,
-        *,
-        preference: bool = False,
-        hidden: int = 256,
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__(
-            dimension, n_groups, n_thresholds, preference=preference, hidden=hidden, dropout=dropout
-        )
-        self.v = nn.Parameter(torch.zeros(n_groups, hidden + 1))
-
-    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return how far the rows' heads are from the shared one: (..., hidden + 1)."""
-        return equations.value_representation(S, self.v) / S.sum(-1, keepdim=True).clamp(min=1)
-
-    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
-        """Return the rows' heads applied to the trunk's units: (...)."""
-        units = self.rest[:-1](projected)
-        own = (units * shift[..., :-1]).sum(-1) + shift[..., -1]
-        return self.rest[-1](units).squeeze(-1) + own  # type: ignore[no-any-return]
-
-
-class PeopleNetwork(Network):
-    """MC-STL with annotators as random effects: o(e + V + U_a), U_a linear in traits z_a.
-
-    Each annotator has `traits` latent numbers, standard normal over people, which move the hidden
-    layer and the biases. What training learns of a known annotator's is a normal distribution
-    around `means`; about anybody else nothing is known but the population's. Predictions are means
-    over `draws` of what is not known, so a group's is that of its absent members (docs/people.md).
-    """
-
-    draws: Tensor
-
-    def __init__(
-        self,
-        dimension: int,
-        n_groups: int,
-        n_thresholds: int,
-        *,
-        n_people: int,
-        preference: bool = False,
-        hidden: int = 256,
-        dropout: float = 0.5,
-        traits: int = 16,
-    ) -> None:
-        super().__init__(
-            dimension,
-            n_groups,
-            n_thresholds,
-            preference=preference,
-            hidden=hidden,
-            dropout=dropout,
-        )
-        self.means = nn.Parameter(0.1 * torch.randn(n_people, traits))
-        self.log_sds = nn.Parameter(torch.full((n_people, traits), -1.0))
-        self.to_hidden = nn.Parameter(0.02 * torch.randn(traits, hidden))
-        self.to_biases = nn.Parameter(0.02 * torch.randn(traits, n_thresholds))
-        self.register_buffer("draws", _normal_draws(traits))
-
-    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return what groups and people add to the hidden layer; without `z`, an average person."""
-        shift = super().shift(S)
-        return shift if z is None else shift + z @ self.to_hidden
-
-    def biases(self, z: Tensor | None = None) -> Tensor:
-        """Return b_1 > ... > b_T, (T,), or each person's, (n, T)."""
-        if z is None:
-            return super().biases()
-        moved = z @ self.to_biases
-        return equations.ordered_biases(self.b_first + moved[:, :1], self.b_gaps + moved[:, 1:])
-
-    def traits_of(self, who: Tensor, noise: Tensor) -> Tensor:
-        """Return (n, r) traits of people (n,), of whom -1 is nobody known, for standard noise."""
-        known = (who >= 0)[:, None]
-        at = who.clamp(min=0)
-        return torch.where(known, self.means[at] + self.log_sds[at].exp() * noise, noise)
-
-
-def _normal_draws(traits: int) -> Tensor:
-    """Return points that fill the standard normal evenly, the same always."""
-    from scipy.special import ndtri
-    from scipy.stats import qmc
-
-    # Without scrambling the first point is 0, which has no normal quantile.
-    even = qmc.Sobol(traits, seed=0).random(_DRAWS)
-    return torch.from_numpy(ndtri(even.clip(1e-4, 1 - 1e-4))).float()
+#: How often what is known of groups and people is drawn for an interval.
+_INTERVAL_DRAWS = 128
 
 
 @dataclass
@@ -279,7 +55,8 @@ class Model(OnTheHub):
     `population` is the training set's memberships: distinct rows (P, K) and how often each occurs.
     `facts` are settings and figures that travel with it and are not used, `model_card` is its
     README.md, which a study writes; without one a model is saved with a card of its own facts.
-    `group_encoder` forms groups by rationale where `encoder` was trained further.
+    `group_encoder` forms groups by rationale where `encoder` was trained further. `people` are the
+    codes of the annotators whom a `PeopleNetwork` knows, in its order.
     """
 
     network: Network
@@ -291,6 +68,7 @@ class Model(OnTheHub):
     facts: dict[str, Any] = field(default_factory=dict)
     model_card: str = ""
     group_encoder: "Encoder | None" = None
+    people: tuple[str, ...] = ()
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -303,7 +81,7 @@ class Model(OnTheHub):
         groups = self.scheme.groups if self.scheme else ()
         return tuple(g.name for g in groups if g.annotators and g.annotators < FEW_PEOPLE)
 
-    def membership(self, perspectives: Sequence[Sequence[str]]) -> csr_matrix:
+    def membership(self, perspectives: Sequence[Groups]) -> csr_matrix:
         """Return (P, K): row p is 1 at the groups that perspective p names.
 
         Raises InputError for a name that is no group, with the nearest that is.
@@ -332,25 +110,80 @@ class Model(OnTheHub):
     def predict_proba(
         self,
         texts: Texts,
-        perspectives: Sequence[Sequence[str]] | None = None,
+        perspectives: Sequence[Perspective] | None = None,
         *,
         progress: Progress = silent,
     ) -> FloatArray:
         """Return P(label | text, perspective): (n texts, n perspectives, L), float64.
 
-        Each perspective is a list of group names whose embeddings add (Eq. 1). Without
-        perspectives the answer is the population's: the mixture over the training set's
-        memberships, weighted by how often each occurs, shape (n, 1, L). In preference a text is
-        a pair (a, b) and class 1 means that a is preferred.
+        Each perspective is a list of group names whose embeddings add (Eq. 1), a `Person` whom the
+        model knows or a `Jury`, a mixture of both. Without perspectives the answer is the
+        population's: the mixture over the training set's memberships, weighted by how often each
+        occurs, shape (n, 1, L). In preference a text is a pair (a, b) and class 1 means that a is
+        preferred.
 
-        Raises InputError for an unknown group, or for texts of the wrong form.
+        Raises InputError for an unknown group or person, or for texts of the wrong form.
         """
+        asked = self._asked(perspectives)
+        return self._seen(*self._vectors(texts, progress), asked)
+
+    def predict_interval(
+        self,
+        texts: Texts,
+        perspectives: Sequence[Perspective] | None = None,
+        *,
+        level: float = 0.95,
+        progress: Progress = silent,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the interval that holds P(label | text, perspective): (n, P, L) each.
+
+        It says how sure the model is of a perspective: of what a group shares it knows as much as
+        it has members, of a `Person` as much as their annotations tell. The ends are quantiles over
+        draws of both, given all else that was learnt (docs/people.md).
+
+        Raises InputError as `predict_proba` does, for a model that is not of `mc-stl-people`, and
+        for a level outside 0 to 1.
+        """
+        network = self.network
+        if not isinstance(network, PeopleNetwork):
+            raise InputError("only a model of the method mc-stl-people knows how sure it is")
+        if not 0 < level < 1:
+            raise InputError(f"a level is between 0 and 1, as 0.95; got {level}")
+        asked = self._asked(perspectives)
+        vectors, positions = self._vectors(texts, progress)
+        random, traits = torch.Generator().manual_seed(0), len(network.tau)
+        p = []
+        for done in range(_INTERVAL_DRAWS):
+            shared = torch.randn(1, *network.share.shape, generator=random)
+            own = torch.randn(len(asked.who), traits, generator=random)
+            share = network.drawn_share(shared.to(network.share.device))[0]
+            p.append(self._seen(vectors, positions, asked, share, own))
+            progress("drawing people", done + 1, _INTERVAL_DRAWS)
+        low, high = np.quantile(np.stack(p), [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return low, high
+
+    def _asked(self, perspectives: Sequence[Perspective] | None) -> "_Asked":
         if perspectives is None:
             S, weights = self.population
-            mixture = (weights / weights.sum())[None, :]
-        else:
-            S, mixture = self.membership(perspectives), None
-        return self._seen(*self._vectors(texts, progress), S, mixture)
+            return _Asked(S, np.full(S.shape[0], -1), (weights / weights.sum())[None, :])
+        if isinstance(perspectives, str):
+            self.membership(perspectives)  # says what is wrong
+        jurors, mixture = seats(perspectives)
+        S = self.membership([x.groups if isinstance(x, Person) else x for x in jurors])
+        who = [self._place(x.code) if isinstance(x, Person) else -1 for x in jurors]
+        return _Asked(S, np.array(who, dtype=np.int64), mixture)
+
+    def _place(self, code: str) -> int:
+        if not self.people:
+            raise InputError(
+                "this model knows no single person: mc-stl-people does, and keeps them in a folder "
+                "only with save(folder, people=True)"
+            )
+        if code not in self.people:
+            raise InputError(
+                f"{code!r} is nobody whom this model knows.{did_you_mean(code, self.people)}"
+            )
+        return self.people.index(code)
 
     def views(
         self,
@@ -364,11 +197,10 @@ class Model(OnTheHub):
         Each text is encoded once. Raises InputError as `predict_proba` does.
         """
         asked = [[name] for name in self.group_names] if perspectives is None else perspectives
-        S = self.membership(asked)
+        groups = self._asked(asked)
         vectors, positions = self._vectors(texts, progress)
-        patterns, weights = self.population
-        p = self._seen(vectors, positions, S)
-        mixed = self._seen(vectors, positions, patterns, (weights / weights.sum())[None, :])
+        p = self._seen(vectors, positions, groups)
+        mixed = self._seen(vectors, positions, self._asked(None))
         return Views(tuple(map(" + ".join, asked)), self.classes, p, mixed[:, 0])
 
     def disagreement(
@@ -403,12 +235,18 @@ class Model(OnTheHub):
         self,
         vectors: npt.NDArray[np.float32],
         positions: npt.NDArray[np.int64],
-        S: csr_matrix,
-        mixture: FloatArray | None = None,
+        asked: "_Asked",
+        share: Tensor | None = None,
+        own: Tensor | None = None,
     ) -> FloatArray:
-        """(n, P, L): texts by their positions from the perspectives S (P, K), or M mixtures."""
+        """(n, P, L): texts by their positions as those who are asked see them.
+
+        `share` and `own` are draws of what groups share and, in noise, of what known people have.
+        """
+        S, who, mixture = asked
         used = np.flatnonzero(S.getnnz(axis=0))
         S, network = S[:, used], self.network.eval().narrowed(used)
+        share = None if share is None else share[used]
         e_all = torch.from_numpy(vectors)
         device = network.first.weight.device
         n_out = S.shape[0] if mixture is None else len(mixture)
@@ -419,11 +257,13 @@ class Model(OnTheHub):
             for first in range(0, S.shape[0], block):
                 seen = slice(first, first + block)
                 dense = torch.from_numpy(S[seen].toarray().astype(np.float32)).to(device)
+                people = torch.tensor(who[seen], device=device)
+                theirs = None if own is None else own[seen].to(device)
                 step = max(1, _CHUNK // (len(dense) * network.first.out_features))
                 for start in range(0, len(positions), step):
                     rows = slice(start, start + step)
                     e = e_all[positions[rows]].to(device)
-                    p = _grid(network, e, dense).double().cpu().numpy()
+                    p = _grid(network, e, dense, people, share, theirs).double().cpu().numpy()
                     if mixture is None:
                         out[rows, seen] = p
                     else:
@@ -460,13 +300,19 @@ class Model(OnTheHub):
             S = self.scheme.assign(annotations, self.group_encoder or self.encoder)
         texts, positions = annotations.distinct_texts()
         vectors = torch.from_numpy(self.encoder.encode(texts, progress))
-        return predict_rows(self.network, vectors, torch.from_numpy(positions), S), S
+        who = None
+        if self.people and annotations.has("annotator"):
+            codes = annotations.frame["annotator"].map({c: i for i, c in enumerate(self.people)})
+            who = torch.tensor(codes.fillna(-1).to_numpy(dtype=np.int64))
+        return predict_rows(self.network, vectors, torch.from_numpy(positions), S, who), S
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, people: bool = False) -> None:
         """Write the model directory, whole or not: safetensors, JSON and README.md, the card.
 
         The encoder is written by name and fingerprint, and one that was trained further with its
-        weights, in ``encoder/``. Raises InputError if `folder` holds something that is no model.
+        weights, in ``encoder/``. What was learnt of single annotators, and their codes, are
+        personal data: they are written with `people` only. Raises InputError if `folder` holds
+        something that is no model.
         """
         from safetensors.torch import save_file
 
@@ -475,11 +321,11 @@ class Model(OnTheHub):
         scheme_state, arrays = self.scheme.state() if self.scheme else (None, {})
         scheme_state = scheme_state and without_left_out(scheme_state)
         S, weights = self.population
-        state, people = self.network.state_dict(), {}
+        state, traits = self.network.state_dict(), {}
         if isinstance(self.network, PeopleNetwork):
-            # What is known of single people does not leave; the population's traits do.
-            state |= {name: state[name][:0] for name in ("means", "log_sds")}
-            people = {"traits": self.network.means.shape[1]}
+            traits = {"traits": len(self.network.tau)}
+            if not people:
+                state |= {name: state[name][:0] for name in ("means", "log_sds", "typical")}
         tensors = {f"network.{k}": v.detach().cpu().contiguous() for k, v in state.items()}
         tensors |= {
             f"scheme.{k}": torch.from_numpy(np.ascontiguousarray(a)) for k, a in arrays.items()
@@ -500,8 +346,9 @@ class Model(OnTheHub):
                 "dimension": self.network.first.in_features,
                 "hidden": self.network.first.out_features,
                 "n_groups": len(self.network.v),
-                **people,
+                **traits,
             },
+            "people": list(self.people) if people else [],
             "scheme": scheme_state,
             "facts": self.facts,
         }
@@ -551,18 +398,16 @@ class Model(OnTheHub):
             if task not in TEXT_COLUMNS:
                 raise ValueError(f"its task is {task!r}")
             check_form(config)
-            classes = tuple(config["classes"])
+            classes, people = tuple(config["classes"]), tuple(config.get("people", ()))
             # No weight is drawn, and none is held before it is known to be in the file.
             with torch.device("meta"):
-                people = {"n_people": 0, "traits": shape["traits"]} if "traits" in shape else {}
-                network = (PeopleNetwork if people else Network)(
-                    shape["dimension"],
-                    shape["n_groups"],
-                    len(classes) - 1,
-                    preference=task == "preference",
-                    hidden=shape["hidden"],
-                    **people,
-                )
+                sizes = shape["dimension"], shape["n_groups"], len(classes) - 1
+                form = {"preference": task == "preference", "hidden": shape["hidden"]}
+                if "traits" in shape:
+                    typical = torch.empty(len(people), shape["n_groups"])
+                    form |= {"typical": typical, "personal": torch.empty(shape["n_groups"])}
+                    form |= {"traits": shape["traits"]}
+                network = (PeopleNetwork if "traits" in shape else Network)(*sizes, **form)
             weights_of = _under("network.", tensors)
             if odd := {str(t.dtype) for t in weights_of.values()} - {"torch.float32"}:
                 raise ValueError(f"its network has numbers of the type {listed(odd)}")
@@ -621,15 +466,36 @@ class Model(OnTheHub):
             facts,
             read_card(folder),
             group_encoder,
+            people,
         )
 
 
-def _grid(network: Network, e: Tensor, S: Tensor) -> Tensor:
+class _Asked(NamedTuple):
+    """Who is asked: groups (J, K), people (J,), -1 for nobody known, and juries' shares (P, J)."""
+
+    S: csr_matrix
+    who: npt.NDArray[np.int64]
+    mixture: FloatArray | None
+
+
+def _grid(
+    network: Network,
+    e: Tensor,
+    S: Tensor,
+    who: Tensor,
+    share: Tensor | None,
+    own: Tensor | None,
+) -> Tensor:
     """(n, P, L): every text from every perspective, a mean over people where they matter."""
     if not isinstance(network, PeopleNetwork):
         return network.grid_probabilities(e, S)
-    people = network.draws[:, None].expand(-1, len(S), -1)
-    p = [network.grid_probabilities(e, S, z) for z in people]
+    p = []
+    for draw in network.draws:
+        noise = draw.expand(len(S), -1)
+        if own is not None:
+            noise = torch.where((who >= 0)[:, None], own, noise)
+        z = network.traits_of(who, S, noise, share)
+        p.append(network.grid_probabilities(e, S, z))
     return torch.stack(p).mean(0)
 
 
@@ -641,11 +507,13 @@ def predict_rows(
     who: Tensor | None = None,
     *,
     batch: int = 4096,
+    draws: int | None = None,
 ) -> FloatArray:
     """Return the class probabilities of n rows, each under its own groups: (n, L), float64.
 
     `vectors` (m, d) are distinct texts, `positions` (n, 1 or 2) the rows' texts among them. `who`
-    (n,) are the rows' people for a `PeopleNetwork`, nobody known (-1) without it.
+    (n,) are the rows' people for a `PeopleNetwork`, nobody known (-1) without it; `draws` are how
+    many of its draws to take, by default all.
     """
     used = np.flatnonzero(S.getnnz(axis=0))
     S, network = S[:, used], network.eval().narrowed(used)
@@ -658,12 +526,14 @@ def predict_rows(
             rows = slice(start, start + batch)
             dense = torch.from_numpy(S[rows].toarray().astype(np.float32)).to(device)
             here = positions[rows].to(device)
+            projected = network.projected_at(vectors, here)
             traits: list[Tensor | None] = [None]
             if isinstance(network, PeopleNetwork):
                 unknown = torch.full((len(here),), -1, device=device)
                 people = unknown if who is None else who[rows].to(device)
-                traits = [network.traits_of(people, draw) for draw in network.draws]
-            logits = [network.logits_at(vectors, here, dense, z).double() for z in traits]
+                taken = network.draws[:draws]
+                traits = [network.traits_of(people, dense, draw) for draw in taken]
+            logits = [network.logits_of(projected, dense, z).double() for z in traits]
             p = torch.stack([equations.class_probabilities(each) for each in logits])
             parts.append(p.mean(0).cpu().numpy())
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""What several perspectives say of the same texts: how far apart they are, and mixtures of them."""
+"""Who a prediction is for, and what several say of the same texts: how far apart they are."""
 
 import math
 import re
@@ -12,6 +12,73 @@ import pandas as pd
 from mcstl.errors import InputError, brief, did_you_mean, listed
 
 FloatArray = npt.NDArray[np.float64]
+
+
+#: Names of groups whose embeddings add (Eq. 1): somebody of these groups.
+Groups = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody whose annotations the model learnt from, by the annotator's code in the data.
+
+    `groups` name what moves from one annotation to the next, as reasons do; a person's attributes
+    are known already.
+    """
+
+    code: str
+    groups: Groups = ()
+
+
+@dataclass(frozen=True)
+class Jury:
+    """A mixture: what a juror drawn at random would say, as in jury learning (Gordon et al., 2022).
+
+    `weights` are the jurors' shares, by default equal; they need not sum to 1.
+
+    >>> Jury([["gender=Woman"], ["gender=Man"], Person("a17")], weights=[2, 2, 1]).shares
+    array([0.4, 0.4, 0.2])
+    """
+
+    jurors: Sequence[Groups | Person]
+    weights: Sequence[float] | None = None
+
+    @property
+    def shares(self) -> FloatArray:
+        """(jurors,) the weights, which sum to 1. Raises InputError if they cannot."""
+        given = np.ones(len(self.jurors)) if self.weights is None else np.asarray(self.weights)
+        if given.shape != (len(self.jurors),) or not len(given):
+            raise InputError(
+                f"a jury has one weight per juror and a juror at least; got {given.size} weights "
+                f"for {len(self.jurors)} jurors"
+            )
+        if not (np.isfinite(given).all() and (given >= 0).all() and given.sum() > 0):
+            raise InputError(f"the weights of a jury are shares, 0 or more; got {given.tolist()}")
+        shares: FloatArray = given / given.sum()
+        return shares
+
+
+#: What `Model.predict_proba` can be asked for.
+Perspective = Groups | Person | Jury
+
+
+def seats(
+    perspectives: Sequence[Perspective],
+) -> tuple[list[Groups | Person], FloatArray | None]:
+    """Return all jurors of the perspectives in turn, and each one's share of each: (P, jurors).
+
+    Where no perspective is a jury, the shares are None: everybody speaks for themselves.
+    """
+    if not any(isinstance(each, Jury) for each in perspectives):
+        return [each for each in perspectives if not isinstance(each, Jury)], None
+    juries = [each if isinstance(each, Jury) else Jury([each]) for each in perspectives]
+    jurors = [juror for jury in juries for juror in jury.jurors]
+    mixture = np.zeros((len(juries), len(jurors)))
+    seat = 0
+    for row, jury in zip(mixture, juries, strict=True):
+        row[seat : seat + len(jury.jurors)] = jury.shares
+        seat += len(jury.jurors)
+    return jurors, mixture
 
 
 @dataclass(frozen=True)

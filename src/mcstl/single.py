@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mcstl import datasets, metrics
 from mcstl.annotations import Annotations, minority_rows, split
@@ -19,6 +19,7 @@ from mcstl.studyfile import DataConfig, MethodConfig, Study
 def fit(
     data: Annotations,
     *,
+    method: Literal["mc-stl", "mc-stl-people"] = "mc-stl",
     groups: Mapping[str, Any] | None = None,
     encoder: str | Encoder = PAPER_ENCODER,
     training: Mapping[str, Any] | None = None,
@@ -26,7 +27,7 @@ def fit(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Model:
-    """Fit MC-STL on all of `data` but a validation share, and return the model.
+    """Fit `method` on all of `data` but a validation share, and return the model.
 
     `groups` and `training` are as in a study file; without groups they are made from the values,
     the rationales or the attributes, whichever `data` has. Raises InputError as `run` does.
@@ -37,8 +38,8 @@ def fit(
     scheme = fit_scheme(study.scheme(data), data.take(parts.train), encoder)
     rows = examples(data, scheme.assign(data, encoder), encoder, progress)
     prepared = Prepared(data, minority_rows(data), parts, scheme, rows, encoder)
-    _, network = fit_method(MethodConfig(name="mc-stl"), study, prepared, seed, progress=progress)
-    assert network is not None  # noqa: S101 (mc-stl is neural)
+    _, network = fit_method(MethodConfig(name=method), study, prepared, seed, progress=progress)
+    assert network is not None  # noqa: S101 (both are neural)
     return as_model(network, prepared, encoder, facts={"seed": seed})
 
 

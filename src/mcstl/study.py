@@ -25,8 +25,10 @@ from mcstl.errors import listed
 from mcstl.groups import Scheme, fit_scheme, leakage, settled
 from mcstl.groups.base import need_column
 from mcstl.methods import Prepared, fit_method, saves_model
-from mcstl.model import Model, Network
+from mcstl.model import Model
+from mcstl.networks import Network
 from mcstl.outputs import Results, Work
+from mcstl.people import PeopleNetwork
 from mcstl.progress import Progress, silent
 from mcstl.review import choosing
 from mcstl.studyfile import AnyMethod, Study, rationale_config, reads_rationales
@@ -354,9 +356,18 @@ def as_model(
     scheme = prepared.scheme if with_groups else None
     data, own = prepared.annotations, prepared.encoder
     former = group_encoder if with_groups and group_encoder is not own else None
+    people = prepared.people if isinstance(network, PeopleNetwork) else ()
     population = (patterns, counts)
     return Model(
-        network, data.task, data.classes, scheme, own, population, facts, group_encoder=former
+        network,
+        data.task,
+        data.classes,
+        scheme,
+        own,
+        population,
+        facts,
+        group_encoder=former,
+        people=people,
     )
 
 

@@ -23,12 +23,15 @@ from mcstl.distributed import Processes
 from mcstl.equations import KLForm
 from mcstl.errors import InputError
 from mcstl.kinds import distinct
-from mcstl.model import Dropout, FloatArray, Network, PeopleNetwork, predict_rows
+from mcstl.model import FloatArray, predict_rows
+from mcstl.networks import Dropout, Network
+from mcstl.people import PeopleNetwork
 from mcstl.progress import Progress, silent
 
 #: Called after each epoch with its number and the network as it stands.
 OnEpoch = Callable[[int, Network], None]
 _CHECKPOINT_EVERY_SECONDS = 20.0
+_WITHIN_PEOPLE = 0.1  # a few people's answers may change from one annotation to the next
 _AVERAGE_DECAY = 0.99  # per step: an average over about the last hundred
 #: Equal annotations become one row up to this weight: a step shall see many rows, not a few heavy.
 _MOST_PER_ROW = 4
@@ -105,6 +108,23 @@ class Examples:
         each = np.repeat((w / shares).astype(np.float32), shares)
         return replace(self.take(np.repeat(cell, shares)), w=each)
 
+    def memberships_of_people(self) -> tuple[FloatArray, FloatArray]:
+        """Return the mean membership of each of the people known, (A, K), and which groups are so.
+
+        A group is people's, 1 in the second (K,), if not over a tenth of its variance is within
+        people: annotators' attributes, not the reasons that they give.
+        """
+        assert self.who is not None  # noqa: S101 (for the type checker)
+        rows = np.flatnonzero(self.who >= 0)
+        who, S = self.who[rows], self.S[rows].toarray().astype(float)
+        counts = np.bincount(who, minlength=int(self.who.max(initial=-1)) + 1)
+        typical = np.zeros((len(counts), S.shape[1]))
+        np.add.at(typical, who, S)
+        typical /= np.maximum(counts, 1)[:, None]
+        within = ((S - typical[who]) ** 2).sum(axis=0)
+        total = ((S - S.mean(axis=0)) ** 2).sum(axis=0) if len(S) else within
+        return typical, (within <= _WITHIN_PEOPLE * total).astype(float)
+
     def without_groups(self) -> Self:
         """Return the same rows in no group: the empty set of §3.3."""
         return replace(self, S=csr_matrix((len(self), 0), dtype=np.float32))
@@ -155,16 +175,19 @@ def fit(
         progress = silent
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        people = {} if train.who is None else {"n_people": int(train.who.max(initial=-1)) + 1}
-        fitted = (PeopleNetwork if people else network)(
-            train.vectors.shape[1],
-            train.S.shape[1],
-            n_classes - 1,
-            preference=preference,
-            hidden=config.hidden,
-            dropout=config.dropout,
-            **people,
-        )
+        sizes = train.vectors.shape[1], train.S.shape[1], n_classes - 1
+        form: dict[str, Any] = {
+            "preference": preference,
+            "hidden": config.hidden,
+            "dropout": config.dropout,
+        }
+        if train.who is None:
+            fitted = network(*sizes, **form)
+        else:
+            typical, personal = map(torch.from_numpy, train.memberships_of_people())
+            fitted = PeopleNetwork(
+                *sizes, typical=typical.float(), personal=personal.float(), **form
+            )
         _start_biases(fitted, train, n_classes)
         fitted.to(device)
         with _one_thread():
@@ -197,17 +220,21 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def predict(network: Network, rows: Examples) -> FloatArray:
-    """Return the class probabilities of `rows` under their own groups: (n, L), float64."""
+def predict(network: Network, rows: Examples, draws: int | None = None) -> FloatArray:
+    """Return the class probabilities of `rows` under their own groups: (n, L), float64.
+
+    `draws` are how many a `PeopleNetwork` takes, by default all it has.
+    """
     first, inverse = rows.ties
     vectors, positions = torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions[first])
     who = None if rows.who is None else torch.from_numpy(rows.who[first])
-    return predict_rows(network, vectors, positions, rows.S[first], who)[inverse]
+    return predict_rows(network, vectors, positions, rows.S[first], who, draws=draws)[inverse]
 
 
 def validation_nll(network: Network, rows: Examples) -> float:
     """Return the mean negative log-likelihood of `rows` in nats, under their own groups."""
-    p = predict(network, rows)
+    # After every epoch: a quarter of the draws tell epochs apart as well.
+    p = predict(network, rows, draws=8)
     own = p[np.arange(len(rows)), rows.y]
     return float(-(rows.w @ np.log(np.maximum(own, 1e-12))) / rows.w.sum())
 
@@ -309,6 +336,9 @@ def _loop(
                 average.load_state_dict(network.state_dict())
             else:
                 move_towards(averages, weights, 0)
+        for each in (network, average):
+            if isinstance(each, PeopleNetwork):
+                each.learn_groups()
         nll = processes.agreed(validation_nll(average, validation))
         if not math.isfinite(nll):
             raise InputError(
@@ -415,7 +445,7 @@ def _loss(
         z = None
         if isinstance(network, PeopleNetwork):
             noise = torch.randn(len(batch), network.means.shape[1], device=w.device)
-            z = network.traits_of(rows.who[batch[part]], noise[part])
+            z = network.traits_of(rows.who[batch[part]], S[part], noise[part])
         vectors, places = rows.vectors, rows.positions[batch[part]]
         if w.device.type == "cpu":  # on a GPU it would wait for the number of texts
             texts, places = places.unique(return_inverse=True)
@@ -430,7 +460,7 @@ def _loss(
         # These belong to the whole training set; a batch pays its share of them.
         whole = config.lambda_2 * equations.l2(network.v)
         if isinstance(network, PeopleNetwork):
-            whole = whole + equations.traits_kl(network.means, network.log_sds)
+            whole = whole + network.price()
         value = value + w.sum() / total / processes.count * whole
         return value / w.sum()
 

@@ -1,0 +1,177 @@
+"""The networks that own v, o, b and t: the paper's, and one with a head per group."""
+
+import copy
+import math
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mcstl import equations
+
+
+class Dropout(nn.Module):
+    """Dropout with the rate in steps of 1/256, one random byte a unit.
+
+    On a CPU torch draws a 64-bit number for every unit, which took a quarter of the training time.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.dropped = min(round(256 * rate), 255)
+        #: Of how many rows the next ones are which, where processes share a step; None: of all.
+        self.among: tuple[int, slice] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` (n, ...) with units dropped and the rest scaled up, in training."""
+        if not self.training or not self.dropped:
+            return x
+        n, part = self.among or (len(x), slice(None))
+        shape = (n, *x.shape[1:])
+        drawn = torch.empty(-(-math.prod(shape) // 8), dtype=torch.int64, device=x.device)
+        drawn.random_(-(2**63), None)
+        kept = drawn.view(torch.uint8)[: math.prod(shape)].view(shape)[part] >= self.dropped
+        return x * kept.to(x.dtype).mul_(256 / (256 - self.dropped))
+
+
+class Network(nn.Module):
+    """MC-STL's network (§2.2, Fig. 2): o(e + V) with ordered biases, or with temperatures.
+
+    `o` is one hidden layer of `hidden` units, normalised (layer norm) before its ReLU, and a linear
+    output without bias; the paper leaves all of that open (how it was chosen: docs/choices.md). In
+    preference the bias cancels, and each group has a temperature instead.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        n_groups: int,
+        n_thresholds: int,
+        *,
+        preference: bool = False,
+        hidden: int = 256,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.preference = preference
+        # Small: a start far from zero drowns the text, and costs AUC (LOG.md).
+        self.v = nn.Parameter(0.01 * torch.randn(n_groups, dimension))
+        self.first = nn.Linear(dimension, hidden)
+        self.rest = nn.Sequential(
+            nn.LayerNorm(hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, 1, bias=False)
+        )
+        if preference:
+            self.log_t = nn.Parameter(torch.zeros(n_groups))
+        else:
+            self.b_first = nn.Parameter(torch.zeros(1))
+            self.b_gaps = nn.Parameter(torch.zeros(n_thresholds - 1))
+
+    def narrowed(self, used: npt.NDArray[np.integer[Any]]) -> Self:
+        """Return this network with some of its groups only; it shares all else.
+
+        What is not asked for then cannot move a prediction, not even by its rounding.
+        """
+        narrow = copy.copy(self)
+        narrow._parameters = dict(self._parameters)
+        narrow.v = nn.Parameter(self.v[used], requires_grad=False)
+        if self.preference:
+            narrow.log_t = nn.Parameter(self.log_t[used], requires_grad=False)
+        return narrow
+
+    def project(self, e: Tensor) -> Tensor:
+        """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
+        return self.first(e)  # type: ignore[no-any-return]
+
+    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return W V, what the groups add to it: membership (..., K) gives (..., hidden)."""
+        # S (v W') is the same as (S v) W' and cheaper, since there are fewer groups than rows.
+        return equations.value_representation(S, self.v @ self.first.weight.T)
+
+    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
+        """Return o(e + V) from its two parts, which broadcast: (...).
+
+        The first layer is linear, so W (e + V) + c is taken as (W e + c) + W V: a text meets any
+        number of perspectives at the cost of one product.
+        """
+        return self.rest(projected + shift).squeeze(-1)  # type: ignore[no-any-return]
+
+    def biases(self, z: Tensor | None = None) -> Tensor:
+        """Return b_1 > ... > b_T, (T,)."""
+        return equations.ordered_biases(self.b_first, self.b_gaps)
+
+    def logits(self, e: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return the level logits of n rows: e (n, 1 or 2, d) and S (n, K) give (n, T).
+
+        `z` (n, r) are the annotators' traits, for a `people.PeopleNetwork`.
+        """
+        return self.logits_of(self.project(e), S, z)
+
+    def logits_at(
+        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
+    ) -> Tensor:
+        """Return `logits` of rows given by their positions (n, 1 or 2) among distinct texts (m, d).
+
+        Where there are fewer texts than places for them, each is projected once.
+        """
+        return self.logits_of(self.projected_at(vectors, positions), S, z)
+
+    def projected_at(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """Return what the texts at `positions` alone give the first layer: (n, 1 or 2, hidden)."""
+        if len(vectors) > positions.numel():
+            return self.project(vectors[positions])
+        return nn.functional.embedding(positions, self.project(vectors))
+
+    def logits_of(self, projected: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return `logits` of rows whose texts are projected."""
+        return self._head(self.score(projected, self.shift(S, z)[:, None]), S, z)
+
+    def grid_probabilities(self, e: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return every text seen by every perspective: (n, 1 or 2, d), (P, K) give (n, P, L)."""
+        n, sides, _ = e.shape
+        shift = self.shift(S, z)[None, :, None]
+        scores = self.score(self.project(e)[:, None], shift).reshape(-1, sides)
+        z = None if z is None else z.repeat(n, 1)
+        p = equations.class_probabilities(self._head(scores, S.repeat(n, 1), z))
+        return p.reshape(n, len(S), p.shape[1])
+
+    def _head(self, scores: Tensor, S: Tensor, z: Tensor | None) -> Tensor:
+        if self.preference:
+            t = equations.temperature(S, self.log_t)
+            return equations.preference_logits(scores[:, 0], scores[:, 1], t)
+        return equations.level_logits(scores[:, 0], self.biases(z))
+
+
+class HeadsNetwork(Network):
+    """A separate head per group on a shared trunk, as in multi-task learning from annotators.
+
+    Davani et al. (2022, §4) give every annotator a head; here every value group has one, its own
+    weights and offset. A row in several groups has the mean of their heads, a row in none the
+    shared one; `v` (K, hidden + 1) is how far each head is from that.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        n_groups: int,
+        n_thresholds: int,
+        *,
+        preference: bool = False,
+        hidden: int = 256,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__(
+            dimension, n_groups, n_thresholds, preference=preference, hidden=hidden, dropout=dropout
+        )
+        self.v = nn.Parameter(torch.zeros(n_groups, hidden + 1))
+
+    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return how far the rows' heads are from the shared one: (..., hidden + 1)."""
+        return equations.value_representation(S, self.v) / S.sum(-1, keepdim=True).clamp(min=1)
+
+    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
+        """Return the rows' heads applied to the trunk's units: (...)."""
+        units = self.rest[:-1](projected)
+        own = (units * shift[..., :-1]).sum(-1) + shift[..., -1]
+        return self.rest[-1](units).squeeze(-1) + own  # type: ignore[no-any-return]

@@ -1,0 +1,140 @@
+"""Annotators as random effects within their groups: the network of `mc-stl-people`."""
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mcstl import equations
+from mcstl.networks import Network
+
+#: How many people a prediction about somebody not known is the mean of; a power of two.
+_DRAWS = 32
+
+
+class PeopleNetwork(Network):
+    """MC-STL with annotators as random effects: o(e + V + U z_a), z_a normal around their groups'.
+
+    Each annotator has `traits` latent numbers z_a, which move the hidden layer and the biases. Over
+    people they are normal with sd 1 around the sum of what their groups `share` (K, traits), which
+    is learnt from as many examples as a group has members. It has a normal prior whose sd `tau`,
+    one per trait, is learnt too (empirical Bayes); `spread` (traits, K, K) is a root of its
+    posterior covariance. Only groups that one person's annotations are in and
+    out of, as by rationale, have an embedding v_k as well; the others are people's.
+
+    What training learns of a known annotator is a normal distribution around `means`; of anybody
+    else their groups' is known. Predictions are means over `draws` of what is not known, so that a
+    group's is that of its absent members (docs/people.md). `typical` (A, K) are the annotators'
+    memberships, `personal` (K,) is 1 for the groups that are people's.
+    """
+
+    draws: Tensor
+    typical: Tensor
+    personal: Tensor
+    share: Tensor
+    tau: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        dimension: int,
+        n_groups: int,
+        n_thresholds: int,
+        *,
+        typical: Tensor,
+        personal: Tensor,
+        preference: bool = False,
+        hidden: int = 256,
+        dropout: float = 0.5,
+        traits: int = 16,
+    ) -> None:
+        super().__init__(
+            dimension, n_groups, n_thresholds, preference=preference, hidden=hidden, dropout=dropout
+        )
+        self.means = nn.Parameter(0.1 * torch.randn(len(typical), traits))
+        self.log_sds = nn.Parameter(torch.full((len(typical), traits), -1.0))
+        self.to_hidden = nn.Parameter(0.02 * torch.randn(traits, hidden))
+        self.to_biases = nn.Parameter(0.02 * torch.randn(traits, n_thresholds))
+        self.register_buffer("draws", normal_draws(_DRAWS, traits))
+        self.register_buffer("personal", personal)
+        self.register_buffer("typical", typical * personal)
+        self.register_buffer("share", torch.zeros(n_groups, traits))
+        self.register_buffer("tau", torch.ones(traits))
+        self.register_buffer("spread", torch.zeros(traits, n_groups, n_groups))
+
+    def narrowed(self, used: npt.NDArray[np.integer[Any]]) -> Self:
+        """Return this network with some of its groups only, of which it learns no more."""
+        narrow = super().narrowed(used)
+        narrow._buffers = dict(self._buffers)
+        narrow.share, narrow.personal = self.share[used], self.personal[used]
+        return narrow
+
+    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return what groups and people add to the hidden layer; without `z`, an average person."""
+        if z is None:
+            z = (S * self.personal) @ self.share
+        return super().shift(S * (1 - self.personal)) + z @ self.to_hidden
+
+    def biases(self, z: Tensor | None = None) -> Tensor:
+        """Return b_1 > ... > b_T, (T,), or each person's, (n, T)."""
+        if z is None:
+            return super().biases()
+        moved = z @ self.to_biases
+        return equations.ordered_biases(self.b_first + moved[:, :1], self.b_gaps + moved[:, 1:])
+
+    def traits_of(
+        self, who: Tensor, S: Tensor, noise: Tensor, share: Tensor | None = None
+    ) -> Tensor:
+        """Return (n, r) traits of people (n,) for standard noise; -1 is nobody known, of groups S.
+
+        `share` is another draw of what groups share.
+        """
+        share = self.share if share is None else share
+        somebody: Tensor = (S * self.personal) @ share + noise
+        if not len(self.means):
+            return somebody
+        at = who.clamp(min=0)
+        known = self.means[at] + self.log_sds[at].exp() * noise
+        return torch.where((who >= 0)[:, None], known, somebody)
+
+    def price(self) -> Tensor:
+        """Return what knowing people costs in nats: with the likelihood, the negative ELBO."""
+        return equations.traits_kl(self.means, self.log_sds, self.typical @ self.share)
+
+    @torch.no_grad()
+    def learn_groups(self) -> None:
+        """Set what groups share, and how much it varies, by what is learnt of the people known.
+
+        An annotator's mean is drawn to their groups' by the share sd^2 of what their annotations
+        leave open; that undone, it tells of the groups with the variance 1 / (1 - sd^2).
+        """
+        personal = self.personal > 0
+        if not personal.any() or not len(self.means):
+            return
+        S, w = self.typical[:, personal], (1 - (2 * self.log_sds).exp()).clamp(min=1e-3)
+        around = self.typical @ self.share
+        z = around + (self.means - around) / w
+        self.tau.copy_(equations.shared_spread(z, w, S, self.tau))
+        share, covariance = equations.shared_traits(z, w, S, self.tau)
+        self.share[personal] = share
+        groups = personal.nonzero()[:, 0]
+        self.spread[:, groups[:, None], groups] = torch.linalg.cholesky(covariance)
+
+    def drawn_share(self, noise: Tensor) -> Tensor:
+        """Return (B, K, r) draws of what groups share for standard noise (B, K, r).
+
+        What is learnt of few people is spread widely.
+        """
+        return self.share + torch.einsum("rkj,bjr->bkr", self.spread, noise)
+
+
+def normal_draws(count: int, size: int) -> Tensor:
+    """Return (count, size) points that fill the standard normal evenly, the same always."""
+    from scipy.special import ndtri
+    from scipy.stats import qmc
+
+    # Without scrambling the first point is 0, which has no normal quantile.
+    even = qmc.Sobol(size, seed=0).random(count)
+    return torch.from_numpy(ndtri(even.clip(1e-4, 1 - 1e-4))).float()
