@@ -66,8 +66,8 @@ def errors(per_group: int, seed: int) -> list[float]:
     )
     encoder = load_encoder()
     prepared = study.prepare(plan, data, encoder, seed)
-    texts = simulation.annotations.frame.drop_duplicates("item").set_index("item")["text"]
-    texts = [texts[name] for name in simulation.items]
+    of_item = simulation.annotations.frame.drop_duplicates("item").set_index("item")["text"]
+    texts = [str(of_item[name]) for name in simulation.items]
     truth = simulation.probability(simulation.items, [[name] for name in simulated.GROUPS])
     found, held = [], np.nan
     for method in plan.methods:

@@ -20,7 +20,8 @@ from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError
 from mcstl.groups import AttributesConfig, fit_scheme
 from mcstl.growing import add_group
-from mcstl.model import Model, Network
+from mcstl.model import Model
+from mcstl.networks import Network
 from mcstl.study import examples
 from mcstl.training import TrainingConfig
 from test_model import PERSPECTIVES, TASKS, TEXTS, annotations, made

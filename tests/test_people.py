@@ -52,7 +52,7 @@ def data() -> Annotations:
 def made(encoder: Encoder) -> Model:
     """A model as training leaves it: no weight at its start."""
     annotations = data()
-    attributes = AttributesConfig(attributes=["side"], min_size=1)
+    attributes = AttributesConfig(attributes=("side",), min_size=1)
     config = CombineConfig(combine=(attributes, TaxonomyConfig(min_size=1)))
     scheme = fit_scheme(config, annotations, encoder)
     assert scheme.names == NAMES
@@ -250,7 +250,8 @@ def fitted(encoder: Encoder, method: Literal["mc-stl", "mc-stl-people"]) -> Mode
     town = simulate(annotations=300).annotations
     groups = {"by": "attributes", "attributes": ["gender"], "min_size": 20}
     training = {"epochs": 2, "hidden": 16}
-    return mcstl.fit(town, method=method, groups=groups, training=training, encoder=encoder)
+    model: Model = mcstl.fit(town, method=method, groups=groups, training=training, encoder=encoder)
+    return model
 
 
 def test_only_a_model_of_people_knows_them_and_how_sure_it_is(encoder: Encoder) -> None:

@@ -18,7 +18,8 @@ from mcstl.annotations import Annotations
 from mcstl.errors import InputError, listed
 from mcstl.groups.base import make_groups
 from mcstl.groups.grown import GrownScheme
-from mcstl.model import Model, Network
+from mcstl.model import Model
+from mcstl.networks import Network
 from mcstl.progress import Progress, silent
 
 _LEAST = 20  # annotations; fewer tell less than the population does

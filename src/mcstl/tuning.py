@@ -61,6 +61,7 @@ def tune(
     """
     with need_extra("tune"):
         import optuna
+        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     methods = [method for method in study.methods if has_recipe(method)]
     if not methods:
         raise InputError("none of the study's methods is trained by a recipe, as mc-stl is")
@@ -71,12 +72,9 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    journal = optuna.storages.journal
+    journal = str(folder / "trials.journal")
     storage = optuna.storages.JournalStorage(
-        journal.JournalFileBackend(
-            str(folder / "trials.journal"),
-            lock_obj=journal.JournalFileOpenLock(str(folder / "trials.journal")),
-        )
+        JournalFileBackend(journal, lock_obj=JournalFileOpenLock(journal))
     )
     what = _identity(study, annotations, encoder, grid, seeds)
     prepared = [
@@ -105,18 +103,14 @@ def tune(
             return float(trial.user_attrs["nll"])
 
         before = len(rows)
+
+        def told(search: Any, _: Any, before: int = before) -> None:
+            progress("trials", min(before + len(search.trials), total), total)
+
         finished = len([trial for trial in search.trials if trial.state.is_finished()])
         if finished < len(_points(grid)):
             # A recipe that diverges is a trial that failed, and no reason to stop.
-            search.optimize(
-                judged,
-                catch=(InputError,),
-                callbacks=[
-                    lambda search, _, before=before: progress(
-                        "trials", min(before + len(search.trials), total), total
-                    )
-                ],
-            )
+            search.optimize(judged, catch=(InputError,), callbacks=[told])
         rows += [
             {"method": method.title, **trial.params, **trial.user_attrs}
             for trial in search.trials

@@ -281,7 +281,7 @@ def _training(study: "Study", data_dir: Path | None) -> "tuple[Annotations, Enco
     from mcstl.encoders import load_encoder
     from mcstl.study import training_rows
 
-    return training_rows(study, study.load(data_dir)), load_encoder(study.encoder)
+    return training_rows(study, study.load(data_dir)), load_encoder(study.encoder_name)
 
 
 def _range(text: str) -> range:
