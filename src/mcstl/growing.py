@@ -20,6 +20,7 @@ from mcstl.groups.base import make_groups
 from mcstl.groups.grown import GrownScheme
 from mcstl.model import Model
 from mcstl.networks import Network
+from mcstl.people import PeopleNetwork
 from mcstl.progress import Progress, silent
 
 _LEAST = 20  # annotations; fewer tell less than the population does
@@ -78,6 +79,11 @@ def _check(model: Model, name: str, annotations: Annotations) -> None:
         raise InputError(f"the model has a group {name!r} already; choose another name")
     if not name.strip():
         raise InputError("the new group needs a name")
+    if isinstance(model.network, PeopleNetwork):
+        raise InputError(
+            "a group cannot be added to a model of mc-stl-people, in which groups are learnt of "
+            "their people together; fit it anew with the annotations of all groups"
+        )
     if (annotations.task, annotations.classes) != (model.task, model.classes):
         raise InputError(
             f"the model is {model.task} with the classes {listed(model.classes)}; "
