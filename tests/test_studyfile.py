@@ -234,7 +234,10 @@ def test_what_a_run_writes_into_its_study_is_not_offered(tmp_path: Path) -> None
         ("groups: taxonomy", "found: taxonomy."),
         ("groups: {bye: taxonomy}", "Did you mean 'by'?"),
         ("groups: {by: attributs}", "Did you mean 'attributes'?"),
-        ("groups: {by: rationale, k: 1}", "groups.k: Input should be greater than or equal to 2"),
+        (
+            "groups: {by: rationale, k: 1}",
+            "groups.k: Input should be auto or greater than or equal to",
+        ),
         ("groups: {combine: []}", "groups.combine: The list should have at least 1 item"),
         ("groups: {intersect: [{by: taxonomy}]}", "groups.intersect.1: Field required"),
         ("encoder:", "encoder: Input should be a valid string (got None)"),
