@@ -238,14 +238,18 @@ class _Converted(NamedTuple):
     def vectors(
         self, ids: Sequence[Sequence[int]]
     ) -> Iterator[tuple[npt.NDArray[np.int64], FloatArray]]:
-        """Yield rows of `ids` and their vectors as they are finished."""
-        import openvino
+        """Yield rows of `ids` and their vectors, in the order in which they were started."""
+        # No callback into Python: a network that is freed while one ends waits for it for ever.
+        waiting = int(self.network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
+        idle = [self.network.create_infer_request() for _ in range(waiting)]
+        running: deque[tuple[Any, npt.NDArray[np.int64]]] = deque()
 
-        done: deque[tuple[npt.NDArray[np.int64], FloatArray]] = deque()
-        queue = openvino.AsyncInferQueue(self.network)
-        queue.set_callback(
-            lambda request, rows: done.append((rows, request.get_output_tensor(0).data.copy()))
-        )
+        def finished() -> tuple[npt.NDArray[np.int64], FloatArray]:
+            request, rows = running.popleft()
+            request.wait()
+            idle.append(request)
+            return rows, request.get_output_tensor(0).data.copy()
+
         for rows in by_length(np.array([len(one) for one in ids]), _TOKENS_PER_STREAM):
             width = len(ids[rows[0]])
             padded = np.full((len(rows), width), self.facts["padding"], dtype=np.int64)
@@ -253,11 +257,13 @@ class _Converted(NamedTuple):
             for i, row in enumerate(rows):
                 padded[i, : len(ids[row])] = ids[row]
                 mask[i, : len(ids[row])] = 1
-            queue.start_async({0: padded, 1: mask}, rows)
-            while done:
-                yield done.popleft()
-        queue.wait_all()
-        yield from done
+            if not idle:
+                yield finished()
+            request = idle.pop()
+            request.start_async({0: padded, 1: mask})
+            running.append((request, rows))
+        while running:
+            yield finished()
 
 
 def by_length(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.NDArray[np.int64]]:
