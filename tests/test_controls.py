@@ -9,6 +9,7 @@ import pytest
 from mcstl.annotations import Annotations, SplitBy
 from mcstl.controls import Check, leaks, shuffled_gain
 from mcstl.encoders import load_encoder
+from mcstl.errors import Notice
 from mcstl.study import prepare
 from mcstl.studyfile import Study
 
@@ -86,8 +87,10 @@ def test_a_near_duplicate_is_seen() -> None:
 def test_groups_and_rationales_that_tell_the_label_are_seen() -> None:
     frame = table()
     told = frame.assign(values=np.where(frame["label"] == 1, "care", "order"))
-    assert checks(told)["groups alone"].value == pytest.approx(1)
-    assert checks(told)["groups alone"].fires
+    with pytest.warns(Notice, match="mostly encode the label"):
+        alone = checks(told)["groups alone"]
+    assert alone.value == pytest.approx(1)
+    assert alone.fires
     said = frame.assign(rationale=np.where(frame["label"] == 1, "I like it", "I hate it"))
     assert checks(said)["words of the rationale"].fires
 

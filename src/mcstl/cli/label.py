@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mcstl.cli.app import Quiet, app, display, plain_console
-from mcstl.encoders import PAPER_ENCODER
 from mcstl.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +62,9 @@ def label(
     soft: Annotated[
         bool, typer.Option("--soft", help="Write calibrated memberships, as Power=0.7 (trained).")
     ] = False,
-    encoder: Annotated[str, typer.Option(help="Encoder (not llm).")] = PAPER_ENCODER,
+    encoder: Annotated[
+        str | None, typer.Option(help="Encoder (not llm).  [default: the paper's]")
+    ] = None,
     model: Model = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
@@ -78,7 +79,7 @@ def label(
     a table with values. A table that has values already is compared with what it is given.
     """
     from mcstl import taxonomies
-    from mcstl.encoders import load_encoder
+    from mcstl.encoders import PAPER_ENCODER, load_encoder
     from mcstl.labelling import tables
     from mcstl.labelling.cases import cases_from
     from mcstl.labelling.trained import Labeller
@@ -102,12 +103,12 @@ def label(
             words = (taxonomies.load(taxonomy), client, Template("label", prompt))
             found = tables.with_llm(cases, *words, progress)
         elif by == "embedding":
-            used = load_encoder(encoder)
+            used = load_encoder(encoder or PAPER_ENCODER)
             found = tables.with_embedding(cases, taxonomies.load(taxonomy), used, progress)
         else:
             if (train is None) == (labeller is None):
                 raise InputError("--by trained learns from --train TABLE, or takes --labeller DIR")
-            used = load_encoder(encoder)
+            used = load_encoder(encoder or PAPER_ENCODER)
             learned = (
                 tables.learn(train, rationale, used, progress)
                 if train is not None

@@ -110,7 +110,7 @@ def run(
     _run(_study(study, split), out, data_dir, jobs, quiet)
 
 
-@app.command(epilog="Examples:  mcstl report out  |  mcstl report out/a out/b --out compared.html")
+@app.command(epilog="Example:  mcstl report out  or  mcstl report out/a out/b --out compared.html")
 def report(
     folders: Annotated[list[Path], typer.Argument(help="What `mcstl run` wrote; one or more.")],
     out: Annotated[
