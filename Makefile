@@ -10,7 +10,7 @@ demo: $(STAMP)  ## run the main job on the embedded data, print the table, write
 	$(BIN)/mcstl demo --out demo
 
 test: $(STAMP) lint docs  ## lint, types, docs and all tests
-	$(BIN)/pytest -m "not system"
+	$(BIN)/pytest -n 2 -m "not system"
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

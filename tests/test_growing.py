@@ -216,7 +216,7 @@ def test_no_person_leaves_with_a_model(encoder: Encoder, tmp_path: Path) -> None
             "text": [TEXTS[i % 5] for i in range(n)],
             "label": [i % 2 for i in range(n)],
             "annotator": [f"worker-{i % 30}" for i in range(n)],
-            "gender": ["Woman" if i % 2 else "Man" for i in range(n)],
+            "gender": ["Woman" if i // 3 % 2 else "Man" for i in range(n)],
             "town": ["Ystad" if i % 30 == 7 else "Lund" for i in range(n)],
         }
     )

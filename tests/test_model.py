@@ -659,7 +659,8 @@ def test_a_message_names_the_tensor_that_does_not_fit(saved: Path, encoder: Enco
 def test_every_tensor_is_needed(saved: Path, encoder: Encoder) -> None:
     tensors = tensors_of(saved)
     assert len(tensors) > 5
-    for name in tensors:
+    # Models of before there was soft membership do not have it, and are read.
+    for name in tensors.keys() - {"population.membership"}:
         write_tensors(saved, {other: t for other, t in tensors.items() if other != name})
         assert "damaged" in refusal(saved, encoder)
 

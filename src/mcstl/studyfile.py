@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
     Tag,
     TypeAdapter,
     ValidationError,
@@ -80,7 +81,7 @@ def _own_or_added(name: Any, check: ValidatorFunctionWrapHandler) -> Any:
 
 
 class _Method(_Config):
-    name: Annotated[MethodName, WrapValidator(_own_or_added)]
+    name: Annotated[MethodName, WrapValidator(_own_or_added), PlainSerializer(str)]
     label: str = ""
     recalibrate: Literal["temperature", "platt", "isotonic", "mcgrad"] | None = None
 
