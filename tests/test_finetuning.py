@@ -337,3 +337,17 @@ def test_a_saved_model_carries_its_encoder(roberta: Path, tmp_path: Path) -> Non
     model.save(again)  # over the first
     np.testing.assert_array_equal(Model.load(again).predict_annotations(data)[0], p)
     assert str(tmp_path) not in (folder / "config.json").read_text().replace(str(roberta), "")
+
+
+def test_the_packaged_encoder_cut_on_the_left_is_so_with_every_backend() -> None:
+    """OpenVINO, where it is installed, has a tokenizer of its own."""
+    name = "all-MiniLM-L6-v2"
+    config: dict[str, Any] = {"pooling": "mean", "max_tokens": 16, "truncate": "left"}
+    texts = [CALM, f"{'the ' * 30} road", f"{'the ' * 30} park"]
+    reader = Reader(name, ReaderConfig(**config)).eval()
+    with torch.inference_mode():
+        expected = reader(reader.tokens([(text,) for text in texts])).numpy()
+    encoder = made(Path(name), pairs(), **config)
+    np.testing.assert_allclose(encoder.encode(texts), expected, rtol=0, atol=1e-4)
+    assert np.abs(expected[1] - expected[2]).max() > 0.1
+    assert encoder.truncated == 2
