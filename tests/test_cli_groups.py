@@ -73,8 +73,8 @@ def test_label_by_a_language_model(
     everything = [path for path in town.rglob("*") if path.is_file()]
     assert not any(KEY in path.read_text(errors="ignore") for path in everything)
     with serving(lambda *_: Mishap(401, content=f"bad key {KEY}")) as server:
-        options = ("--by", "llm", "--model", "m2", "--base-url", server.url, "-q")
-        code, out, err = command("label", town / "new.csv", *options, "--out", town / "q.csv")
+        refused = ("--by", "llm", "--model", "m2", "--base-url", server.url, "-q")
+        code, out, err = command("label", town / "new.csv", *refused, "--out", town / "q.csv")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "bad key ***" in err
     assert not (town / "q.csv").exists()
