@@ -212,13 +212,22 @@ def test_the_cache_is_shown_and_cleared(
     folder = tmp_path / "new" / "embeddings"
     assert command("cache").out == f"The cache is empty; it will be in {folder}\n"
     encoders.load_encoder(cache_dir=cache).encode(["A bench"])
-    shutil.copytree(cache, tmp_path / "new")
+    shutil.copytree(cache, tmp_path / "new", ignore=shutil.ignore_patterns("encoders", "llm"))
+    reply, made = (tmp_path / "new" / name for name in ("llm/model.jsonl", "encoders/key/weights"))
+    for path in (reply, made):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(2**20))
     said = command("cache")
     assert re.match(r"all-MiniLM-L6-v2[\w-]*: [\d,]+ texts, [\d.]+ MiB, ", said.out)
     assert str(folder) in said.out
+    assert f"encoders trained further: 1.0 MiB, {made.parents[1]}" in said.out
+    assert f"replies of language models: 1.0 MiB, {reply.parent}" in said.out
     assert re.fullmatch(r"Deleted [\d.]+ MiB\.\n", command("cache", "clear").out)
     assert not list(folder.iterdir())
-    assert command("cache").out.startswith("The cache is empty")
+    assert not made.exists()
+    said = command("cache")
+    assert said.out.startswith("The cache is empty")
+    assert str(reply.parent) in said.out
 
 
 # Help

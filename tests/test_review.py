@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
+from browser import asked_for, chromium
 from mcstl.annotations import Annotations
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError, Notice
@@ -252,6 +253,51 @@ def test_a_sheet_runs_nothing_that_was_said(tmp_path: Path) -> None:
     assert EVIL not in page.read_text()
     cells = (tmp_path / "sheet-1.csv").read_text()
     assert "'=cmd()" in cells
+
+
+# --- in a browser
+
+
+@pytest.mark.system
+def test_the_forms_save_what_was_clicked(
+    tmp_path: Path, data: Annotations, encoder: Encoder
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    page = choosing.write(
+        tmp_path, choosing.options(RationaleConfig(), data, encoder, range(2, 4)), "mine"
+    )
+    sheets = sheets_of(experts=1, per_class=3)
+    (sheet,) = experts.write(tmp_path, sheets, "mine")
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    with chromium(1000, 800) as driver:
+        behaviour = {"behavior": "allow", "downloadPath": str(saved)}
+        driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+
+        def save(name: str) -> Path:
+            driver.find_element(By.CSS_SELECTOR, "#form > button").click()
+            WebDriverWait(driver, 30).until(lambda _: (saved / name).exists())
+            return saved / name
+
+        driver.get(page.as_uri())
+        why = '=SUM(1), "so" he said,\nand more'
+        driver.find_element(By.CSS_SELECTOR, "[name=k][value='3']").click()
+        driver.find_element(By.NAME, "who").send_keys("Dr. Ä")
+        driver.find_element(By.NAME, "why").send_keys(why)
+        chosen = choosing.read(save(choosing.FORM))
+        driver.get(sheet.as_uri())
+        answers = ["correct", "wrong", "wrong", "correct", "correct"]
+        for row, answer in zip(sheets[0], answers, strict=False):
+            select = f"[name='answer-{row['id']}'][value={answer}]"
+            driver.find_element(By.CSS_SELECTOR, select).click()
+        save("sheet-1.csv").replace(tmp_path / "sheet-1.csv")
+        asked = {url for url in asked_for(driver) if not url.startswith("blob:")}
+        assert asked == {page.as_uri(), sheet.as_uri()}
+    assert chosen == choosing.Choice(3, "Dr. Ä", f"'{why}")
+    found = experts.read(tmp_path)
+    assert (found.table.set_index("class").loc["all", "n"], found.unanswered) == (5, 1)
 
 
 # --- rationales that were inferred

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from mcstl.backends import BackendName, find_backend
 from mcstl.errors import InputError, Notice, did_you_mean, first_line
-from mcstl.files import cache_root
+from mcstl.files import cache_root, folder_size
 from mcstl.progress import Progress, silent
 
 FloatArray = npt.NDArray[np.float32]
@@ -231,13 +231,16 @@ def cache_info(cache_dir: str | Path | None = None) -> list[CacheFile]:
 
 
 def clear_cache(cache_dir: str | Path | None = None) -> int:
-    """Delete all cached vectors and return the bytes that this freed; safe while others encode."""
+    """Delete all cached vectors, and encoders trained further, and return the bytes that this freed.
+
+    Safe while others encode.
+    """
     freed = 0
     for file in cache_info(cache_dir):
         _delete(file.path)
         freed += file.bytes
-    for folder in cache_folder(cache_dir).glob(f"*{_CONVERTED}"):
-        freed += sum(path.stat().st_size for path in folder.iterdir())
+    for folder in [*cache_folder(cache_dir).glob(f"*{_CONVERTED}"), made_folder(cache_dir)]:
+        freed += folder_size(folder)
         shutil.rmtree(folder, ignore_errors=True)
     return freed
 
@@ -250,6 +253,11 @@ def _model_of(path: Path) -> str:
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
     """Return the folder of the cached vectors; `cache_dir` as in `load_encoder`."""
     return cache_root(cache_dir) / "embeddings"
+
+
+def made_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of the encoders trained further (docs/encoders.md), beside the vectors."""
+    return cache_root(cache_dir) / "encoders"
 
 
 def _readable(text: str) -> str:

@@ -41,6 +41,11 @@ def cache_root(folder: str | Path | None = None) -> Path:
     return Path(root).expanduser()
 
 
+def folder_size(folder: Path) -> int:
+    """Return the bytes of all files in `folder`, 0 if there is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def yaml() -> YAML:
     """Return what reads and writes YAML 1.2; keys stay in their order."""
     yaml = YAML(typ="safe", pure=True)

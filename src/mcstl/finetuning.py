@@ -378,11 +378,6 @@ def _nll(classifier: Classifier, rows: Rows) -> float:
     return float(-(rows.counts * np.log(np.maximum(p, 1e-12))).sum() / rows.counts.sum())
 
 
-def made_folder() -> Path:
-    """Return the folder of the encoders that were made here, beside the cached vectors."""
-    return files.cache_root() / "encoders"
-
-
 def encoder_for(
     config: str | EncoderConfig,
     plain: Encoder,
@@ -410,7 +405,7 @@ def encoder_for(
         rows = distinct(inputs, train.labels, len(train.classes))
         made_of += [train.task, seed, rows.inputs, rows.counts.tolist()]
     key = hashlib.sha256(json.dumps(made_of).encode(errors="surrogatepass")).hexdigest()[:32]
-    folder = made_folder() / key
+    folder = encoders.made_folder() / key
     if not folder.exists():
         from filelock import FileLock
 

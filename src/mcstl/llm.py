@@ -120,13 +120,18 @@ class _FailedError(Exception):
     """One request that will not be answered."""
 
 
+def replies_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of the replies kept, in the cache folder (`files.cache_root`)."""
+    return files.cache_root(cache_dir) / "llm"
+
+
 class Client:
     """Asks a language model; `model`, `base_url` and `api_key` fall back to the environment.
 
     The variables are MCSTL_LLM_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY. At most `workers`
     requests run at once; a server that limits the rate stops all of them for as long as it says.
     `timeout` is in seconds, and a request is tried `retries` times more. Replies are kept in
-    ``llm/`` of the cache folder (`files.cache_root`).
+    `replies_folder`.
 
     Raises InputError if no model is named, or neither a server nor a key.
     """
@@ -155,7 +160,7 @@ class Client:
         self.tokens_used = 0
         self._workers, self._timeout, self._retries = workers, timeout, retries
         slug = re.sub(r"[^\w.-]+", "-", self.model)
-        self._replies = _Replies(files.cache_root(cache_dir) / "llm" / f"{slug}.jsonl")
+        self._replies = _Replies(replies_folder(cache_dir) / f"{slug}.jsonl")
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._not_before = 0.0

@@ -159,8 +159,8 @@ def evaluate(
 
 @cache_app.callback(invoke_without_command=True)
 def cache(context: typer.Context) -> None:
-    """Show where encoded texts are kept and how much room they take."""
-    from mcstl import encoders
+    """Show what is kept between runs, where, and how much room it takes."""
+    from mcstl import encoders, files, llm
 
     if context.invoked_subcommand is None:
         found = encoders.cache_info()
@@ -169,11 +169,21 @@ def cache(context: typer.Context) -> None:
             typer.echo(f"{each.model}: {each.entries:,} texts, {size}, {each.path}")
         if not found:
             typer.echo(f"The cache is empty; it will be in {encoders.cache_folder()}")
+        others = {
+            "encoders trained further": encoders.made_folder(),
+            "replies of language models": llm.replies_folder(),
+        }
+        for what, folder in others.items():
+            if size := files.folder_size(folder):
+                typer.echo(f"{what}: {size / 2**20:,.1f} MiB, {folder}")
 
 
 @cache_app.command(epilog="Example:  mcstl cache clear")
 def clear() -> None:
-    """Delete all encoded texts; they are made again when they are needed."""
+    """Delete encoded texts and encoders trained further; they are made again when needed.
+
+    Replies of language models stay, since they were paid for.
+    """
     from mcstl import encoders
 
     typer.echo(f"Deleted {encoders.clear_cache() / 2**20:,.1f} MiB.")
