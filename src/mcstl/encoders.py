@@ -231,7 +231,7 @@ def cache_info(cache_dir: str | Path | None = None) -> list[CacheFile]:
 
 
 def clear_cache(cache_dir: str | Path | None = None) -> int:
-    """Delete all cached vectors, and encoders trained further, and return the bytes that this freed.
+    """Delete cached vectors and encoders trained further, and return the bytes that this freed.
 
     Safe while others encode.
     """
