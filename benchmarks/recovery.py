@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 
 from mcstl import study
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.datasets import simulated
 from mcstl.encoders import load_encoder
 from mcstl.methods import fit_method

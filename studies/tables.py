@@ -1,8 +1,8 @@
-"""Print finished studies as Markdown tables: python studies/tables.py OUT [OUT ...].
+"""Print finished studies as Markdown tables: python studies/tables.py [--short] OUT [OUT ...].
 
 Each table names its split and seeds; the sd of Group, Slope and Bias is over groups (and
 thresholds), the others' over seeds. A second line says by how much mc-stl differs from none, paired
-over seeds, with the 95% interval.
+over seeds, with the 95% interval. With --short there is one table, a line a study.
 """
 
 import json
@@ -43,5 +43,33 @@ def markdown(folder: Path) -> str:
     return "\n".join([*lines, "", f"mc-stl minus none: {'; '.join(shown)}."])
 
 
+SHORT = ("mc-stl", "none", "gbm")
+
+
+def short(folders: list[Path]) -> str:
+    """Return one table of all studies: three methods' AUC or accuracy, NLL and 1-EMD."""
+    lines = [
+        f"| study | split | {' | '.join(f'{method}: AUC, NLL, 1-EMD' for method in SHORT)} |",
+        "|" + " --- |" * (2 + len(SHORT)),
+    ]
+    for folder in folders:
+        found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        first = "accuracy" if found["data"]["task"] == "preference" else "auc"
+        cells = [
+            ", ".join(
+                f"{found['summary'][method][metric]['mean']:.3f}"
+                for metric in (first, "nll", "one_minus_emd")
+            )
+            for method in SHORT
+        ]
+        by = found["data"]["split"]["by"]
+        lines.append(f"| {found['study']['name']} | {by} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    print("\n\n".join(markdown(Path(folder)) for folder in sys.argv[1:]))
+    asked = sys.argv[1:]
+    if asked[:1] == ["--short"]:
+        print(short([Path(folder) for folder in asked[1:]]))
+    else:
+        print("\n\n".join(markdown(Path(folder)) for folder in asked))

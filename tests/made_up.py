@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcstl import audit, metrics
-from mcstl.annotations import Task
+from mcstl.classes import Task
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -18,10 +18,11 @@ from scipy.stats import wasserstein_distance
 
 from made_up import GROUPS, make_output
 from mcstl import audit, metrics
-from mcstl.annotations import Annotations, Task
+from mcstl.annotations import Annotations
 from mcstl.audit import Rows
 from mcstl.audit.bootstrap import Draws
 from mcstl.audit.findings import _baseline, _marks
+from mcstl.classes import Task
 from mcstl.errors import InputError
 
 law = settings(deadline=None, max_examples=40)

@@ -18,11 +18,12 @@ from threadpoolctl import threadpool_limits
 
 import mcstl
 from mcstl import metrics
-from mcstl.annotations import Annotations, Task
+from mcstl.annotations import Annotations
 from mcstl.baselines import irpm, tabular
 from mcstl.baselines.dawid_skene import label_probabilities
 from mcstl.baselines.recalibration import Kind, recalibrate
 from mcstl.baselines.tabular import FloatArray, Predictor
+from mcstl.classes import Task
 from mcstl.errors import InputError
 from mcstl.finetuning import ReaderConfig
 from mcstl.studyfile import Study

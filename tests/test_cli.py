@@ -20,7 +20,7 @@ import pytest
 
 import mcstl
 from mcstl import cli, encoders
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.datasets import simulated
 from tiny import Finished, town, write_study
 

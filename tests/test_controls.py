@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcstl.annotations import Annotations, SplitBy
+from mcstl.annotations import Annotations
 from mcstl.controls import Check, leaks, shuffled_gain
 from mcstl.encoders import load_encoder
 from mcstl.errors import Notice
+from mcstl.splits import SplitBy
 from mcstl.study import prepare
 from mcstl.studyfile import Study
 

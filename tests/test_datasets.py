@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from mcstl import datasets
-from mcstl.annotations import Task, split
+from mcstl.classes import Task
 from mcstl.errors import InputError
+from mcstl.splits import split
 
 VALUES = ("Hedonism", "Security: personal", "Universalism: nature")
 ARCHIVE = "UKPConvArg1-full-XML.tar.gz"

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from mcstl.annotations import Annotations, split
+from mcstl.annotations import Annotations
 from mcstl.draft import draft_study
 from mcstl.errors import InputError
 from mcstl.groups import fit_scheme
+from mcstl.splits import split
 from mcstl.studyfile import Study
 
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from mcstl import datasets
-from mcstl.annotations import Annotations, split
+from mcstl.annotations import Annotations
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError
 from mcstl.groups import (
@@ -31,6 +31,7 @@ from mcstl.groups import (
     load_scheme,
 )
 from mcstl.groups.rationale import NEUTRAL, neutral
+from mcstl.splits import split
 
 PEOPLE = pd.DataFrame(
     {

@@ -14,7 +14,8 @@ from scipy.sparse import csr_matrix
 
 import mcstl
 from mcstl import training
-from mcstl.annotations import Annotations, Task
+from mcstl.annotations import Annotations
+from mcstl.classes import Task
 from mcstl.distributed import Processes
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from made_up import make_output
 from mcstl import card
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.encoders import load_encoder
 from mcstl.errors import InputError
 from mcstl.model import Model

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from mcstl import metrics
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.errors import InputError
 
 

@@ -21,7 +21,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from mcstl import equations
-from mcstl.annotations import Annotations, Task
+from mcstl.annotations import Annotations
+from mcstl.classes import Task
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError
 from mcstl.groups import TaxonomyConfig, fit_scheme

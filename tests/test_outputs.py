@@ -17,9 +17,10 @@ from sklearn.metrics import roc_auc_score
 
 import mcstl
 from mcstl import audit, metrics, outputs, report
-from mcstl.annotations import Task, split
+from mcstl.classes import Task
 from mcstl.errors import InputError
 from mcstl.model import Model
+from mcstl.splits import split
 from mcstl.studyfile import Study, read_yaml
 from tiny import COLUMNS, METHODS, Finished
 

@@ -15,7 +15,7 @@ from filelock import FileLock
 from numpy.testing import assert_allclose
 
 from mcstl import exports, tables
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.errors import InputError
 from mcstl.exports import inert
 from mcstl.model import Model

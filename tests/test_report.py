@@ -13,7 +13,7 @@ import pytest
 
 from made_up import GROUPS, make_output
 from mcstl import metrics
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.errors import InputError
 from mcstl.report import read_output, render
 from pages import Page

@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mcstl import encoders
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.errors import InputError
 from mcstl.model import Model
 from mcstl.serving import Answers, Limits

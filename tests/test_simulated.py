@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from mcstl.annotations import Annotations, Task, split
+from mcstl.annotations import Annotations
+from mcstl.classes import Task
 from mcstl.datasets.simulated import GROUPS, Simulation, simulate
 from mcstl.errors import InputError
+from mcstl.splits import split
 
 FORMS: tuple[Task, ...] = ("binary", "ordinal", "preference")
 

@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 import mcstl
-from mcstl.annotations import Annotations, Task, split
+from mcstl.annotations import Annotations
+from mcstl.classes import Task
 from mcstl.datasets import simulated
 from mcstl.errors import InputError
 from mcstl.model import Model
 from mcstl.single import load_for
+from mcstl.splits import split
 from tiny import COLUMNS, Finished, town
 
 FEW = {"epochs": 3, "hidden": 16}

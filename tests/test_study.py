@@ -18,7 +18,8 @@ import pytest
 
 import mcstl
 from mcstl import study as protocol
-from mcstl.annotations import Annotations, Task, majority_rows
+from mcstl.annotations import Annotations, majority_rows
+from mcstl.classes import Task
 from mcstl.datasets import simulated
 from mcstl.encoders import load_encoder
 from mcstl.errors import InputError

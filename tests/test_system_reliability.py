@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from mcstl.annotations import Annotations, Task
+from mcstl.annotations import Annotations
+from mcstl.classes import Task
 from mcstl.datasets import simulated
 from mcstl.encoders import load_encoder
 from mcstl.errors import InputError

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from browser import asked_for, chromium, photograph
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.model import Model
 from tiny import Finished
 

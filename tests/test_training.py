@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from mcstl import equations, training
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.distributed import Processes
 from mcstl.equations import KLForm
 from mcstl.errors import InputError

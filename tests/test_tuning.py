@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 import mcstl
 from mcstl import tuning
-from mcstl.annotations import Annotations, split
+from mcstl.annotations import Annotations
 from mcstl.cli import app
 from mcstl.encoders import load_encoder
 from mcstl.errors import InputError
+from mcstl.splits import split
 from mcstl.studyfile import Study, read_yaml
 from tiny import write_study
 

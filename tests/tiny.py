@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 import mcstl
-from mcstl.annotations import Annotations, Task
+from mcstl.annotations import Annotations
+from mcstl.classes import Task
 from mcstl.datasets import simulated
 from mcstl.outputs import Results
 from mcstl.studyfile import Study, write_yaml

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Annotations": "annotations",
     "read_table": "tables",
-    "split": "annotations",
+    "split": "splits",
     "load_encoder": "encoders",
     "Jury": "perspectives",
     "Model": "model",

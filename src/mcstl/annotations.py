@@ -1,32 +1,36 @@
-"""The datum: the checked, columnar table of annotations; column mapping, splitting.
+"""The datum: the checked, columnar table of annotations; column mapping, items, majorities.
 
 Everything downstream takes an `Annotations`. What it promises: every row has an item, a text (or
 two) and a class index; a text is never empty; one item is one text (or one unordered pair).
 """
 
 import hashlib
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
+from mcstl.cells import (
+    as_values,
+    cell_text,
+    comparable,
+    is_missing,
+    is_usable_text,
+    mapped,
+    objects,
+    shown,
+)
+from mcstl.classes import TASK_FORMS, Labels, Task, classes_of, guess_task
 from mcstl.errors import InputError, brief, did_you_mean, listed, need_extra
-from mcstl.tables import read_table as read_table  # its callers know it by this room
+from mcstl.tables import read_table
 
-Task = Literal["binary", "ordinal", "preference"]
-SplitBy = Literal["annotation", "item", "annotator"]
-Labels = Mapping[str, Sequence[object]]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-ObjectArray = npt.NDArray[np.object_]
 
 TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
     "binary": ("text",),
@@ -49,24 +53,10 @@ KNOWN_COLUMNS = (
     "values",
     "weight",
 )
-TASK_FORMS = (
-    "The task forms are binary (two classes), ordinal (ordered classes) and preference "
-    "(text_a against text_b)"
-)
-_MOST_INFERRED_CLASSES = 20
 #: A longer "name" of a column is rather a text of a file without a header.
 _LONGEST_NAME = 60
 #: The names that a saved index gets.
 _NAMELESS = re.compile(r"$|Unnamed: \d+$|__index_level_\d+__$")
-_LABELS_EXAMPLE = "labels: {low: [1, 2], high: [3]}"
-
-
-class Split(NamedTuple):
-    """Row positions of the three parts of an `Annotations`, each in ascending order."""
-
-    train: IntArray
-    validation: IntArray
-    test: IntArray
 
 
 @dataclass(frozen=True)
@@ -178,7 +168,7 @@ class Annotations:
         if {"chosen", "rejected"} <= set(table.columns) and "text_a" not in table.columns:
             _check_texts(table, ("chosen", "rejected"), source)
             _orient(table)
-        task = task or _guess_task(table, labels)
+        task = task or guess_task(table, labels)
         if task not in TEXT_COLUMNS:
             raise InputError(f"task {brief(task)!r} is not known. {TASK_FORMS}")
         texts = TEXT_COLUMNS[task]
@@ -188,14 +178,14 @@ class Annotations:
             if needed not in table.columns:
                 raise InputError(_missing_column(needed, frame, source, task))
         _check_ids(table, source)
-        classes, codes = _classes(table["label"], labels, task, source)
+        classes, codes = classes_of(table["label"], labels, task, source)
         kept = codes >= 0
         dropped = {}
         if not kept.all():
             dropped["label missing or outside `labels`"] = int((~kept).sum())
         if not kept.any():
             wanted = [value for values in (labels or {}).values() for value in values]
-            found = sorted(set(mapped(table["label"], _shown)))
+            found = sorted(set(mapped(table["label"], shown)))
             raise InputError(
                 f"no label in {source} is among the raw values in `labels`; found: "
                 f"{listed(found)}; `labels` has: {listed(wanted)}"
@@ -211,11 +201,11 @@ class Annotations:
             "annotator": cell_text,
             "rationale": lambda cell: cell_text(cell) or "",
             "inferred": lambda cell: comparable(cell) in ("true", 1.0),
-            "values": _as_values,
+            "values": as_values,
             **dict.fromkeys(attributes, cell_text),
         }
         for name in readers.keys() & set(table.columns):
-            table[name] = _objects(mapped(table[name], readers[name]))
+            table[name] = objects(mapped(table[name], readers[name]))
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
         known = ["row", "item", *texts, "label", "flipped", "weight"]
@@ -252,7 +242,7 @@ class Annotations:
         for name, feature in dataset.features.items():
             names = getattr(getattr(feature, "feature", feature), "names", None)
             if names:
-                frame[name] = _objects([_class_names(cell, names) for cell in dataset[name]])
+                frame[name] = objects([_class_names(cell, names) for cell in dataset[name]])
         options.setdefault("source", "the Dataset")
         return cls.from_frame(frame, **options)
 
@@ -300,117 +290,6 @@ def majority_rows(annotations: Annotations) -> BoolArray:
     votes = _votes(annotations)
     items, labels = items_and_labels(annotations)
     return np.asarray((votes == votes.max(axis=1, keepdims=True))[items, labels])
-
-
-def split(
-    annotations: Annotations,
-    by: SplitBy = "annotation",
-    *,
-    test: float = 0.2,
-    validation: float = 0.1,
-    seed: int = 0,
-) -> Split:
-    """Split into training, validation and test rows; the same on every machine for a seed.
-
-    ``annotation`` is the paper's split (§3), stratified by label: the same text is on both sides.
-    ``item`` keeps all annotations of a text on one side (for pairs: of a connected component of
-    shared texts). ``annotator`` keeps a person on one side. `test` is a share of all rows and
-    `validation` a share of those left, taken the same way.
-
-    Raises InputError if a share is not in [0, 1), if annotators are missing, or if a part would
-    be empty or lack a class to train on.
-    """
-    for name, share in (("test", test), ("validation", validation)):
-        if not 0 <= share < 1:
-            raise InputError(f"split: {name} is a share from 0 to below 1; got {share}")
-    if by not in get_args(SplitBy):
-        raise InputError(f"split by {by!r} is not known; choose from {listed(get_args(SplitBy))}")
-    units = _units(annotations, by)
-    rest, test_rows = _part(units, annotations.labels, np.arange(len(annotations)), test, [seed, 0])
-    train, validation_rows = _part(units, annotations.labels, rest, validation, [seed, 1])
-    parts = Split(train, validation_rows, test_rows)
-    for name, rows, share in zip(parts._fields, parts, (1.0, validation, test), strict=True):
-        if share and not len(rows):
-            kind = "annotations" if units is None else f"{by}s that share nothing"
-            raise InputError(f"split by {by}: no rows left for {name}; there are too few {kind}")
-    present = np.bincount(annotations.labels[train], minlength=len(annotations.classes))
-    if (present == 0).any():
-        empty = [c for c, n in zip(annotations.classes, present, strict=True) if n == 0]
-        raise InputError(
-            f"no training annotation has the label {listed(empty)} (split by {by}, seed {seed}); "
-            "merge classes in `labels` or use more data"
-        )
-    return parts
-
-
-def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:
-    """(n,) codes of what must stay on one side, or None where every row stands alone."""
-    if by == "annotation":
-        return None
-    if by == "annotator":
-        if not annotations.has("annotator"):
-            raise InputError(
-                f"{annotations.source} has no annotator column, so it cannot be split by "
-                "annotator; map one with columns: {annotator: ...}, or split by item"
-            )
-        missing = int(annotations.frame["annotator"].isna().sum())
-        if missing:
-            raise InputError(
-                f"{missing} rows of {annotations.source} have no annotator; "
-                "split by item instead, or drop them"
-            )
-        return _sorted_codes(annotations.frame["annotator"])
-    # Items that share a text stay together, and so do all pairs of a connected set of texts.
-    texts, positions = annotations.distinct_texts()
-    items = _sorted_codes(annotations.frame["item"])
-    n_items = int(items.max()) + 1
-    ends = positions + n_items
-    links = coo_matrix(
-        (np.ones(ends.size), (np.repeat(items, ends.shape[1]), ends.ravel())),
-        shape=(n_items + len(texts),) * 2,
-    )
-    _, component = connected_components(links, directed=False)
-    # Each component is known by its first item in sorted order.
-    _, first, component = np.unique(component[:n_items], return_index=True, return_inverse=True)
-    return first[component][items].astype(np.int64)
-
-
-def _part(
-    units: IntArray | None, labels: IntArray, rows: IntArray, share: float, seed: list[int]
-) -> tuple[IntArray, IntArray]:
-    """Split `rows` in two, the second with `share` of them, keeping units whole."""
-    if share == 0:
-        return rows, rows[:0]
-    if units is None:
-        taken = np.zeros(len(rows), dtype=bool)
-        order = _random_order(len(rows), seed)
-        for label in np.unique(labels[rows]):
-            stratum = order[labels[rows][order] == label]
-            taken[stratum[: round(share * len(stratum))]] = True
-    else:
-        names, codes, sizes = np.unique(units[rows], return_inverse=True, return_counts=True)
-        order = _random_order(len(names), seed)
-        # A unit is taken if at least half of it still fits, so the share is met on average, and a
-        # unit larger than the share leaves room for those after it.
-        chosen = np.zeros(len(names), dtype=bool)
-        room = share * len(rows)
-        for unit in order:
-            if sizes[unit] <= 2 * room:
-                chosen[unit] = True
-                room -= sizes[unit]
-        taken = chosen[codes]
-    return rows[~taken], rows[taken]
-
-
-def _random_order(n: int, seed: list[int]) -> IntArray:
-    """Return a permutation from raw bits, whose stream NumPy promises never to change."""
-    bits = np.random.PCG64(np.random.SeedSequence(seed)).random_raw(n)
-    return np.argsort(bits, kind="stable")
-
-
-def _sorted_codes(values: pd.Series) -> IntArray:
-    """Codes in the order of the sorted values, so that they do not depend on the rows' order."""
-    return pd.factorize(values.to_numpy(dtype=object), sort=True)[0].astype(np.int64)
 
 
 def items_and_labels(annotations: Annotations) -> tuple[IntArray, IntArray]:
@@ -480,18 +359,6 @@ def _header_hint(found: Sequence[str]) -> str:
     return ""
 
 
-def _guess_task(table: pd.DataFrame, labels: Labels | None) -> Task:
-    sides = {"text_a", "text_b"} & set(table.columns)
-    if len(sides) == 2 or (sides and "text" not in table.columns):  # the other side is misspelt
-        return "preference"
-    if labels is not None:
-        return "binary" if len(labels) == 2 else "ordinal"
-    if "label" not in table.columns:
-        return "ordinal"
-    found = set(mapped(table["label"], lambda v: None if _is_missing(v) else comparable(v)))
-    return "binary" if len(found - {None}) <= 2 else "ordinal"
-
-
 def _orient(table: pd.DataFrame) -> None:
     """Turn chosen/rejected into text_a/text_b/label by a hash of the unordered pair, in place.
 
@@ -531,14 +398,14 @@ def _check_ids(table: pd.DataFrame, source: str) -> None:
 
 def _check_texts(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
     for name in columns:
-        usable = mapped(table[name], _is_usable_text).astype(bool)
+        usable = mapped(table[name], is_usable_text).astype(bool)
         if not usable.all():
             rows = table.loc[~usable, "row"]
             raise InputError(
                 f"{len(rows)} rows of {source} have no {name} (empty, missing or not text): row "
                 f"{listed(rows, 5)} (counted from 0); fill them or drop them"
             )
-        table[name] = _objects(table[name].to_numpy(dtype=object))
+        table[name] = objects(table[name].to_numpy(dtype=object))
 
 
 def _weights(table: pd.DataFrame, source: str) -> pd.Series:
@@ -567,7 +434,7 @@ def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None
     codes, distinct = pd.factorize(keys)
     first = np.unique(codes, return_index=True)[1]
     if "item" in table.columns:
-        missing = mapped(table["item"], _is_missing).astype(bool)
+        missing = mapped(table["item"], is_missing).astype(bool)
         if missing.any():
             raise InputError(
                 f"{int(missing.sum())} rows of {source} have no item: row "
@@ -575,7 +442,7 @@ def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None
                 "column out where every text is its own item"
             )
         # A name that is text stays as it is: two texts that differ in a blank may be two items.
-        names = mapped(table["item"], lambda v: v if isinstance(v, str) else _shown(v))
+        names = mapped(table["item"], lambda v: v if isinstance(v, str) else shown(v))
         texts_of_item = pd.Series(codes).groupby(names).nunique()
         if (texts_of_item > 1).any():
             bad = texts_of_item.index[texts_of_item > 1]
@@ -593,162 +460,7 @@ def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None
         table["flipped"] = cells[:, 0] != cells[first, 0][codes]
     else:
         table["flipped"] = False
-    table["item"] = _objects(names)
-
-
-def _classes(
-    raw: pd.Series, labels: Labels | None, task: Task, source: str
-) -> tuple[tuple[str, ...], IntArray]:
-    """Return the class names and (n,) class indices, -1 where a label is in no class."""
-    cells = raw.to_numpy(dtype=object)
-    if any(isinstance(cell, list | tuple | set | dict | np.ndarray) for cell in cells):
-        raise InputError(
-            f"labels in {source} are lists (multi-label); {TASK_FORMS}. Make one row per label, "
-            "or put the lists into `values` as groups"
-        )
-    classes = _inferred_labels(cells, task, source) if labels is None else labels
-    if len(classes) < 2 or (task != "ordinal" and len(classes) != 2):
-        expected = "two or more" if task == "ordinal" else "exactly two"
-        whose = f"the labels in {source} are" if labels is None else "`labels` has"
-        raise InputError(
-            f"task {task} needs {expected} classes; {whose}: {listed(classes)}. Say which raw "
-            f"values make a class, lowest first, as in {_LABELS_EXAMPLE}"
-        )
-    index: dict[float | str, int] = {}
-    for position, (name, values) in enumerate(classes.items()):
-        if isinstance(values, str) or not isinstance(values, Sequence):
-            raise InputError(
-                f"labels: {brief(name)} needs a list of raw values, as in {_LABELS_EXAMPLE}"
-            )
-        for value in values:
-            if index.setdefault(comparable(value), position) != position:
-                raise InputError(f"labels: the raw value {brief(value)!r} is in two classes")
-    codes = mapped(raw, lambda v: -1 if _is_missing(v) else index.get(comparable(v), -1))
-    return tuple(str(name) for name in classes), codes.astype(np.int64)
-
-
-def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, list[object]]:
-    """Read the ordered classes off the labels, or say why they have to be written down."""
-    found = {comparable(cell): _shown(cell) for cell in pd.unique(cells) if not _is_missing(cell)}
-    if not found:
-        raise InputError(f"every label in {source} is missing")
-    names = sorted(found.values())
-    texts = [key for key in found if isinstance(key, str)]
-    numbers = sorted(key for key in found if not isinstance(key, str))
-    if task == "preference" and set(found) <= {0.0, 1.0}:
-        return {"0": [0], "1": [1]}
-    if not texts and task != "preference":
-        if len(numbers) > _MOST_INFERRED_CLASSES:
-            raise InputError(
-                f"labels in {source} have {len(numbers)} distinct numbers from {numbers[0]:g} to "
-                f"{numbers[-1]:g} and look continuous; {TASK_FORMS}. Cut them into a few ordered "
-                f"classes first, or merge them, as in {_LABELS_EXAMPLE}"
-            )
-        return {_shown(number): [number] for number in numbers}
-    pairs = [("false", "true"), ("no", "yes")] + [("b", "a")] * (task == "preference")
-    for pair in pairs:
-        if {str(key).casefold() for key in found} <= set(pair):
-            by_folded = {name.casefold(): name for name in names}
-            return {name: [name] for name in (by_folded.get(end, end) for end in pair)}
-    if len(names) > _MOST_INFERRED_CLASSES:
-        raise InputError(
-            f"labels in {source} have {len(names)} distinct texts, as {brief(names[0])!r}; "
-            f"{TASK_FORMS}. Map another column with columns: {{label: ...}}, or merge them, as in "
-            f"{_LABELS_EXAMPLE}"
-        )
-    if task == "preference":
-        raise InputError(
-            f"labels in {source} do not say which text is preferred: {listed(names)}. Name first "
-            "the class in which text_b is preferred, then the one in which text_a is, as in "
-            f"labels: {{b: [{brief(names[-1])}], a: [{brief(names[0])}]}}; ties are left out"
-        )
-    if several := [text for text in texts if _holds_several(text, found)]:
-        raise InputError(
-            f"labels in {source} hold several values each (multi-label), as "
-            f"{brief(sorted(several)[0])!r}; {TASK_FORMS}. Make one row per label, or put them "
-            "into `values` as groups"
-        )
-    raise InputError(
-        f"labels in {source} are words without a known order (nominal?): {listed(names)}; "
-        f"{TASK_FORMS}. If they have an order, say so, lowest first, as in labels: "
-        f"{{{', '.join(f'{name}: [{name}]' for name in map(brief, (names[0], names[-1])))}}}"
-    )
-
-
-def _holds_several(label: str, labels: Iterable[object]) -> bool:
-    """Say whether a label is a list as text: ``a|b``, ``['a']``, or other labels by commas."""
-    parts = {part.strip() for part in re.split("[,;]", label)}
-    return "|" in label or label.startswith("[") or (len(parts) > 1 and parts <= set(labels))
-
-
-def mapped(column: pd.Series, function: Callable[[Any], object]) -> ObjectArray:
-    """Return the (n,) results of `function`, called once per distinct cell, or list."""
-    cells = column.to_numpy(dtype=object)
-    try:
-        codes, distinct = pd.factorize(cells, use_na_sentinel=False)
-    except TypeError:  # lists
-        codes, distinct = np.arange(len(cells)), cells
-    return np.fromiter(map(function, distinct), dtype=object, count=len(distinct))[codes]
-
-
-def _objects(cells: Iterable[object]) -> pd.Series:
-    """Return a column of Python objects, whatever type pandas would infer for them."""
-    return pd.Series(list(cells), dtype=object)
-
-
-def comparable(value: object) -> float | str:
-    """Return `value` as labels are compared: a number where it is one, else its stripped text.
-
-    >>> comparable("1.0"), comparable(" No "), comparable(True)
-    (1.0, 'No', 'true')
-    """
-    text = str(value).strip()
-    if text.casefold() in ("true", "false"):
-        return text.casefold()
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    # Python also reads "nan", "infinity" and "1_0" as numbers, which people write as words.
-    return number if math.isfinite(number) and "_" not in text else text
-
-
-def _shown(value: object) -> str:
-    """Text of a cell, whole numbers without a decimal point."""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def cell_text(value: object) -> str | None:
-    """Return the text of a cell, whole numbers without a decimal point; None if it is missing.
-
-    >>> cell_text(3.0), cell_text(" No "), cell_text(""), cell_text(float("nan"))
-    ('3', 'No', None, None)
-    """
-    return None if _is_missing(value) else _shown(value)
-
-
-def _is_missing(value: object) -> bool:
-    if isinstance(value, str):
-        return not value.strip()
-    if isinstance(value, float | np.floating):
-        return bool(np.isnan(value))
-    return value is None or value is pd.NA or value is pd.NaT
-
-
-def _is_usable_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _as_values(cell: object) -> list[str]:
-    if isinstance(cell, str):
-        parts: Iterable[object] = cell.split("|")
-    elif isinstance(cell, list | tuple | set | np.ndarray):
-        parts = cell
-    else:
-        parts = (cell,)
-    return list(dict.fromkeys(_shown(part) for part in parts if not _is_missing(part)))
+    table["item"] = objects(names)
 
 
 def _class_names(cell: Any, names: Sequence[str]) -> object:

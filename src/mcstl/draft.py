@@ -18,18 +18,11 @@ import numpy as np
 import pandas as pd
 
 from mcstl import files
-from mcstl.annotations import (
-    KNOWN_COLUMNS,
-    TASK_FORMS,
-    Annotations,
-    SplitBy,
-    Task,
-    cell_text,
-    comparable,
-    mapped,
-    split,
-)
+from mcstl.annotations import KNOWN_COLUMNS, Annotations
+from mcstl.cells import cell_text, comparable, mapped
+from mcstl.classes import TASK_FORMS, Task
 from mcstl.errors import InputError, brief, listed
+from mcstl.splits import SplitBy, split
 from mcstl.tables import read_table
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mcstl.annotations import comparable
+from mcstl.cells import comparable
 
 FloatArray = npt.NDArray[np.float64]
 Kind = Literal["csv", "tsv", "jsonl", "parquet"]

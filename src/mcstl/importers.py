@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mcstl.annotations import read_table
 from mcstl.errors import InputError, brief, did_you_mean, listed
+from mcstl.tables import read_table
 
 Text = str | tuple[str, str]
 

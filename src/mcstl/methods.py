@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from mcstl import plugins, training
-from mcstl.annotations import Annotations, Split, majority_rows
+from mcstl.annotations import Annotations, majority_rows
 from mcstl.baselines.dawid_skene import label_probabilities
 from mcstl.encoders import Encoder
 from mcstl.groups import Scheme
@@ -21,6 +21,7 @@ from mcstl.groups.base import need_column
 from mcstl.model import FloatArray
 from mcstl.networks import HeadsNetwork, Network
 from mcstl.progress import Progress, silent
+from mcstl.splits import Split
 from mcstl.studyfile import AnyMethod, IrpmConfig, MethodConfig, MethodName, Study
 from mcstl.training import Examples
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.errors import InputError, did_you_mean, listed
 
 FloatArray = npt.NDArray[np.float64]

@@ -16,7 +16,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from mcstl import __version__, card, equations, files
-from mcstl.annotations import TEXT_COLUMNS, Annotations, Task
+from mcstl.annotations import TEXT_COLUMNS, Annotations
+from mcstl.classes import Task
 from mcstl.errors import InputError, brief, did_you_mean, listed
 from mcstl.groups import MOST_GROUPS, Scheme, load_scheme
 from mcstl.groups.base import FEW_PEOPLE

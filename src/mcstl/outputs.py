@@ -18,11 +18,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcstl import __version__, audit, card, datasets, files, metrics
-from mcstl.annotations import Annotations, IntArray, Split, SplitBy
+from mcstl.annotations import Annotations, IntArray
 from mcstl.encoders import Encoder
 from mcstl.errors import InputError, listed
 from mcstl.groups.base import LeftOut
 from mcstl.model import FloatArray, Model
+from mcstl.splits import Split, SplitBy
 from mcstl.studyfile import Study, read_yaml, with_paths, write_yaml
 
 #: The version of results.json.

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcstl import datasets, metrics
-from mcstl.annotations import Annotations, minority_rows, split
+from mcstl.annotations import Annotations, minority_rows
 from mcstl.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.errors import InputError, did_you_mean, listed
 from mcstl.groups import fit_scheme
 from mcstl.methods import Prepared, fit_method
 from mcstl.model import Model
 from mcstl.progress import Progress, silent
+from mcstl.splits import split
 from mcstl.study import as_model, examples
 from mcstl.studyfile import DataConfig, MethodConfig, Study
 

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from mcstl import audit, card, controls, files, finetuning, metrics, outputs, training
-from mcstl.annotations import Annotations, Split, minority_rows, split
+from mcstl.annotations import Annotations, minority_rows
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import listed
 from mcstl.groups import Scheme, fit_scheme, leakage, settled
@@ -31,6 +31,7 @@ from mcstl.outputs import Results, Work
 from mcstl.people import PeopleNetwork
 from mcstl.progress import Progress, silent
 from mcstl.review import choosing
+from mcstl.splits import Split, split
 from mcstl.studyfile import AnyMethod, Study, rationale_config, reads_rationales
 from mcstl.training import Examples
 

@@ -22,7 +22,8 @@ from pydantic import (
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mcstl import datasets, files, plugins
-from mcstl.annotations import Annotations, SplitBy, Task
+from mcstl.annotations import Annotations
+from mcstl.classes import Task
 from mcstl.encoders import PAPER_ENCODER
 from mcstl.errors import InputError, brief, did_you_mean, listed
 from mcstl.finetuning import EncoderConfig, ReaderConfig
@@ -35,6 +36,7 @@ from mcstl.groups import (
     RationaleConfig,
     TaxonomyConfig,
 )
+from mcstl.splits import SplitBy
 from mcstl.training import TrainingConfig
 
 MethodName = Literal[

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from mcstl import files, metrics
-from mcstl.annotations import Annotations, Split, split
+from mcstl.annotations import Annotations
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError, need_extra
 from mcstl.methods import Prepared, fit_method, has_recipe
 from mcstl.outputs import resolved
 from mcstl.progress import Progress, silent
+from mcstl.splits import Split, split
 from mcstl.study import prepare
 from mcstl.studyfile import AnyMethod, MethodConfig, Study, read_yaml, write_yaml
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mcstl import metrics
-from mcstl.annotations import Annotations, Task
+from mcstl.annotations import Annotations
 from mcstl.audit.bootstrap import Values, bootstrap, interval
 from mcstl.audit.calibration import Multicalibration, ece, multicalibration, smooth_ece
 from mcstl.audit.others import (
@@ -18,6 +18,7 @@ from mcstl.audit.others import (
     soft_label_scores,
 )
 from mcstl.audit.rows import RESAMPLES, Rows, membership, nanmean
+from mcstl.classes import Task
 from mcstl.metrics import FloatArray
 from mcstl.progress import Progress, silent
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.errors import InputError, did_you_mean, listed
 from mcstl.metrics import BoolArray, FloatArray, IntArray
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from mcstl import plugins
-from mcstl.annotations import Annotations, Labels, Task
+from mcstl.annotations import Annotations
+from mcstl.classes import Labels, Task
 from mcstl.datasets import simulated
 from mcstl.datasets.source import Source
 from mcstl.errors import InputError, did_you_mean, listed

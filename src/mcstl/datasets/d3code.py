@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.datasets.source import Source, banded, check_joined, read_columns
 from mcstl.errors import InputError
 

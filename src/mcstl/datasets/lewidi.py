@@ -37,7 +37,7 @@ from typing import Any
 
 import pandas as pd
 
-from mcstl.annotations import Labels, Task
+from mcstl.classes import Labels, Task
 from mcstl.datasets.source import Source, banded, check_joined, read_json, without
 from mcstl.errors import InputError, brief
 

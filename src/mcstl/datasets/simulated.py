@@ -35,7 +35,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit, ndtri
 
-from mcstl.annotations import Annotations, Task
+from mcstl.annotations import Annotations
+from mcstl.classes import Task
 from mcstl.datasets.source import Source
 from mcstl.errors import InputError, did_you_mean, listed
 

@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.datasets.source import Source
 from mcstl.errors import InputError
 

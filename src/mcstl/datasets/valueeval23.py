@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.datasets.source import Source, check_joined, read_columns
 from mcstl.errors import InputError
 

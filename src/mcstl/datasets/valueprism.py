@@ -26,7 +26,8 @@ from typing import Literal
 
 import pandas as pd
 
-from mcstl.annotations import Labels, Task, cell_text, mapped
+from mcstl.cells import cell_text, mapped
+from mcstl.classes import Labels, Task
 from mcstl.datasets.source import Source, check_joined, read_columns
 from mcstl.errors import InputError, listed
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mcstl.annotations import Annotations, cell_text
+from mcstl.annotations import Annotations
+from mcstl.cells import cell_text
 
 
 class Cases(NamedTuple):

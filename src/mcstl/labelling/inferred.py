@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mcstl.annotations import cell_text
+from mcstl.cells import cell_text
 from mcstl.errors import InputError
 from mcstl.labelling.tables import need
 from mcstl.llm import Client, Prompt, Template, some_text

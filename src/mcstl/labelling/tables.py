@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from mcstl import files
-from mcstl.annotations import mapped
+from mcstl.cells import mapped
 from mcstl.encoders import Encoder
 from mcstl.errors import InputError, did_you_mean, listed
 from mcstl.labelling import by_embedding, by_llm, cells, trained

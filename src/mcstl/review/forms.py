@@ -10,8 +10,8 @@ import jinja2
 from markupsafe import Markup
 
 from mcstl import files
-from mcstl.annotations import read_table
 from mcstl.errors import InputError, brief, listed
+from mcstl.tables import read_table
 
 Row = Mapping[str, str]
 
