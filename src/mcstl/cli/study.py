@@ -174,8 +174,8 @@ def cache(context: typer.Context) -> None:
             "replies of language models": llm.replies_folder(),
         }
         for what, folder in others.items():
-            if size := files.folder_size(folder):
-                typer.echo(f"{what}: {size / 2**20:,.1f} MiB, {folder}")
+            if held := files.folder_size(folder):
+                typer.echo(f"{what}: {held / 2**20:,.1f} MiB, {folder}")
 
 
 @cache_app.command(epilog="Example:  mcstl cache clear")
