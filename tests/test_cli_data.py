@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from mcstl import datasets
+from mcstl.annotations import Annotations
 from mcstl.cli import app
 from mcstl.datasets import download
 from mcstl.datasets.download import Download
 from mcstl.errors import InputError
+from mcstl.tables import read_table
+from test_importers import LABEL_STUDIO, TEXT
 
 
 class Silent(SimpleHTTPRequestHandler):
@@ -71,3 +75,37 @@ def test_get_says_how_to_get_what_takes_consent(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["data", "get", "vp-values", "--data-dir", str(tmp_path)])
     assert isinstance(done.exception, InputError)
     assert "accept the licence" in str(done.exception)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet"])
+def test_import_writes_a_table_that_can_be_annotated(tmp_path: Path, name: str) -> None:
+    export, out = tmp_path / "export.json", tmp_path / name
+    export.write_text(json.dumps(LABEL_STUDIO).replace("It is warm", "=SUM(A1)"))
+    words = f"data import {export} --tool label-studio --label mood --values topics --out {out}"
+    done = CliRunner().invoke(app, [*words.split(), "--rationale", "why"])
+    assert done.output == f"2 annotations by 2 people: {out}\nNext: mcstl init {out}\n"
+    data = Annotations.read(out, labels={"bad": ["bad"], "good": ["good"]})
+    assert data.frame["text"].tolist() == [TEXT, TEXT]
+    assert data.labels.tolist() == [1, 0]
+    assert data.frame["values"].tolist() == [["food", "comfort"], []]
+    # A spreadsheet shall not run what an annotator wrote.
+    inert = "'=SUM(A1)" if name == "out.csv" else "=SUM(A1)"
+    assert data.frame["rationale"].tolist() == [inert, ""]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["export.json", name])
+
+
+def test_import_of_pairs_and_what_is_refused(tmp_path: Path) -> None:
+    export, out = tmp_path / "export.json", tmp_path / "out.csv"
+    export.write_text(json.dumps(LABEL_STUDIO))
+    words = ["data", "import", str(export), "--tool", "label-studio", "--label", "better"]
+    words += ["--out", str(out), "--text", "left", "--text", "right"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert list(read_table(out)) == ["item", "text_a", "text_b", "label", "annotator"]
+    for more, said in (
+        (["--text", "text"], "one field, or two for a pair; got 3"),
+        (["--tool", "potato"], "give its data file: --items"),
+        (["--label", "bettr"], "has no answer 'bettr'.*Did you mean 'better'"),
+        (["--out", str(tmp_path / "out.txt")], "out.txt is not a table"),
+    ):
+        with pytest.raises(InputError, match=said):
+            CliRunner().invoke(app, [*words, *more], catch_exceptions=False)

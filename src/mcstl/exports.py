@@ -11,8 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from mcstl import files
 from mcstl.cells import comparable
+from mcstl.tables import kind_of
 
 FloatArray = npt.NDArray[np.float64]
 Kind = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -61,6 +64,27 @@ def write_part(
             return
         texts = [[inert(as_text(cell) or "") for cell in column] for column in carried.values()]
         _csv(file, kind).writerows(zip(*texts, *numbers, strict=True))
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table whole or not at all, of the kind that the file's name says.
+
+    Lists are written as ``values`` are read, with ``|`` between. Raises InputError for another kind
+    of file.
+    """
+    kind = kind_of(path)
+    cells = {str(name): list(map(_as_cell, column)) for name, column in table.items()}
+    with files.replacing(path) as whole:
+        part = whole.with_suffix(".part")
+        try:
+            write_part(part, kind, cells, {})
+            join([part], whole, kind, list(cells))
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _as_cell(cell: object) -> object:
+    return "|".join(map(str, cell)) if isinstance(cell, list) else cell
 
 
 def join(parts: Sequence[Path], path: Path, kind: str, names: Sequence[str]) -> None:

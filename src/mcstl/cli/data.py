@@ -1,18 +1,21 @@
 """The commands around data sets: which there are, and how to get one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mcstl.cli.app import DataDir, Quiet, app, display
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mcstl.datasets import Source
 
 data_app = typer.Typer(
-    help="Data sets that mcstl knows: list them, get one.",
+    help="Data sets: list those that mcstl knows, get one, import an annotation tool's export.",
     no_args_is_help=True,
     epilog="Example:  mcstl data list",
 )
@@ -47,6 +50,46 @@ def get(
         found = download.get(name, data_dir, progress)
     for path in found:
         typer.echo(str(path))
+
+
+@data_app.command(
+    "import",
+    epilog="Example:  mcstl data import export.json --tool label-studio --label mood "
+    "--rationale why --out annotations.csv",
+)
+def import_(
+    export: Annotated[Path, typer.Argument(help="The tool's export, JSON or JSON Lines.")],
+    tool: Annotated[Literal["label-studio", "argilla", "potato"], typer.Option()],
+    label: Annotated[str, typer.Option(help="The question that is the label.")],
+    out: Annotated[Path, typer.Option(help="CSV, TSV, JSON Lines or Parquet to write.")],
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="The field shown; give it twice for a pair.  [default: text]"),
+    ] = None,
+    rationale: Annotated[str | None, typer.Option(help="The question that is the reason.")] = None,
+    values: Annotated[str | None, typer.Option(help="The question that is the values.")] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="The data file that was shown (potato).")
+    ] = None,
+) -> None:
+    """Make an annotation tool's export a table: a row per person and item (docs/importers.md)."""
+    from mcstl import exports, importers
+    from mcstl.errors import InputError
+
+    if text and len(text) > 2:
+        raise InputError(f"--text: one field, or two for a pair; got {len(text)}")
+    if tool == "potato" and items is None:
+        raise InputError("potato's export does not hold the texts; give its data file: --items")
+    readers: dict[str, Callable[..., pd.DataFrame]] = {
+        "label-studio": importers.label_studio,
+        "argilla": importers.argilla,
+        "potato": partial(importers.potato, items=items),
+    }
+    fields = "text" if not text else text[0] if len(text) == 1 else tuple(text)
+    table = readers[tool](export, label=label, text=fields, rationale=rationale, values=values)
+    exports.write_table(table, out)
+    people = table["annotator"].nunique()
+    typer.echo(f"{len(table):,} annotations by {people:,} people: {out}\nNext: mcstl init {out}")
 
 
 def _described(source: "Source", data_dir: Path | None) -> Iterator[str]:
