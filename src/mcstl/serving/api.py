@@ -1,6 +1,7 @@
 """The HTTP API: /predict, /groups, /health, /metrics, and the page on top."""
 
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -230,6 +231,8 @@ def serve(model: Model, host: str, port: int, limits: Limits | None = None) -> N
     limits = limits or Limits()
     app = create_app(model, limits)
     log_to_stderr()
+    # When all is finished uvicorn raises SIGTERM again, which would end the process as if killed.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.run(
         app,
         host=host,
