@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and YAML that reads as it was written."""
 
+import io
 import os
 import re
 import uuid
@@ -52,6 +53,16 @@ def yaml() -> YAML:
     yaml.Representer = _Quoting
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     return yaml
+
+
+def flow(value: object) -> str:
+    """Return `value` as YAML on one line."""
+    one = yaml()
+    one.default_flow_style = True
+    one.width = 1_000_000
+    stream = io.StringIO()
+    one.dump(value, stream)
+    return stream.getvalue().removesuffix("...\n").strip("\n")
 
 
 class _Quoting(SafeRepresenter):

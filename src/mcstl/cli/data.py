@@ -78,15 +78,15 @@ def import_(
 
     if text and len(text) > 2:
         raise InputError(f"--text: one field, or two for a pair; got {len(text)}")
-    if tool == "potato" and items is None:
+    read: Callable[..., pd.DataFrame]
+    if tool != "potato":
+        read = importers.label_studio if tool == "label-studio" else importers.argilla
+    elif items is not None:
+        read = partial(importers.potato, items=items)
+    else:
         raise InputError("potato's export does not hold the texts; give its data file: --items")
-    readers: dict[str, Callable[..., pd.DataFrame]] = {
-        "label-studio": importers.label_studio,
-        "argilla": importers.argilla,
-        "potato": partial(importers.potato, items=items),
-    }
     fields = "text" if not text else text[0] if len(text) == 1 else tuple(text)
-    table = readers[tool](export, label=label, text=fields, rationale=rationale, values=values)
+    table = read(export, label=label, text=fields, rationale=rationale, values=values)
     exports.write_table(table, out)
     people = table["annotator"].nunique()
     typer.echo(f"{len(table):,} annotations by {people:,} people: {out}\nNext: mcstl init {out}")
