@@ -85,7 +85,8 @@ def import_(
         read = partial(importers.potato, items=items)
     else:
         raise InputError("potato's export does not hold the texts; give its data file: --items")
-    fields = "text" if not text else text[0] if len(text) == 1 else tuple(text)
+    shown = text or ["text"]
+    fields = shown[0] if len(shown) == 1 else (shown[0], shown[1])
     table = read(export, label=label, text=fields, rationale=rationale, values=values)
     exports.write_table(table, out)
     people = table["annotator"].nunique()
