@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
+from mcstl import files
 from mcstl.errors import InputError, did_you_mean, first_line, need_extra
 
 FloatArray = npt.NDArray[np.float32]
@@ -312,8 +313,9 @@ def _convert(name: str, folder: Path, converted: Path) -> None:
             model = openvino.convert_model(
                 Whole(), example_input={"input_ids": ids, "attention_mask": ones}
             )
-        openvino.save_model(model, temporary / "model.xml", compress_to_fp16=False)
-        tokenizer.save(str(temporary / "tokenizer.json"))
+        with files.writing(temporary):
+            openvino.save_model(model, temporary / "model.xml", compress_to_fp16=False)
+            tokenizer.save(str(temporary / "tokenizer.json"))
         (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         _check_converted(name, original, _OpenVINO(name, folder, temporary, bf16=False))
         # Another process may have been faster.

@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and YAML that reads as it was written."""
 
+import errno
 import io
 import os
 import re
@@ -12,6 +13,8 @@ from typing import Any
 import platformdirs
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import SafeRepresenter
+
+from mcstl.errors import first_line
 
 
 @contextmanager
@@ -28,6 +31,20 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)  # noqa: PTH105 (Path.replace is the same call; this one names it)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what a library raises while it writes `path` into an OSError.
+
+    Those in other languages have kinds of their own for a full disk.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, f"cannot be written: {first_line(error)}", str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

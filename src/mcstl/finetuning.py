@@ -331,7 +331,7 @@ def fit(
                 "found": found,
                 "best_state": best_state,
             }
-            with files.replacing(checkpoint) as temporary:
+            with files.replacing(checkpoint) as temporary, files.writing(checkpoint):
                 torch.save(state, temporary)
     progress("fine-tuning", total, total)
     if best_state is not None:

@@ -357,7 +357,7 @@ def _loop(
             and time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS
         ):
             saved_at = time.monotonic()
-            with files.replacing(checkpoint) as temporary:
+            with files.replacing(checkpoint) as temporary, files.writing(checkpoint):
                 torch.save(
                     {
                         "network": network.state_dict(),

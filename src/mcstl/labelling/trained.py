@@ -100,7 +100,8 @@ class Labeller:
         from safetensors.numpy import save_file
 
         folder, (own, arrays) = Path(folder), self.state()
-        with files.replacing(folder / "labeller.safetensors") as temporary:
+        weights = folder / "labeller.safetensors"
+        with files.replacing(weights) as temporary, files.writing(weights):
             save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary)
         files.write_text(folder / "labeller.json", json.dumps({"schema": SCHEMA, **own}, indent=1))
 
