@@ -362,9 +362,9 @@ class Model(OnTheHub):
         temporary, older = (folder.with_name(f".{folder.name}.{mark}.{x}") for x in ("tmp", "old"))
         try:
             temporary.mkdir()
-            weights = temporary / "model.safetensors"
-            with files.writing(weights):
-                save_file(tensors, weights)
+            file = temporary / "model.safetensors"
+            with files.writing(file):
+                save_file(tensors, file)
             if self.encoder.made_here:
                 shutil.copytree(self.encoder.folder, temporary / ENCODER)
             files.write_text(
