@@ -3,9 +3,10 @@
 Annotations are integer codes (item, which groups, label) of items with ready vectors in a
 memory-mapped file; they are simulated and reduced to weighted rows in chunks of items, so that all
 annotations are never in memory at once. Annotations, items, groups and classes are doubled one at a
-time, each training in a process of its own, and the exponent of growth is that from the smallest
-to the largest. Seconds are processor seconds of an epoch (validation included), memory is the
-process's peak.
+time, each training in a process of its own, and the exponent of growth is the slope of a line
+through all sizes on logarithmic axes. Seconds are processor seconds of an epoch (validation
+included), memory is the process's peak; its exponent is of what is beyond the peak before the rows
+were made, which is libraries.
 
 ``--once ANNOTATIONS ITEMS`` trains one size instead: ``--once 100000000 1000000`` is 100 million
 annotations of a million items.
@@ -27,7 +28,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
-from mcstl.training import Examples, TrainingConfig, fit
+from mcstl.rows import Examples
+from mcstl.training import TrainingConfig, fit
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -97,8 +99,14 @@ def rows_of(size: Size, vectors: FloatArray) -> tuple[Examples, Examples]:
     return found[0], found[1]
 
 
+def peak_gib() -> float:
+    """Return the most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def measure(size: Size, epochs: int, batch_size: int) -> dict[str, float]:
     """Train one size for some epochs."""
+    libraries = peak_gib()
     with tempfile.TemporaryDirectory() as folder:
         vectors = vectors_of(size.items, Path(folder) / "vectors.npy")
         start = time.process_time()
@@ -118,7 +126,8 @@ def measure(size: Size, epochs: int, batch_size: int) -> dict[str, float]:
         "rows": len(train),
         "prepare": prepared,
         "seconds": (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else ends[0] - start,
-        "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "gib": peak_gib(),
+        "own_gib": peak_gib() - libraries,
         "nll": fitted.validation_nll,
     }
 
@@ -172,11 +181,12 @@ def main() -> None:
     first = run(start)
     exponents = []
     for what in Size._fields:
-        doubled = [getattr(start, what) * 2**n for n in range(1, chosen.doublings + 1)]
-        found = [first, *(run(start._replace(**{what: value})) for value in doubled)]
+        doublings = range(1, chosen.doublings + 1)
+        sizes = [start._replace(**{what: getattr(start, what) * 2**n}) for n in doublings]
+        found = [first, *map(run, sizes)]
         time_grows, memory_grows = (
-            math.log2(found[-1][key] / found[0][key]) / chosen.doublings
-            for key in ("seconds", "gib")
+            np.polyfit([0, *doublings], np.log2([each[key] for each in found]), 1)[0]
+            for key in ("seconds", "own_gib")
         )
         exponents.append(f"| {what} | {time_grows:.2f} | {memory_grows:.2f} |")
     print("\n| doubled | exponent of time | of memory |\n| --- | --- | --- |")

@@ -26,8 +26,8 @@ from mcstl.baselines.tabular import FloatArray, Predictor
 from mcstl.classes import Task
 from mcstl.errors import InputError
 from mcstl.finetuning import ReaderConfig
+from mcstl.rows import Examples
 from mcstl.studyfile import Study
-from mcstl.training import Examples
 from tiny_transformers import tiny
 
 Fit = Callable[..., Predictor]

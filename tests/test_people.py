@@ -20,7 +20,7 @@ from mcstl.growing import add_group
 from mcstl.model import FloatArray, Model
 from mcstl.people import PeopleNetwork
 from mcstl.perspectives import Perspective
-from mcstl.training import Examples
+from mcstl.rows import Examples
 
 TEXTS = ["The library opens at nine.", "Tea", "The bus is late again."]
 #: Two attribute groups, which are people's, and one of values, which is annotations'.

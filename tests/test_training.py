@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
@@ -22,7 +21,8 @@ from mcstl.equations import KLForm
 from mcstl.errors import InputError
 from mcstl.model import FloatArray, predict_rows
 from mcstl.networks import Network
-from mcstl.training import Examples, Fitted, TrainingConfig, distinct_rows, fit, predict
+from mcstl.rows import Cells, Examples
+from mcstl.training import Fitted, TrainingConfig, fit, predict
 
 law = settings(deadline=None, max_examples=40)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
@@ -211,10 +211,13 @@ def test_a_checkpoint_is_written_only_now_and_then(tmp_path: Path) -> None:
 # The loss.
 
 
-def loss_of(
+Gradient = dict[str, Tensor]
+
+
+def gradient_of(
     task: Task, config: TrainingConfig, batches: list[slice], m: float | None = None
-) -> tuple[float, Network, Examples]:
-    """The sum that the batches' losses are shares of, for a random network and weighted rows."""
+) -> tuple[Gradient, Network, Examples]:
+    """The sum that the steps' gradients are shares of, for a random network and weighted rows."""
     rows, _ = simulated(task, 120, seed=4)
     weights = np.random.default_rng(0).integers(1, 4, len(rows)).astype(np.float32)
     rows = replace(rows, w=weights)
@@ -225,60 +228,73 @@ def loss_of(
         network = Network(6, 2, n_thresholds, preference=preference, hidden=16, dropout=0)
         with torch.no_grad():
             network.v.add_(torch.randn_like(network.v))
-    tensors = training._Rows.of(rows, torch.device("cpu"))
-    loss = training._loss(tensors, network, config, n_thresholds + 1, m, Processes())
-    order = torch.arange(len(rows))
-    total = sum((loss(order[part]) * tensors.w[part].sum()).item() for part in batches)
+    cells = Cells.of(rows, n_thresholds + 1, torch.device("cpu"))
+    add_gradient = training._gradient(cells, network, config, n_thresholds + 1, m, Processes())
+    order, total = torch.arange(len(cells)), dict[str, Tensor]()
+    for part in batches:
+        network.zero_grad()
+        add_gradient(order[part])
+        for name, value in gradient(network).items():
+            total[name] = total.get(name, 0) + value * cells.w[part].sum()
     return total, network, rows
 
 
-def pieces(network: Network, rows: Examples) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits, membership and weights of the rows, by the network and without its loop."""
-    S, w = torch.from_numpy(rows.S.toarray()), torch.from_numpy(rows.w)
-    e = torch.from_numpy(rows.vectors[rows.positions])
-    return network.logits(e, S), S, w
+def gradient(network: Network) -> Gradient:
+    named = network.named_parameters()
+    return {name: value.grad.clone() for name, value in named if value.grad is not None}
+
+
+def close(found: Gradient, expected: Gradient, rtol: float = 1e-4) -> None:
+    """Equal but for the rounding of single precision, relative to the largest of a parameter."""
+    for name, value in expected.items():
+        atol = rtol * float(value.abs().max()) if value.numel() else 0.0
+        torch.testing.assert_close(found[name], value, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("kl", ["paper", "mean", "none"])
-def test_the_loss_is_the_printed_sum(task: Task, kl: KLForm) -> None:
+def test_the_gradient_is_that_of_the_printed_sum(task: Task, kl: KLForm) -> None:
     config = TrainingConfig(kl=kl, lambda_1=0.7, lambda_2=0.3, sharpness=3)
-    found, network, rows = loss_of(task, config, [slice(None)])
+    found, network, rows = gradient_of(task, config, [slice(None)])
     n_classes = options_of(task)["n_classes"]
-    logits, S, w = pieces(network, rows)
-    y = torch.from_numpy(rows.y)
-    expected = w @ equations.cross_entropy(equations.levels(y, n_classes - 1), logits)
-    expected = expected + 0.3 * equations.l2(network.v)
+    S, w, y = torch.from_numpy(rows.S.toarray()), torch.from_numpy(rows.w), torch.from_numpy(rows.y)
+    logits = network.logits(torch.from_numpy(rows.vectors[rows.positions]), S)
+    printed = w @ equations.cross_entropy(equations.levels(y, n_classes - 1), logits)
+    printed = printed + 0.3 * equations.l2(network.v)
     if task != "preference":  # §2.4 has no KL term
         targets = equations.group_targets(S, w, y, n_classes)
         term = equations.kl_term(S, w, torch.sigmoid(logits), targets, kl, 3)
         assert term.item() > 1 or kl == "none"
-        expected = expected + 0.7 * term
-    assert found == pytest.approx(expected.item(), rel=1e-5)
+        printed = printed + 0.7 * term
+    network.zero_grad()
+    printed.backward()
+    close(found, gradient(network))
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_shares_of_the_batches_make_the_whole(task: Task) -> None:
+def test_the_shares_of_the_steps_make_the_whole(task: Task) -> None:
     config = TrainingConfig(kl="none", lambda_2=0.3)
-    whole, *_ = loss_of(task, config, [slice(None)])
-    parts, *_ = loss_of(task, config, [slice(0, 50), slice(50, 51), slice(51, None)])
-    assert parts == pytest.approx(whole, rel=1e-5)
+    whole, *_ = gradient_of(task, config, [slice(None)])
+    parts, *_ = gradient_of(task, config, [slice(0, 50), slice(50, 51), slice(51, None)])
+    close(parts, whole)
 
 
 @pytest.mark.parametrize(("task", "n_thresholds"), [("binary", 1), ("ordinal", 2)])
 def test_lambda_1_is_the_papers(task: Task, n_thresholds: int) -> None:
     """m is what the caller says, else the weight per distinct text."""
     batches = [slice(None)]
-    _, _, rows = loss_of(task, TrainingConfig(), batches)
+    _, _, rows = gradient_of(task, TrainingConfig(), batches)
     texts = len(np.unique(rows.positions))
     assert texts < len(rows)
+    paper = TrainingConfig(kl="mean", lambda_1="paper")
     for m, given_m in ((4.5, 4.5), (float(rows.w.sum()) / texts, None)):
         number = TrainingConfig(kl="mean", lambda_1=1 / (7.4 * n_thresholds * m))
-        expected, *_ = loss_of(task, number, batches)
-        found, *_ = loss_of(task, TrainingConfig(kl="mean", lambda_1="paper"), batches, given_m)
-        assert found == pytest.approx(expected, rel=1e-6)
-    other, *_ = loss_of(task, TrainingConfig(kl="mean", lambda_1="paper"), batches, 100.0)
-    assert other != pytest.approx(expected, rel=1e-6)
+        expected, *_ = gradient_of(task, number, batches)
+        found, *_ = gradient_of(task, paper, batches, given_m)
+        close(found, expected, rtol=1e-6)
+    other, *_ = gradient_of(task, paper, batches, 100.0)
+    with pytest.raises(AssertionError, match="not close"):
+        close(other, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -372,9 +388,6 @@ def test_rows_are_needed(n_train: int, n_validation: int) -> None:
         fit(*parts, SMALL, n_classes=2)
 
 
-# Rows.
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_equal_rows_are_ties_to_the_last_bit(task: Task) -> None:
     """In any order of rows; in a batch the place of a row can decide its last bit."""
@@ -396,49 +409,6 @@ def test_equal_rows_are_ties_to_the_last_bit(task: Task) -> None:
     for found, code in ((p, codes.ravel()), (mixed, codes.ravel()[order])):
         first = np.unique(code, return_index=True)[1]
         np.testing.assert_array_equal(found, found[first][code])
-
-
-def test_examples_are_taken_by_position_or_mask() -> None:
-    rows, _ = simulated("preference", 20)
-    mask = rows.y == 1
-    taken, masked = rows.take(np.flatnonzero(mask)[::-1]), rows.take(mask)
-    assert len(taken) == len(masked) == int(mask.sum())
-    assert taken.vectors is rows.vectors
-    for name in ("positions", "y", "w"):
-        np.testing.assert_array_equal(getattr(masked, name), getattr(rows, name)[mask])
-        np.testing.assert_array_equal(getattr(taken, name), getattr(masked, name)[::-1])
-    np.testing.assert_array_equal(taken.S.toarray(), rows.S.toarray()[mask][::-1])
-
-
-def test_rows_without_groups_keep_all_else() -> None:
-    rows, _ = simulated("binary", 20)
-    none = rows.without_groups()
-    assert none.S.shape == (20, 0)
-    assert (none.vectors, none.positions, none.y, none.w) == (
-        rows.vectors,
-        rows.positions,
-        rows.y,
-        rows.w,
-    )
-    assert rows.S.shape == (20, 2)
-
-
-@law
-@given(st.integers(0, 10_000), st.integers(0, 40), st.integers(0, 4))
-def test_distinct_rows_are_numpys(seed: int, n: int, K: int) -> None:
-    dense = (np.random.default_rng(seed).random((n, K)) < 0.5).astype(np.float32)
-    S = csr_matrix(dense)
-    patterns, codes = distinct_rows(S)
-    np.testing.assert_array_equal(patterns.toarray()[codes], dense)
-    assert patterns.shape == (len(np.unique(dense, axis=0)) if n else 0, K)
-    np.testing.assert_array_equal(S.toarray(), dense)
-
-
-def test_distinct_rows_do_not_depend_on_how_a_row_is_stored() -> None:
-    S = csr_matrix((np.ones(4, np.float32), [2, 0, 0, 2], [0, 2, 4]), shape=(2, 3))
-    patterns, codes = distinct_rows(S)
-    np.testing.assert_array_equal(patterns.toarray(), [[1, 0, 1]])
-    np.testing.assert_array_equal(codes, [0, 0])
 
 
 @pytest.mark.parametrize(

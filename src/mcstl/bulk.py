@@ -21,7 +21,7 @@ from mcstl.progress import Progress, silent
 class Encoded(NamedTuple):
     """Texts on disk: (m, d) float32 vectors of the distinct ones, and (n,) each text's among them.
 
-    Both are memory-mapped, and are what `training.Examples` takes.
+    Both are memory-mapped, and are what `rows.Examples` takes.
     """
 
     vectors: FloatArray

@@ -7,7 +7,6 @@ So nothing depends on the number of processes but the rounding of sums.
 """
 
 import os
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -61,30 +60,21 @@ class Processes:
         return slice(n * rank // self.count, n * (rank + 1) // self.count)
 
     def whole(self, own: Tensor, n: int) -> Tensor:
-        """Return the (n, ...) values of all processes' rows, of which this one's have a gradient.
-
-        A function of them then has, summed over processes, the gradient that it has in one.
-        """
+        """Return the (n, ...) values of all processes' rows."""
         if self.count == 1:
             return own
         most = -(-n // self.count)
         padded = own.new_zeros(most, *own.shape[1:])
-        padded[: len(own)] = own.detach()
-        parts = list(self._accelerator.gather(padded).split(most))
-        for rank in range(self.count):
-            rows = self.part(n, rank)
-            parts[rank] = parts[rank][: rows.stop - rows.start]
-        parts[self.rank] = own
-        return torch.cat(parts)
+        padded[: len(own)] = own
+        parts = self._accelerator.gather(padded).split(most)
+        rows = (self.part(n, rank) for rank in range(self.count))
+        return torch.cat(
+            [part[: row.stop - row.start] for part, row in zip(parts, rows, strict=True)]
+        )
 
-    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace each gradient by its sum over the processes."""
-        if self.count > 1:
-            with_gradient = [p for p in parameters if p.grad is not None]
-            flat = torch.cat([p.grad.flatten() for p in with_gradient])  # type: ignore[union-attr]
-            sums = self._accelerator.reduce(flat, "sum").split([p.numel() for p in with_gradient])
-            for parameter, total in zip(with_gradient, sums, strict=True):
-                parameter.grad = total.view_as(parameter)
+    def summed(self, own: Tensor) -> Tensor:
+        """Return the sum of all processes' values."""
+        return self._accelerator.reduce(own, "sum") if self.count > 1 else own
 
     def agreed(self, number: float) -> float:
         """Return the first process's `number`, so that all decide alike on unlike machines."""

@@ -20,7 +20,8 @@ from mcstl.encoders import PAPER_ENCODER, load_encoder
 from mcstl.equations import KLForm
 from mcstl.errors import InputError
 from mcstl.groups.base import memberships
-from mcstl.training import Examples, TrainingConfig
+from mcstl.rows import Examples
+from mcstl.training import TrainingConfig
 
 Memberships = Sequence[Sequence[str]]
 FloatArray = npt.NDArray[np.float64]

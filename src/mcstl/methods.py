@@ -21,9 +21,9 @@ from mcstl.groups.base import need_column
 from mcstl.model import FloatArray
 from mcstl.networks import HeadsNetwork, Network
 from mcstl.progress import Progress, silent
+from mcstl.rows import Examples
 from mcstl.splits import Split
 from mcstl.studyfile import AnyMethod, IrpmConfig, MethodConfig, MethodName, Study
-from mcstl.training import Examples
 
 Part = Literal["train", "validation", "test"]
 #: Methods whose network is saved and can be asked for perspectives.

@@ -2,38 +2,59 @@
 
 import copy
 import math
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mcstl import equations
+from mcstl import equations, fast
 
 
 class Dropout(nn.Module):
-    """Dropout with the rate in steps of 1/256, one random byte a unit.
+    """Dropout by masks from a pool, with the rate in steps of 1/256.
 
-    On a CPU torch draws a 64-bit number for every unit, which took a quarter of the training time.
+    The pool is drawn when training starts, for the loop in each epoch, and each step takes as many
+    rows of it in a row, from anywhere. To draw every unit of every step took a tenth of the time.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.dropped = min(round(256 * rate), 255)
+        self.factor = 256 / (256 - self.dropped)
         #: Of how many rows the next ones are which, where processes share a step; None: of all.
         self.among: tuple[int, slice] | None = None
+        self._pool: Tensor | None = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Set whether units are dropped, from now on by other masks than before."""
+        self._pool = None
+        return super().train(mode)
+
+    def kept(self, shape: Sequence[int], like: Tensor) -> Tensor | None:
+        """Return 0 or 1 for each unit of `shape` (n, ...), typed `like` them; None keeps all.
+
+        What is kept is to be multiplied by `factor`.
+        """
+        if not self.training or not self.dropped:
+            return None
+        n, part = self.among or (shape[0], slice(None))
+        if self._pool is None or len(self._pool) < n:
+            shape = (2 * n, *shape[1:])
+            count = math.prod(shape)
+            drawn = torch.empty(-(-count // 8), dtype=torch.int64, device=like.device)
+            drawn.random_(-(2**63), None)
+            kept = drawn.view(torch.uint8)[:count].view(shape) >= self.dropped
+            self._pool = kept.to(like.dtype)
+        start = int(torch.randint(len(self._pool) - n + 1, ()))
+        return self._pool[start : start + n][part]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` (n, ...) with units dropped and the rest scaled up, in training."""
-        if not self.training or not self.dropped:
-            return x
-        n, part = self.among or (len(x), slice(None))
-        shape = (n, *x.shape[1:])
-        drawn = torch.empty(-(-math.prod(shape) // 8), dtype=torch.int64, device=x.device)
-        drawn.random_(-(2**63), None)
-        kept = drawn.view(torch.uint8)[: math.prod(shape)].view(shape)[part] >= self.dropped
-        return x * kept.to(x.dtype).mul_(256 / (256 - self.dropped))
+        kept = self.kept(x.shape, x)
+        return x if kept is None else x * (self.factor * kept)
 
 
 class Network(nn.Module):
@@ -84,10 +105,16 @@ class Network(nn.Module):
         """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
         return self.first(e)  # type: ignore[no-any-return]
 
+    def shift_parts(self, S: Tensor, z: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return whose embeddings `shift` sums, (..., K), and what else it adds, (..., hidden)."""
+        return S, None
+
     def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
         """Return W V, what the groups add to it: membership (..., K) gives (..., hidden)."""
+        S, more = self.shift_parts(S, z)
         # S (v W') is the same as (S v) W' and cheaper, since there are fewer groups than rows.
-        return equations.value_representation(S, self.v @ self.first.weight.T)
+        shift = equations.value_representation(S, self.v @ self.first.weight.T)
+        return shift if more is None else shift + more
 
     def score(self, projected: Tensor, shift: Tensor) -> Tensor:
         """Return o(e + V) from its two parts, which broadcast: (...).
@@ -99,6 +126,8 @@ class Network(nn.Module):
 
     def biases(self, z: Tensor | None = None) -> Tensor:
         """Return b_1 > ... > b_T, (T,)."""
+        if not len(self.b_gaps):  # the only one; a tenth of a step would go into its order
+            return self.b_first
         return equations.ordered_biases(self.b_first, self.b_gaps)
 
     def logits(self, e: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
@@ -113,9 +142,24 @@ class Network(nn.Module):
     ) -> Tensor:
         """Return `logits` of rows given by their positions (n, 1 or 2) among distinct texts (m, d).
 
-        Where there are fewer texts than places for them, each is projected once.
+        Where there are fewer texts than places for them, each is projected once. It is for training
+        and its rounding is another than that of `logits`.
         """
-        return self.logits_of(self.projected_at(vectors, positions), S, z)
+        if len(vectors) > positions.numel():
+            vectors = vectors[positions.flatten()]
+            positions = torch.arange(len(vectors), device=positions.device).view_as(positions)
+        return self._head(self.scores_at(vectors, positions, S, z), S, z)
+
+    def scores_at(
+        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
+    ) -> Tensor:
+        """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
+        norm, _, dropout, last = cast("tuple[nn.LayerNorm, nn.ReLU, Dropout, nn.Linear]", self.rest)
+        kept = dropout.kept((*positions.shape, last.in_features), vectors)
+        S, more = self.shift_parts(S, z)
+        layers = self.first, norm, last
+        factor = 1.0 if kept is None else dropout.factor
+        return fast.scores(vectors, positions, S, self.v, more, layers, kept, factor)
 
     def projected_at(self, vectors: Tensor, positions: Tensor) -> Tensor:
         """Return what the texts at `positions` alone give the first layer: (n, 1 or 2, hidden)."""
@@ -169,6 +213,13 @@ class HeadsNetwork(Network):
     def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
         """Return how far the rows' heads are from the shared one: (..., hidden + 1)."""
         return equations.value_representation(S, self.v) / S.sum(-1, keepdim=True).clamp(min=1)
+
+    def scores_at(
+        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
+    ) -> Tensor:
+        """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
+        projected = nn.functional.embedding(positions, self.project(vectors))
+        return self.score(projected, self.shift(S, z)[:, None])
 
     def score(self, projected: Tensor, shift: Tensor) -> Tensor:
         """Return the rows' heads applied to the trunk's units: (...)."""

@@ -71,11 +71,11 @@ class PeopleNetwork(Network):
         narrow.share, narrow.personal = self.share[used], self.personal[used]
         return narrow
 
-    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return what groups and people add to the hidden layer; without `z`, an average person."""
+    def shift_parts(self, S: Tensor, z: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the groups of annotations, and what people add; without `z`, an average person."""
         if z is None:
             z = (S * self.personal) @ self.share
-        return super().shift(S * (1 - self.personal)) + z @ self.to_hidden
+        return S * (1 - self.personal), z @ self.to_hidden
 
     def biases(self, z: Tensor | None = None) -> Tensor:
         """Return b_1 > ... > b_T, (T,), or each person's, (n, T)."""

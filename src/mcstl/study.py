@@ -31,9 +31,9 @@ from mcstl.outputs import Results, Work
 from mcstl.people import PeopleNetwork
 from mcstl.progress import Progress, silent
 from mcstl.review import choosing
+from mcstl.rows import Examples
 from mcstl.splits import Split, split
 from mcstl.studyfile import AnyMethod, Study, rationale_config, reads_rationales
-from mcstl.training import Examples
 
 
 def run(
@@ -352,7 +352,7 @@ def as_model(
 ) -> Model:
     """Put a trained network together with its groups, its encoders and its training population."""
     train = prepared.part("train")
-    patterns, codes = training.distinct_rows((train if with_groups else train.without_groups()).S)
+    patterns, codes = (train if with_groups else train.without_groups()).patterns
     counts = np.bincount(codes).astype(float)
     scheme = prepared.scheme if with_groups else None
     data, own = prepared.annotations, prepared.encoder

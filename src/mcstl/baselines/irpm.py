@@ -14,7 +14,7 @@ import torch
 from mcstl import finetuning
 from mcstl.finetuning import Classifier, Reader, ReaderConfig, Side
 from mcstl.progress import Progress, silent
-from mcstl.training import Examples
+from mcstl.rows import Examples
 
 
 def profile(groups: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mcstl.training import Examples
+from mcstl.rows import Examples
 
 FloatArray = npt.NDArray[np.floating[Any]]
 #: Rows to (n, L) probabilities.
