@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from mcstl import equations
-from mcstl.annotations import Task
+from mcstl.classes import Task
 from mcstl.rows import Cells, Examples, Steps, distinct_rows
 from test_training import TASKS, simulated
 
