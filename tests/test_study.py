@@ -537,7 +537,7 @@ def test_methods_that_learn_annotators_need_them(method: MethodName) -> None:
 
 
 ALTERNATIVES: list[Any] = [
-    *("mc-stl", "none", "dawid-skene", "annotators", "heads", "shuffled", "groups-only"),
+    *("mc-stl", "best", "none", "dawid-skene", "annotators", "heads", "shuffled", "groups-only"),
     {"name": "none", "recalibrate": "platt"},
     {"name": "mc-stl", "recalibrate": "isotonic", "label": "mended"},
 ]
@@ -548,7 +548,7 @@ def test_alternatives_are_methods_of_a_study(task: Task, tmp_path: Path) -> None
     file = write_study(tmp_path, task, methods=ALTERNATIVES, seeds=1)
     results = mcstl.run(Study.read(file), out=tmp_path / "out")
     of_method = dict(list(results.predictions.groupby("method")))
-    assert set(of_method) == {*ALTERNATIVES[:7], "none + platt", "mended"}
+    assert set(of_method) == {*ALTERNATIVES[:8], "none + platt", "mended"}
     p = {method: rows.filter(like="p_").to_numpy() for method, rows in of_method.items()}
     for method, of_rows in p.items():
         np.testing.assert_allclose(of_rows.sum(axis=1), 1, atol=1e-6)

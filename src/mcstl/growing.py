@@ -19,7 +19,7 @@ from mcstl.errors import InputError, listed
 from mcstl.groups.base import make_groups
 from mcstl.groups.grown import GrownScheme
 from mcstl.model import Model
-from mcstl.networks import Network
+from mcstl.networks import MeanNetwork, Network
 from mcstl.people import PeopleNetwork
 from mcstl.progress import Progress, silent
 
@@ -83,6 +83,11 @@ def _check(model: Model, name: str, annotations: Annotations) -> None:
         raise InputError(
             "a group cannot be added to a model of mc-stl-people, in which groups are learnt of "
             "their people together; fit it anew with the annotations of all groups"
+        )
+    if isinstance(model.network, MeanNetwork):
+        raise InputError(
+            "a group cannot be added to a model of several networks, as the method best makes; fit "
+            "it anew with the annotations of all groups, or add it to a model of mc-stl"
         )
     if (annotations.task, annotations.classes) != (model.task, model.classes):
         raise InputError(

@@ -1,10 +1,10 @@
 """The methods of a study: what each sees of the rows, and which model it fits to them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from mcstl.encoders import Encoder
 from mcstl.groups import Scheme
 from mcstl.groups.base import need_column
 from mcstl.model import FloatArray
-from mcstl.networks import HeadsNetwork, Network
+from mcstl.networks import HeadsNetwork, MeanNetwork, Network, ProductNetwork
 from mcstl.progress import Progress, silent
 from mcstl.rows import Examples
 from mcstl.splits import Split
@@ -27,9 +27,15 @@ from mcstl.studyfile import AnyMethod, IrpmConfig, MethodConfig, MethodName, Stu
 
 Part = Literal["train", "validation", "test"]
 #: Methods whose network is saved and can be asked for perspectives.
-_SAVED: tuple[MethodName, ...] = ("mc-stl", "mc-stl-people", "none", "majority", "dawid-skene")
+_SAVED: tuple[MethodName, ...] = (
+    *("mc-stl", "mc-stl-people", "best", "none", "majority", "dawid-skene"),
+)
 _WITHOUT_GROUPS: tuple[MethodName, ...] = ("none", "majority", "dawid-skene")
 _WITH_ANNOTATORS: tuple[MethodName, ...] = ("mc-stl-people", "annotators", "dawid-skene")
+#: How many networks of each form `best` has.
+_MEMBERS = 3
+#: The width of `ProductNetwork` in units of how far texts are from their mean (root mean square).
+_WIDTH = 0.55
 _TABULAR: tuple[MethodName, ...] = ("gbm", "logistic", "groups-only")
 
 
@@ -199,20 +205,77 @@ def _fit(
         train, validation = _dawid_skene(prepared)
     elif method.name == "annotators":
         config = config.model_copy(update={"kl": "none"})  # Eq. 3 speaks of groups
-    fitted = training.fit(
-        train,
-        validation,
-        config,
-        network=HeadsNetwork if method.name == "heads" else Network,
-        n_classes=n_classes,
-        preference=prepared.annotations.task == "preference",
-        annotations_per_item=prepared.annotations_per_item,
-        seed=seed,
-        checkpoint=checkpoint,
-        on_epoch=on_epoch,
-        progress=lambda _, done, total: progress(f"training {method.title}", done, total),
-    )
-    return lambda rows: training.predict(fitted.network, rows), fitted.network
+    options: dict[str, Any] = {
+        "n_classes": n_classes,
+        "preference": prepared.annotations.task == "preference",
+        "annotations_per_item": prepared.annotations_per_item,
+    }
+
+    def told(_: str, done: int, total: int) -> None:
+        progress(f"training {method.title}", done, total)
+
+    if method.name == "best":
+        network = _best(train, validation, config, options, seed, checkpoint, told)
+    else:
+        network = training.fit(
+            train,
+            validation,
+            config,
+            network=HeadsNetwork if method.name == "heads" else Network,
+            seed=seed,
+            checkpoint=checkpoint,
+            on_epoch=on_epoch,
+            progress=told,
+            **options,
+        ).network
+    return lambda rows: training.predict(network, rows), network
+
+
+def _best(
+    train: Examples,
+    validation: Examples,
+    config: training.TrainingConfig,
+    options: Mapping[str, Any],
+    seed: int,
+    checkpoint: Path | None,
+    progress: Progress,
+) -> Network:
+    """Fit several networks of each form; the mean of one form's or of all, by validation NLL.
+
+    Each has a checkpoint of its own, which stays until all are fitted. There is no trace, since
+    that is of one network.
+    """
+    texts = train.vectors[np.unique(train.positions)]
+    width = _WIDTH * (float(np.sqrt(texts.var(axis=0).sum())) or 1.0)
+    forms: list[Callable[..., Network]] = [Network, partial(ProductNetwork, width=width)]
+    # The first of a form is what its method alone would be; torch tells seeds by 32 bits only.
+    seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(_MEMBERS - 1))]
+    fitted: list[list[Network]] = [[], []]
+    files = []
+    for number in range(_MEMBERS * len(forms)):
+        member, form = divmod(number, len(forms))
+        own = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{number}")
+        files += [own] if own else []
+
+        def told(step: str, done: int, total: int, number: int = number) -> None:
+            progress(step, number * total + done, _MEMBERS * len(forms) * total)
+
+        found = training.fit(
+            train,
+            validation,
+            config,
+            network=forms[form],
+            seed=seeds[member],
+            checkpoint=own,
+            keep=True,
+            progress=told,
+            **options,
+        )
+        fitted[form].append(found.network)
+    for file in files:
+        file.unlink(missing_ok=True)
+    choices = [MeanNetwork(members) for members in (*fitted, fitted[0] + fitted[1])]
+    return min(choices, key=lambda mean: training.validation_nll(mean, validation))
 
 
 def _majority_only(prepared: Prepared) -> tuple[Examples, Examples]:

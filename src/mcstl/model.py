@@ -32,7 +32,7 @@ from mcstl.modeldir import (
     read_tensors,
     without_left_out,
 )
-from mcstl.networks import Network
+from mcstl.networks import Network, rebuilt
 from mcstl.people import PeopleNetwork
 from mcstl.perspectives import Groups, Person, Perspective, Views, seats
 from mcstl.progress import Progress, silent
@@ -345,8 +345,8 @@ class Model(OnTheHub):
             "encoder": _identity(self.encoder),
             "network": {
                 "dimension": self.network.first.in_features,
-                "hidden": self.network.first.out_features,
                 "n_groups": len(self.network.v),
+                **self.network.described(),
                 **traits,
             },
             "people": list(self.people) if people else [],
@@ -402,19 +402,24 @@ class Model(OnTheHub):
                 raise ValueError(f"its task is {task!r}")
             check_form(config)
             classes, people = tuple(config["classes"]), tuple(config.get("people", ()))
-            # No weight is drawn, and none is held before it is known to be in the file.
-            with torch.device("meta"):
-                sizes = shape["dimension"], shape["n_groups"], len(classes) - 1
-                form = {"preference": task == "preference", "hidden": shape["hidden"]}
-                if "traits" in shape:
-                    typical = torch.empty(len(people), shape["n_groups"])
-                    form |= {"typical": typical, "personal": torch.empty(shape["n_groups"])}
-                    form |= {"traits": shape["traits"]}
-                network = (PeopleNetwork if "traits" in shape else Network)(*sizes, **form)
             weights_of = _under("network.", tensors)
             if odd := {str(t.dtype) for t in weights_of.values()} - {"torch.float32"}:
                 raise ValueError(f"its network has numbers of the type {listed(odd)}")
-            network.load_state_dict(weights_of, assign=True)
+            sizes = shape["dimension"], shape["n_groups"], len(classes) - 1
+            preference = task == "preference"
+            if "traits" in shape:
+                with torch.device("meta"):
+                    network: Network = PeopleNetwork(
+                        *sizes,
+                        typical=torch.empty(len(people), shape["n_groups"]),
+                        personal=torch.empty(shape["n_groups"]),
+                        preference=preference,
+                        hidden=shape["hidden"],
+                        traits=shape["traits"],
+                    )
+                network.load_state_dict(weights_of, assign=True)
+            else:
+                network = rebuilt(shape, weights_of, sizes, preference)
             arrays = {k: v.numpy() for k, v in _under("scheme.", tensors).items()}
             scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
             population = _under("population.", tensors)

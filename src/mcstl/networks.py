@@ -1,8 +1,8 @@
-"""The networks that own v, o, b and t: the paper's, and one with a head per group."""
+"""The networks that own v, o, b and t: the paper's, one with a head per group, one of products."""
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
 import numpy as np
@@ -101,6 +101,10 @@ class Network(nn.Module):
             narrow.log_t = nn.Parameter(self.log_t[used], requires_grad=False)
         return narrow
 
+    def described(self) -> dict[str, Any]:
+        """Return what a model directory says of the network's form, for `rebuilt`."""
+        return {"hidden": self.first.out_features}
+
     def project(self, e: Tensor) -> Tensor:
         """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
         return self.first(e)  # type: ignore[no-any-return]
@@ -187,6 +191,14 @@ class Network(nn.Module):
         return equations.level_logits(scores[:, 0], self.biases(z))
 
 
+def _plain_scores_at(
+    network: Network, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None
+) -> Tensor:
+    """`scores_at` of a network of another form than the paper's, with autograd's gradients."""
+    projected = nn.functional.embedding(positions, network.project(vectors))
+    return network.score(projected, network.shift(S, z)[:, None])
+
+
 class HeadsNetwork(Network):
     """A separate head per group on a shared trunk, as in multi-task learning from annotators.
 
@@ -218,11 +230,154 @@ class HeadsNetwork(Network):
         self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
     ) -> Tensor:
         """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
-        projected = nn.functional.embedding(positions, self.project(vectors))
-        return self.score(projected, self.shift(S, z)[:, None])
+        return _plain_scores_at(self, vectors, positions, S, z)
 
     def score(self, projected: Tensor, shift: Tensor) -> Tensor:
         """Return the rows' heads applied to the trunk's units: (...)."""
         units = self.rest[:-1](projected)
         own = (units * shift[..., :-1]).sum(-1) + shift[..., -1]
         return self.rest[-1](units).squeeze(-1) + own  # type: ignore[no-any-return]
+
+
+class ProductNetwork(Network):
+    """MC-STL with V multiplied into what the text says instead of added: (a + V) . u(e).
+
+    The h units u(e) = cos(W e + c) start as random features of a Gaussian kernel of the texts
+    (Rahimi and Recht, 2007), of so small a `width` that only much the same text is near, and are
+    then trained. Each group has an embedding v_k (K, h), the weights by which it takes them, and V
+    is their sum (Eq. 1): a group's stance on a text is a function of the text of its own, and
+    groups add up. Where what a text says depends wholly on who is asked, this is what boosted
+    trees see and o(e + V) does not (docs/beyond.md).
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        n_groups: int,
+        n_thresholds: int,
+        *,
+        preference: bool = False,
+        hidden: int = 256,
+        dropout: float = 0.5,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__(
+            dimension, n_groups, n_thresholds, preference=preference, hidden=hidden, dropout=dropout
+        )
+        self.v = nn.Parameter(torch.zeros(n_groups, hidden))
+        nn.init.normal_(self.first.weight, 0, 1 / width)
+        nn.init.uniform_(self.first.bias, 0, 2 * math.pi)
+        last = nn.Linear(hidden, 1, bias=False)
+        nn.init.zeros_(last.weight)
+        self.rest = nn.Sequential(Dropout(dropout), last)
+
+    def described(self) -> dict[str, Any]:
+        """Return what a model directory says of the network's form, for `rebuilt`."""
+        return {**super().described(), "form": "product"}
+
+    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return V, the weights that the groups add to a: (..., hidden)."""
+        return equations.value_representation(S, self.v)
+
+    def scores_at(
+        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
+    ) -> Tensor:
+        """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
+        return _plain_scores_at(self, vectors, positions, S, z)
+
+    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
+        """Return (a + V) . u(e) of parts that broadcast: (...)."""
+        units: Tensor = self.rest[0](torch.cos(projected))
+        a = self.rest.get_parameter("1.weight")[0]
+        return (units * (a + shift)).sum(-1)
+
+
+class MeanNetwork(Network):
+    """Trained networks that answer as one: the mean of their scores and biases.
+
+    In preference the mean is of their rewards r / t, and it has no temperatures of its own. It is
+    not trained; `v` are the members' embeddings side by side.
+    """
+
+    def __init__(self, members: Sequence[Network]) -> None:
+        nn.Module.__init__(self)
+        self.members = nn.ModuleList(members)
+        self.preference = members[0].preference
+        # Not registered, since the first member has them.
+        vars(self)["first"] = members[0].first
+        vars(self)["v"] = torch.cat([member.v.detach() for member in members], dim=1)
+        if self.preference:
+            vars(self)["log_t"] = torch.zeros_like(members[0].log_t)
+        else:
+            vars(self)["b_gaps"] = members[0].b_gaps
+
+    def narrowed(self, used: npt.NDArray[np.integer[Any]]) -> Self:
+        """Return this network with some of its groups only; it shares all else."""
+        return type(self)([member.narrowed(used) for member in self._each()])
+
+    def described(self) -> dict[str, Any]:
+        """Return what a model directory says of the network's form, for `rebuilt`."""
+        return {"members": [member.described() for member in self._each()]}
+
+    def project(self, e: Tensor) -> Tensor:
+        """Return what the text alone gives each member, side by side: (..., units of all)."""
+        return torch.cat([member.project(e) for member in self._each()], dim=-1)
+
+    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return what the groups give each member, side by side, and its 1 / t in preference."""
+        parts = []
+        for member in self._each():
+            parts.append(member.shift(S))
+            if self.preference:
+                parts.append(1 / equations.temperature(S, member.log_t)[:, None])
+        return torch.cat(parts, dim=-1)
+
+    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
+        """Return the mean of the members' scores, in preference of their rewards r / t: (...)."""
+        total, at, start = torch.zeros(()), 0, 0
+        for member in self._each():
+            units = member.first.out_features
+            x, moved = projected[..., at : at + units], shift[..., start : start + units]
+            at, start = at + units, start + units
+            own = member.score(x, moved)
+            if self.preference:
+                own, start = own * shift[..., start], start + 1
+            total = total + own
+        return total / len(self.members)
+
+    def biases(self, z: Tensor | None = None) -> Tensor:
+        """Return the means of the members' b_1 > ... > b_T, (T,), which keep their order."""
+        return torch.stack([member.biases() for member in self._each()]).mean(0)
+
+    def _each(self) -> list[Network]:
+        return [member for member in self.members if isinstance(member, Network)]
+
+
+def rebuilt(
+    shape: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    sizes: tuple[int, int, int],
+    preference: bool,
+) -> Network:
+    """Return the network that was `described` as `shape`, with its weights.
+
+    `sizes` are the dimension, the groups and the thresholds. No weight is drawn, and none is held
+    before it is known to be there. Raises ValueError, or what torch raises, if they do not fit.
+    """
+    if "members" in shape:
+        if not shape["members"]:
+            raise ValueError("it has no members")
+        members, left = [], len(weights)
+        for number, each in enumerate(shape["members"]):
+            prefix = f"members.{number}."
+            own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+            members.append(rebuilt(each, own, sizes, preference))
+            left -= len(own)
+        if left:
+            raise ValueError(f"{left} of its weights are of no member")
+        return MeanNetwork(members)
+    kind = ProductNetwork if shape.get("form") == "product" else Network
+    with torch.device("meta"):
+        network = kind(*sizes, preference=preference, hidden=shape["hidden"])
+    network.load_state_dict(weights, assign=True)
+    return network

@@ -20,7 +20,7 @@ from mcstl.studyfile import DataConfig, MethodConfig, Study
 def fit(
     data: Annotations,
     *,
-    method: Literal["mc-stl", "mc-stl-people"] = "mc-stl",
+    method: Literal["mc-stl", "mc-stl-people", "best"] = "mc-stl",
     groups: Mapping[str, Any] | None = None,
     encoder: str | Encoder = PAPER_ENCODER,
     training: Mapping[str, Any] | None = None,
@@ -40,7 +40,7 @@ def fit(
     rows = examples(data, scheme.assign(data, encoder), encoder, progress)
     prepared = Prepared(data, minority_rows(data), parts, scheme, rows, encoder)
     _, network = fit_method(MethodConfig(name=method), study, prepared, seed, progress=progress)
-    assert network is not None  # noqa: S101 (both are neural)
+    assert network is not None  # noqa: S101 (all are neural)
     return as_model(network, prepared, encoder, facts={"seed": seed})
 
 

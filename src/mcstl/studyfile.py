@@ -42,6 +42,7 @@ from mcstl.training import TrainingConfig
 MethodName = Literal[
     "mc-stl",
     "mc-stl-people",
+    "best",
     "none",
     "majority",
     "dawid-skene",

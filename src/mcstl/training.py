@@ -64,11 +64,12 @@ def fit(
     config: TrainingConfig,
     *,
     n_classes: int,
-    network: type[Network] = Network,
+    network: Callable[..., Network] = Network,
     preference: bool = False,
     annotations_per_item: float | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
+    keep: bool = False,
     on_epoch: OnEpoch | None = None,
     progress: Progress = silent,
 ) -> Fitted:
@@ -76,7 +77,8 @@ def fit(
 
     `annotations_per_item` is m in the paper's lambda_1. The result is the epoch with the lowest
     validation NLL. With a `checkpoint` file the training goes on where it was stopped and ends as
-    if it had not been; the file is removed at the end. Deterministic for a seed on one machine.
+    if it had not been; the file is removed at the end, unless it is to `keep`, so that the same
+    call again has the result at once. Deterministic for a seed on one machine.
     Under ``accelerate launch`` the processes share each step (docs/scaling.md); all return the
     result, and the first alone writes the checkpoint and reports progress.
 
@@ -118,6 +120,7 @@ def fit(
                 annotations_per_item,
                 seed,
                 checkpoint,
+                keep,
                 on_epoch,
                 progress,
                 processes,
@@ -179,6 +182,7 @@ def _loop(
     annotations_per_item: float | None,
     seed: int,
     checkpoint: Path | None,
+    keep: bool,
     on_epoch: OnEpoch | None,
     progress: Progress,
     processes: Processes,
@@ -221,11 +225,9 @@ def _loop(
         if on_epoch:
             on_epoch(epoch, average)
         progress("training", epoch, config.epochs)
-        if (
-            checkpoint
-            and not processes.rank
-            and time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS
-        ):
+        ended = epoch >= config.epochs or epoch - best_epoch >= config.patience
+        due = time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS or (keep and ended)
+        if checkpoint and not processes.rank and due:
             saved_at = time.monotonic()
             with files.replacing(checkpoint) as temporary, files.writing(checkpoint):
                 torch.save(
@@ -243,7 +245,7 @@ def _loop(
     progress("training", config.epochs, config.epochs)
     network.load_state_dict(best_state)
     network.eval()
-    if checkpoint and not processes.rank:
+    if checkpoint and not processes.rank and not keep:
         checkpoint.unlink(missing_ok=True)
     # A copy has its parameters apart, as files want them.
     return Fitted(copy.deepcopy(network).cpu(), epoch, best_epoch, best)

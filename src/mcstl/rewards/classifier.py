@@ -25,6 +25,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from mcstl import equations
 from mcstl.errors import InputError, listed
 from mcstl.model import Model
+from mcstl.networks import MeanNetwork, ProductNetwork
 from mcstl.rewards.function import views
 
 _KINDS = ("Transformer", "Pooling", "Normalize")
@@ -140,13 +141,18 @@ def as_classifier(
     Raises InputError as `RewardFunction` does, and if the encoder is of another kind.
     """
     patterns, weights = views(model, perspective, mixture)
+    network = model.network
+    if isinstance(network, MeanNetwork | ProductNetwork):
+        raise InputError(
+            "a classifier needs one network of the form o(e + V), as mc-stl's; this model is of "
+            "the method best. Use RewardFunction, which needs nothing"
+        )
     pooling, normalize, length = _parts(model)
     folder = str(model.encoder.folder)
     encoder = AutoModel.from_pretrained(folder, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     tokenizer.model_max_length = length
     tokenizer.chat_template = _TEMPLATE
-    network = model.network
     config = RewardConfig(
         encoder_config=encoder.config,
         pooling=pooling,
