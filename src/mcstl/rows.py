@@ -141,8 +141,8 @@ def _weights(
 ) -> FloatArray:
     """The weight of each class among the rows of each kind: (n_kinds, L)."""
     size = n_kinds * n_classes
-    found: FloatArray = np.bincount(kind * n_classes + rows.y, weights=rows.w, minlength=size)
-    return found.reshape(n_kinds, n_classes)
+    found = np.bincount(kind * n_classes + rows.y, weights=rows.w, minlength=size)
+    return found.reshape(n_kinds, n_classes).astype(np.float64)
 
 
 class Steps:
