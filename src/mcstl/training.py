@@ -194,8 +194,10 @@ def _loop(
     steps = Steps(cells, config.batch_size)
     best, best_epoch, epoch = math.inf, 0, 0
     best_state = _copied(average)
+    saved: dict[str, Any] = {}
     if checkpoint and checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True, map_location=cells.w.device)
+    if "descent" in saved:  # one of an older version is begun anew
         network.load_state_dict(saved["network"])
         average.load_state_dict(saved["average"])
         descent.load_state_dict(saved["descent"])
