@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -42,7 +43,10 @@ def first(mishap: Mishap | str, then: str = '["Security"]') -> Answering:
 
 
 def test_each_distinct_prompt_is_asked_once_and_answers_keep_their_order() -> None:
+    together = threading.Barrier(2, timeout=60)
+
     def answer(text: str, _: int) -> str:
+        together.wait()  # nobody is answered before both have asked
         time.sleep(0.05 if text == "a" else 0)
         return json.dumps(["Power"] if text == "a" else ["Tradition", "Security"])
 
