@@ -191,15 +191,17 @@ class Network(nn.Module):
         return equations.level_logits(scores[:, 0], self.biases(z))
 
 
-def _plain_scores_at(
-    network: Network, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None
-) -> Tensor:
-    """`scores_at` of a network of another form than the paper's, with autograd's gradients."""
-    projected = nn.functional.embedding(positions, network.project(vectors))
-    return network.score(projected, network.shift(S, z)[:, None])
+class _OtherForm(Network):
+    """A network of another form than the paper's, whose gradients are autograd's."""
+
+    def scores_at(
+        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
+    ) -> Tensor:
+        """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
+        return self.score(self.projected_at(vectors, positions), self.shift(S, z)[:, None])
 
 
-class HeadsNetwork(Network):
+class HeadsNetwork(_OtherForm):
     """A separate head per group on a shared trunk, as in multi-task learning from annotators.
 
     Davani et al. (2022, §4) give every annotator a head; here every value group has one, its own
@@ -226,12 +228,6 @@ class HeadsNetwork(Network):
         """Return how far the rows' heads are from the shared one: (..., hidden + 1)."""
         return equations.value_representation(S, self.v) / S.sum(-1, keepdim=True).clamp(min=1)
 
-    def scores_at(
-        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
-    ) -> Tensor:
-        """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
-        return _plain_scores_at(self, vectors, positions, S, z)
-
     def score(self, projected: Tensor, shift: Tensor) -> Tensor:
         """Return the rows' heads applied to the trunk's units: (...)."""
         units = self.rest[:-1](projected)
@@ -239,7 +235,7 @@ class HeadsNetwork(Network):
         return self.rest[-1](units).squeeze(-1) + own  # type: ignore[no-any-return]
 
 
-class ProductNetwork(Network):
+class ProductNetwork(_OtherForm):
     """MC-STL with V multiplied into what the text says instead of added: (a + V) . u(e).
 
     The h units u(e) = cos(W e + c) start as random features of a Gaussian kernel of the texts
@@ -278,12 +274,6 @@ class ProductNetwork(Network):
     def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
         """Return V, the weights that the groups add to a: (..., hidden)."""
         return equations.value_representation(S, self.v)
-
-    def scores_at(
-        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
-    ) -> Tensor:
-        """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
-        return _plain_scores_at(self, vectors, positions, S, z)
 
     def score(self, projected: Tensor, shift: Tensor) -> Tensor:
         """Return (a + V) . u(e) of parts that broadcast: (...)."""
