@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +28,11 @@ from mcstl.errors import InputError
 from mcstl.groups import TaxonomyConfig, fit_scheme
 from mcstl.model import FloatArray, Model, predict_rows
 from mcstl.modeldir import FILES
-from mcstl.networks import Network
+from mcstl.networks import Form, Layer, Network
 
 law = settings(deadline=None, max_examples=30)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
+LAYERS: tuple[Layer, ...] = get_args(Layer)
 TEXTS = [
     "The library opens at nine.",
     "Tea",
@@ -80,11 +81,13 @@ def random_network(
     dimension: int = 384,
     n_groups: int = len(NAMES),
     seed: int = 0,
+    layer: Layer = "normed",
 ) -> Network:
     """A network as training leaves it: no weight at its start, the groups far apart."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = Network(dimension, n_groups, n_thresholds, preference=preference, hidden=16)
+        form: Form = {"preference": preference, "hidden": 16, "layer": layer}
+        network = Network(dimension, n_groups, n_thresholds, **form)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
@@ -92,12 +95,12 @@ def random_network(
     return network.eval()
 
 
-def made(task: Task, encoder: Encoder, seed: int = 0) -> Model:
+def made(task: Task, encoder: Encoder, seed: int = 0, layer: Layer = "normed") -> Model:
     data = annotations(task)
     scheme = fit_scheme(TaxonomyConfig(min_size=1), data, encoder)
     assert scheme.names == NAMES
     patterns = csr_matrix(np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=np.float32))
-    network = random_network(data.n_thresholds, task == "preference", seed=seed)
+    network = random_network(data.n_thresholds, task == "preference", seed=seed, layer=layer)
     counts = np.array([3.0, 2.0, 5.0])
     return Model(network, task, data.classes, scheme, encoder, (patterns, counts), {"seed": 3})
 
@@ -143,9 +146,11 @@ def literal_score(network: Network, e: Tensor, S: Tensor) -> Tensor:
 
 
 @law
-@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(0, 4))
-def test_logits_are_the_printed_ones(seed: int, n_thresholds: int, n_groups: int) -> None:
-    network = random_network(n_thresholds, dimension=12, n_groups=n_groups, seed=seed)
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(0, 4), st.sampled_from(LAYERS))
+def test_logits_are_the_printed_ones(
+    seed: int, n_thresholds: int, n_groups: int, layer: Layer
+) -> None:
+    network = random_network(n_thresholds, dimension=12, n_groups=n_groups, seed=seed, layer=layer)
     e, S = rows(network, 1, seed=seed)
     with torch.inference_mode():
         b = equations.ordered_biases(network.b_first, network.b_gaps)
@@ -413,6 +418,16 @@ print("sentence_transformers" in sys.modules)
     assert sorted(found) == sorted(expected)
     for name, p in expected.items():
         np.testing.assert_array_equal(found[name], p)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_smooth_layer_comes_back(task: Task, encoder: Encoder, tmp_path: Path) -> None:
+    smooth, normed = (made(task, encoder, layer=layer) for layer in reversed(LAYERS))
+    smooth.save(tmp_path / "model")
+    again = Model.load(tmp_path / "model", encoder=encoder)
+    p = smooth.predict_proba(inputs(smooth))
+    np.testing.assert_array_equal(again.predict_proba(inputs(smooth)), p)
+    assert np.abs(normed.predict_proba(inputs(smooth)) - p).max() > 0.01
 
 
 def test_a_loaded_model_knows_what_the_saved_one_did(model: Model, tmp_path: Path) -> None:
@@ -726,6 +741,14 @@ def test_an_encoder_that_cannot_be_had(saved: Path) -> None:
 def test_groups_and_embeddings_that_do_not_fit(saved: Path, encoder: Encoder) -> None:
     config = config_of(saved)
     config["scheme"]["groups"].pop()
+    write_config(saved, config)
+    assert "damaged" in refusal(saved, encoder)
+
+
+@pytest.mark.parametrize("layer", ["smooth", "soft", 3, None])
+def test_a_layer_that_is_none_or_another(saved: Path, encoder: Encoder, layer: Any) -> None:
+    config = config_of(saved)
+    config["network"]["layer"] = layer
     write_config(saved, config)
     assert "damaged" in refusal(saved, encoder)
 

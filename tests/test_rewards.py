@@ -1,7 +1,7 @@
 """Rewards against the model's own probabilities, and a GRPO step of the real TRL."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError
 from mcstl.importers import conversation_text
 from mcstl.model import Model
+from mcstl.networks import Layer
 from mcstl.rewards import RewardFunction, score_texts
 from mcstl.rewards.classifier import as_classifier
 from test_model import NAMES, TEXTS, made
@@ -33,9 +34,9 @@ def encoder(cache: Path) -> Encoder:
     return load_encoder(cache_dir=cache)
 
 
-@pytest.fixture(scope="module")
-def model(encoder: Encoder) -> Model:
-    model = made("preference", encoder)
+@pytest.fixture(scope="module", params=get_args(Layer))
+def model(request: pytest.FixtureRequest, encoder: Encoder) -> Model:
+    model = made("preference", encoder, layer=request.param)
     with torch.no_grad():
         model.network.log_t.copy_(torch.tensor([0.3, -0.5, 0.8]))
     return model

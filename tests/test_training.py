@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from mcstl.distributed import Processes
 from mcstl.equations import KLForm
 from mcstl.errors import InputError
 from mcstl.model import FloatArray, predict_rows
-from mcstl.networks import Network
+from mcstl.networks import Layer, Network
 from mcstl.rows import Cells, Examples
 from mcstl.training import Fitted, TrainingConfig, fit, predict
 
@@ -95,13 +95,16 @@ def same_bits(a: Fitted, b: Fitted) -> bool:
 # What is learnt.
 
 
+@pytest.mark.parametrize("layer", get_args(Layer))
 @pytest.mark.parametrize("task", TASKS)
-def test_the_truth_is_found_again(task: Task) -> None:
+def test_the_truth_is_found_again(task: Task, layer: Layer) -> None:
     """On new rows the NLL nears the truth's, and the probabilities near the truth."""
     train, _ = simulated(task, 4000, seed=1)
     validation, _ = simulated(task, 1000, seed=2)
     test, truth = simulated(task, 4000, seed=3)
-    config = TrainingConfig(hidden=32, dropout=0.1, learning_rate=0.03, batch_size=300, epochs=12)
+    config = TrainingConfig(
+        hidden=32, layer=layer, dropout=0.1, learning_rate=0.01, batch_size=300, epochs=24
+    )
     fitted = fit(train, validation, config, **options_of(task))
     p = predict(fitted.network, test)
     best = -np.log(truth[np.arange(len(test)), test.y]).mean()

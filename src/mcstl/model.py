@@ -32,7 +32,7 @@ from mcstl.modeldir import (
     read_tensors,
     without_left_out,
 )
-from mcstl.networks import Network, rebuilt
+from mcstl.networks import Network, form_of, rebuilt
 from mcstl.people import PeopleNetwork
 from mcstl.perspectives import Groups, Person, Perspective, Views, seats
 from mcstl.progress import Progress, silent
@@ -413,9 +413,8 @@ class Model(OnTheHub):
                         *sizes,
                         typical=torch.empty(len(people), shape["n_groups"]),
                         personal=torch.empty(shape["n_groups"]),
-                        preference=preference,
-                        hidden=shape["hidden"],
                         traits=shape["traits"],
+                        **form_of(shape, preference),
                     )
                 network.load_state_dict(weights_of, assign=True)
             else:

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, TypedDict, Unpack, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from mcstl import equations, fast
+from mcstl.errors import brief, listed
+
+Layer = Literal["normed", "smooth"]
+
+
+class Form(TypedDict, total=False):
+    """What a network takes by name, with `Network`'s defaults."""
+
+    preference: bool
+    hidden: int
+    dropout: float
+    layer: Layer
 
 
 class Dropout(nn.Module):
@@ -60,9 +72,10 @@ class Dropout(nn.Module):
 class Network(nn.Module):
     """MC-STL's network (§2.2, Fig. 2): o(e + V) with ordered biases, or with temperatures.
 
-    `o` is one hidden layer of `hidden` units, normalised (layer norm) before its ReLU, and a linear
-    output without bias; the paper leaves all of that open (how it was chosen: docs/choices.md). In
-    preference the bias cancels, and each group has a temperature instead.
+    `o` is one hidden layer of `hidden` units and a linear output without bias. A ``normed`` layer
+    is normalised (layer norm) before its ReLU, a ``smooth`` one has GELU alone. The paper leaves
+    all of that open (how it was chosen: docs/choices.md). In preference the bias cancels, and each
+    group has a temperature instead.
     """
 
     def __init__(
@@ -74,15 +87,17 @@ class Network(nn.Module):
         preference: bool = False,
         hidden: int = 256,
         dropout: float = 0.5,
+        layer: Layer = "normed",
     ) -> None:
         super().__init__()
-        self.preference = preference
+        self.preference, self.layer = preference, layer
+        #: Whether the gradients of `scores_at` are those of `fast`; else they are autograd's.
+        self.by_hand = layer == "normed"
         # Small: a start far from zero drowns the text, and costs AUC (LOG.md).
         self.v = nn.Parameter(0.01 * torch.randn(n_groups, dimension))
         self.first = nn.Linear(dimension, hidden)
-        self.rest = nn.Sequential(
-            nn.LayerNorm(hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, 1, bias=False)
-        )
+        active = [nn.LayerNorm(hidden), nn.ReLU()] if layer == "normed" else [nn.GELU()]
+        self.rest = nn.Sequential(*active, Dropout(dropout), nn.Linear(hidden, 1, bias=False))
         if preference:
             self.log_t = nn.Parameter(torch.zeros(n_groups))
         else:
@@ -103,7 +118,8 @@ class Network(nn.Module):
 
     def described(self) -> dict[str, Any]:
         """Return what a model directory says of the network's form, for `rebuilt`."""
-        return {"hidden": self.first.out_features}
+        layer = {} if self.layer == "normed" else {"layer": self.layer}
+        return {"hidden": self.first.out_features, **layer}
 
     def project(self, e: Tensor) -> Tensor:
         """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
@@ -158,6 +174,8 @@ class Network(nn.Module):
         self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
     ) -> Tensor:
         """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
+        if not self.by_hand:
+            return self.score(self.projected_at(vectors, positions), self.shift(S, z)[:, None])
         norm, _, dropout, last = cast("tuple[nn.LayerNorm, nn.ReLU, Dropout, nn.Linear]", self.rest)
         kept = dropout.kept((*positions.shape, last.in_features), vectors)
         S, more = self.shift_parts(S, z)
@@ -191,17 +209,7 @@ class Network(nn.Module):
         return equations.level_logits(scores[:, 0], self.biases(z))
 
 
-class _OtherForm(Network):
-    """A network of another form than the paper's, whose gradients are autograd's."""
-
-    def scores_at(
-        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
-    ) -> Tensor:
-        """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
-        return self.score(self.projected_at(vectors, positions), self.shift(S, z)[:, None])
-
-
-class HeadsNetwork(_OtherForm):
+class HeadsNetwork(Network):
     """A separate head per group on a shared trunk, as in multi-task learning from annotators.
 
     Davani et al. (2022, §4) give every annotator a head; here every value group has one, its own
@@ -214,15 +222,11 @@ class HeadsNetwork(_OtherForm):
         dimension: int,
         n_groups: int,
         n_thresholds: int,
-        *,
-        preference: bool = False,
-        hidden: int = 256,
-        dropout: float = 0.5,
+        **form: Unpack[Form],
     ) -> None:
-        super().__init__(
-            dimension, n_groups, n_thresholds, preference=preference, hidden=hidden, dropout=dropout
-        )
-        self.v = nn.Parameter(torch.zeros(n_groups, hidden + 1))
+        super().__init__(dimension, n_groups, n_thresholds, **form)
+        self.v = nn.Parameter(torch.zeros(n_groups, self.first.out_features + 1))
+        self.by_hand = False
 
     def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
         """Return how far the rows' heads are from the shared one: (..., hidden + 1)."""
@@ -235,7 +239,7 @@ class HeadsNetwork(_OtherForm):
         return self.rest[-1](units).squeeze(-1) + own  # type: ignore[no-any-return]
 
 
-class ProductNetwork(_OtherForm):
+class ProductNetwork(Network):
     """MC-STL with V multiplied into what the text says instead of added: (a + V) . u(e).
 
     The h units u(e) = cos(W e + c) start as random features of a Gaussian kernel of the texts
@@ -252,24 +256,22 @@ class ProductNetwork(_OtherForm):
         n_groups: int,
         n_thresholds: int,
         *,
-        preference: bool = False,
-        hidden: int = 256,
-        dropout: float = 0.5,
         width: float = 1.0,
+        **form: Unpack[Form],
     ) -> None:
-        super().__init__(
-            dimension, n_groups, n_thresholds, preference=preference, hidden=hidden, dropout=dropout
-        )
+        super().__init__(dimension, n_groups, n_thresholds, **form)
+        hidden = self.first.out_features
         self.v = nn.Parameter(torch.zeros(n_groups, hidden))
+        self.by_hand = False
         nn.init.normal_(self.first.weight, 0, 1 / width)
         nn.init.uniform_(self.first.bias, 0, 2 * math.pi)
         last = nn.Linear(hidden, 1, bias=False)
         nn.init.zeros_(last.weight)
-        self.rest = nn.Sequential(Dropout(dropout), last)
+        self.rest = nn.Sequential(self.rest[-2], last)
 
     def described(self) -> dict[str, Any]:
         """Return what a model directory says of the network's form, for `rebuilt`."""
-        return {**super().described(), "form": "product"}
+        return {"hidden": self.first.out_features, "form": "product"}
 
     def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
         """Return V, the weights that the groups add to a: (..., hidden)."""
@@ -292,7 +294,7 @@ class MeanNetwork(Network):
     def __init__(self, members: Sequence[Network]) -> None:
         nn.Module.__init__(self)
         self.members = nn.ModuleList(members)
-        self.preference = members[0].preference
+        self.preference, self.by_hand = members[0].preference, False
         # Not registered, since the first member has them.
         vars(self)["first"] = members[0].first
         vars(self)["v"] = torch.cat([member.v.detach() for member in members], dim=1)
@@ -343,6 +345,17 @@ class MeanNetwork(Network):
         return [member for member in self.members if isinstance(member, Network)]
 
 
+def form_of(shape: Mapping[str, Any], preference: bool) -> Form:
+    """Return the form of the network that was `described` as `shape`.
+
+    Raises ValueError if it has a layer that is none.
+    """
+    layer = shape.get("layer", "normed")
+    if layer not in get_args(Layer):
+        raise ValueError(f"its layer is {brief(layer)}; expected {listed(get_args(Layer))}")
+    return {"preference": preference, "hidden": shape["hidden"], "layer": layer}
+
+
 def rebuilt(
     shape: Mapping[str, Any],
     weights: Mapping[str, Tensor],
@@ -368,6 +381,6 @@ def rebuilt(
         return MeanNetwork(members)
     kind = ProductNetwork if shape.get("form") == "product" else Network
     with torch.device("meta"):
-        network = kind(*sizes, preference=preference, hidden=shape["hidden"])
+        network = kind(*sizes, **form_of(shape, preference))
     network.load_state_dict(weights, assign=True)
     return network

@@ -1,6 +1,6 @@
 """Annotators as random effects within their groups: the network of `mc-stl-people`."""
 
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mcstl import equations
-from mcstl.networks import Network
+from mcstl.networks import Form, Network
 
 #: How many people a prediction about somebody not known is the mean of; a power of two.
 _DRAWS = 32
@@ -45,17 +45,13 @@ class PeopleNetwork(Network):
         *,
         typical: Tensor,
         personal: Tensor,
-        preference: bool = False,
-        hidden: int = 256,
-        dropout: float = 0.5,
         traits: int = 16,
+        **form: Unpack[Form],
     ) -> None:
-        super().__init__(
-            dimension, n_groups, n_thresholds, preference=preference, hidden=hidden, dropout=dropout
-        )
+        super().__init__(dimension, n_groups, n_thresholds, **form)
         self.means = nn.Parameter(0.1 * torch.randn(len(typical), traits))
         self.log_sds = nn.Parameter(torch.full((len(typical), traits), -1.0))
-        self.to_hidden = nn.Parameter(0.02 * torch.randn(traits, hidden))
+        self.to_hidden = nn.Parameter(0.02 * torch.randn(traits, self.first.out_features))
         self.to_biases = nn.Parameter(0.02 * torch.randn(traits, n_thresholds))
         self.register_buffer("draws", normal_draws(_DRAWS, traits))
         self.register_buffer("personal", personal)

@@ -20,7 +20,7 @@ from mcstl.distributed import Processes
 from mcstl.equations import KLForm
 from mcstl.errors import InputError
 from mcstl.model import FloatArray, predict_rows
-from mcstl.networks import Dropout, Network
+from mcstl.networks import Dropout, Form, Layer, Network
 from mcstl.people import PeopleNetwork
 from mcstl.progress import Progress, silent
 from mcstl.rows import Cells, Examples, Steps
@@ -37,6 +37,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: Annotated[int, Field(ge=1)] = 256
+    layer: Layer = "normed"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     learning_rate: Annotated[float, Field(gt=0)] = 0.003
     batch_size: Annotated[int, Field(ge=1)] = 512
@@ -96,10 +97,11 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         sizes = train.vectors.shape[1], train.S.shape[1], n_classes - 1
-        form: dict[str, Any] = {
+        form: Form = {
             "preference": preference,
             "hidden": config.hidden,
             "dropout": config.dropout,
+            "layer": config.layer,
         }
         if train.who is None:
             fitted = network(*sizes, **form)

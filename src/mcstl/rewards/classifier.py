@@ -25,7 +25,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from mcstl import equations
 from mcstl.errors import InputError, listed
 from mcstl.model import Model
-from mcstl.networks import MeanNetwork, ProductNetwork
+from mcstl.networks import Layer, MeanNetwork, ProductNetwork
 from mcstl.rewards.function import views
 
 _KINDS = ("Transformer", "Pooling", "Normalize")
@@ -48,6 +48,7 @@ class RewardConfig(PreTrainedConfig):
     pooling: str = "mean"
     normalize: bool = True
     hidden: int = 256
+    layer: Layer = "normed"
     n_views: int = 1
     most_tokens: int = 512
     cls_token_id: int | None = None
@@ -72,7 +73,9 @@ class RewardModel(PreTrainedModel):
         self.num_labels = 1
         self.encoder = AutoModel.from_config(config.encoder_config)
         self.first = nn.Linear(size, config.hidden)
-        self.norm = nn.LayerNorm(config.hidden)
+        normed = config.layer == "normed"
+        self.norm = nn.LayerNorm(config.hidden) if normed else nn.Identity()
+        self.active = nn.ReLU() if normed else nn.GELU()
         self.score = nn.Linear(config.hidden, 1, bias=False)
         self.shift = nn.Parameter(torch.zeros(config.n_views, config.hidden))
         self.weight = nn.Parameter(torch.ones(config.n_views))
@@ -93,7 +96,7 @@ class RewardModel(PreTrainedModel):
             e = (states * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
         if self.config.normalize:
             e = nn.functional.normalize(e, dim=-1)
-        units = torch.relu(self.norm(self.first(e)[:, None] + self.shift[None]))
+        units = self.active(self.norm(self.first(e)[:, None] + self.shift[None]))
         logits = self.score(units).squeeze(-1) @ self.weight
         return SequenceClassifierOutput(logits=logits[:, None])
 
@@ -158,6 +161,7 @@ def as_classifier(
         pooling=pooling,
         normalize=normalize,
         hidden=network.first.out_features,
+        layer=network.layer,
         n_views=len(weights),
         most_tokens=length,
         cls_token_id=tokenizer.cls_token_id,
@@ -169,7 +173,7 @@ def as_classifier(
     with torch.no_grad():
         classifier.encoder.load_state_dict(encoder.state_dict())
         classifier.first.load_state_dict(network.first.state_dict())
-        classifier.norm.load_state_dict(network.rest[0].state_dict())
+        classifier.norm.load_state_dict(network.rest[0].state_dict())  # GELU has none
         classifier.score.load_state_dict(network.rest[-1].state_dict())
         classifier.shift.copy_(network.shift(S))
         t = equations.temperature(S, network.log_t)
