@@ -1,6 +1,7 @@
 """Who gets which values: by examples, by definitions, by a language model; and how they travel."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 import mcstl
-from mcstl import taxonomies
+from mcstl import encoders, finetuning, taxonomies
 from mcstl.annotations import Annotations
 from mcstl.datasets import simulated
 from mcstl.encoders import Encoder, load_encoder
@@ -21,6 +22,7 @@ from mcstl.llm import Client, Template
 from mcstl.studyfile import Study
 from model_server import Mishap, serving
 from test_groups import saved_and_loaded
+from tiny_transformers import tiny
 
 TEN = taxonomies.load("schwartz")
 
@@ -85,6 +87,43 @@ def test_a_saved_labeller_says_the_same(
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="was fitted with the encoder all-MiniLM"):
         labeller.probabilities(texts, load_encoder(str(tmp_path)))
+
+
+def test_an_encoder_trained_further_is_each_folds_own_and_saved_with_it(
+    tmp_path: Path, town: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a tiny random RoBERTa, in a cache that is then cleared."""
+    monkeypatch.setenv("MCSTL_CACHE", str(tmp_path / "cache"))
+    plain = load_encoder(str(tiny(tmp_path / "roberta")))
+    rows = town.iloc[:160]
+    data = list(rows["rationale"]), list(rows["values"]), plain, list(rows["text"])
+    steps: list[str] = []
+    learned = trained.fit(*data, lambda step, *_: steps.append(step), fine_tune=1)
+    assert len({fingerprint for _, fingerprint in learned.tuned}) == trained.FOLDS
+    assert "fine-tuning the encoder, 5 of 5" in steps
+    texts = ["It keeps children safe.", "", "It is our custom."]
+    p = learned.probabilities(texts, plain)
+    assert (p[1] == 0).all()
+    # Made once, and a fold's never of its own fifth: another labeller of the same rows has them.
+    monkeypatch.setattr(finetuning, "_make", None)
+    assert trained.fit(*data, fine_tune=1).tuned == learned.tuned
+    learned.save(tmp_path / "labeller")
+    encoders.clear_cache()
+    with pytest.raises(InputError, match="which is not there; save the labeller"):
+        learned.probabilities(texts, plain)
+    loaded = trained.Labeller.load(tmp_path / "labeller")
+    np.testing.assert_allclose(loaded.probabilities(texts, plain), p, atol=1e-6)
+    config = TaxonomyConfig(source="trained", labeller=str(tmp_path / "labeller"), min_size=1)
+    scheme = fit_scheme(config, data_of(rows), plain)
+    S = scheme.assign(data_of(rows), plain).toarray()
+    again = saved_and_loaded(scheme)
+    np.testing.assert_array_equal(again.assign(data_of(rows), plain).toarray(), S)
+    loaded.save(tmp_path / "labeller")  # onto itself
+    assert trained.Labeller.load(tmp_path / "labeller").tuned == loaded.tuned
+    shutil.rmtree(tmp_path / "labeller" / "encoder-1")
+    shutil.copytree(tmp_path / "labeller" / "encoder-0", tmp_path / "labeller" / "encoder-1")
+    with pytest.raises(InputError, match="is not the one of this labeller"):
+        loaded.probabilities(texts, plain)
 
 
 def test_folds_keep_items_whole() -> None:

@@ -11,8 +11,9 @@ import math
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -209,6 +210,11 @@ class Classifier(nn.Module):
         a, b = scores.reshape(-1, 2).unbind(1)
         return torch.stack([torch.zeros_like(a), a - b], dim=1)
 
+    def loss(self, tokens: Sequence[tuple[dict[str, list[int]], ...]], counts: Tensor) -> Tensor:
+        """Return the cross-entropy of n inputs, summed over how often each label was given."""
+        log_p: Tensor = self(tokens).log_softmax(1)
+        return -(counts * log_p).sum()
+
     def tokens(self, inputs: Sequence[tuple[Side, ...]]) -> list[tuple[dict[str, list[int]], ...]]:
         """Return the tokens of every input, each distinct side read once."""
         place = {side: i for i, side in enumerate(dict.fromkeys(s for row in inputs for s in row))}
@@ -232,6 +238,17 @@ class Classifier(nn.Module):
                 done += len(part)
                 progress("reading texts", done, len(tokens))
         return found.double().softmax(1).numpy()
+
+
+class LabelsClassifier(Classifier):
+    """A reader with a linear head for L labels of which an input may have any number."""
+
+    def loss(self, tokens: Sequence[tuple[dict[str, list[int]], ...]], counts: Tensor) -> Tensor:
+        """Return the cross-entropy of each label by itself, summed; `counts` are 0 or 1."""
+        loss: Tensor = nn.functional.binary_cross_entropy_with_logits(
+            self(tokens), counts, reduction="sum"
+        )
+        return loss
 
 
 def _size(row: tuple[dict[str, list[int]], ...]) -> int:
@@ -308,8 +325,8 @@ def fit(
         optimizer.zero_grad()
         of_batch = counts[rows].sum()
         for part in _parts(rows, tokens, _TOKENS_AT_ONCE):
-            log_p = classifier([tokens[i] for i in part]).log_softmax(1)
-            (-(counts[part] * log_p).sum() / of_batch).backward()
+            loss = classifier.loss([tokens[i] for i in part], counts[part])
+            (loss / of_batch).backward()
         norm = nn.utils.clip_grad_norm_(classifier.parameters(), _LARGEST_GRADIENT)
         if not torch.isfinite(norm):
             raise InputError(f"training diverged in step {step + 1}; lower learning_rate")
@@ -398,13 +415,46 @@ def encoder_for(
     if isinstance(config, str):
         return plain
     rows: Rows | None = None
-    made_of: list[Any] = [plain.fingerprint, config.model_dump(mode="json")]
+    made_of: list[Any] = []
     if config.fine_tune:
         table = train.frame[list(train.text_columns)].itertuples(index=False)
         inputs = [tuple((text,) for text in row) for row in table]
         rows = distinct(inputs, train.labels, len(train.classes))
-        made_of += [train.task, seed, rows.inputs, rows.counts.tolist()]
-    key = hashlib.sha256(json.dumps(made_of).encode(errors="surrogatepass")).hexdigest()[:32]
+        made_of = [train.task, seed, rows.inputs, rows.counts.tolist()]
+    head = partial(Classifier, preference=train.task == "preference")
+    return _made(config, plain, rows, made_of, head, seed, progress)
+
+
+def encoder_for_labels(
+    config: EncoderConfig,
+    plain: Encoder,
+    texts: Sequence[str],
+    Y: npt.NDArray[np.float32],
+    seed: int,
+    progress: Progress = silent,
+) -> Encoder:
+    """Return `plain` trained further to tell texts' labels, 0 or 1 in Y (n, L), through a head.
+
+    Otherwise as `encoder_for`.
+    """
+    rows = Rows([((text,),) for text in texts], Y)
+    made_of = ["labels", seed, rows.inputs, Y.tolist()]
+    head = partial(LabelsClassifier, preference=False)
+    return _made(config, plain, rows, made_of, head, seed, progress)
+
+
+def _made(
+    config: EncoderConfig,
+    plain: Encoder,
+    rows: Rows | None,
+    made_of: list[Any],
+    head: Callable[[Reader, int], Classifier],
+    seed: int,
+    progress: Progress,
+) -> Encoder:
+    """The encoder of `config`, trained further on `rows` if there are any; it is made once."""
+    all_of_it = [plain.fingerprint, config.model_dump(mode="json"), *made_of]
+    key = hashlib.sha256(json.dumps(all_of_it).encode(errors="surrogatepass")).hexdigest()[:32]
     folder = encoders.made_folder() / key
     if not folder.exists():
         from filelock import FileLock
@@ -412,7 +462,7 @@ def encoder_for(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not folder.exists():
-                _make(folder, config, plain, rows, train, seed, progress)
+                _make(folder, config, plain, rows, head, seed, progress)
     return load_encoder(str(folder))
 
 
@@ -421,7 +471,7 @@ def _make(
     config: EncoderConfig,
     plain: Encoder,
     rows: Rows | None,
-    train: Annotations,
+    head: Callable[[Reader, int], Classifier],
     seed: int,
     progress: Progress,
 ) -> None:
@@ -429,9 +479,7 @@ def _make(
         torch.manual_seed(seed)
         reader = Reader(config.name, config)
         if rows is not None:
-            classifier = Classifier(
-                reader, len(train.classes), preference=train.task == "preference"
-            )
+            classifier = head(reader, rows.counts.shape[1])
             fit(
                 classifier,
                 rows,

@@ -56,6 +56,12 @@ def label(
     save: Annotated[
         Path | None, typer.Option(help="Folder to save what was learned (trained).")
     ] = None,
+    fine_tune: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Epochs of training the encoder further: better, but slow (trained)."
+        ),
+    ] = 0,
     labeller: Annotated[
         Path | None, typer.Option(help="Folder of a saved labeller, instead of --train.")
     ] = None,
@@ -96,6 +102,8 @@ def label(
         return
     if soft and by != "trained":
         raise InputError(f"--soft needs probabilities, which --by {by} has none of; use trained")
+    if fine_tune and train is None:
+        raise InputError("--fine-tune trains an encoder on --train TABLE, with --by trained")
     if out is None and save is None and "values" not in rows.columns:
         raise InputError("where to? Give --out labelled.csv")
     with display(quiet) as progress:
@@ -110,7 +118,7 @@ def label(
                 raise InputError("--by trained learns from --train TABLE, or takes --labeller DIR")
             used = load_encoder(encoder or PAPER_ENCODER)
             learned = (
-                tables.learn(train, rationale, used, progress)
+                tables.learn(train, rationale, used, progress, fine_tune=fine_tune)
                 if train is not None
                 else Labeller.load(labeller or "")
             )

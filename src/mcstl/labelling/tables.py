@@ -60,7 +60,14 @@ def with_embedding(
     return Labelled(taxonomy.names, zero_shot.membership(cases.rationales, encoder, progress))
 
 
-def learn(path: Path, rationale: str, encoder: Encoder, progress: Progress = silent) -> Labeller:
+def learn(
+    path: Path,
+    rationale: str,
+    encoder: Encoder,
+    progress: Progress = silent,
+    *,
+    fine_tune: int = 0,
+) -> Labeller:
     """Train a labeller on a table with rationales and ``values``; equal texts share a fold.
 
     Rationales about the same ``item`` or ``text``, where there is such a column, share one too.
@@ -71,7 +78,9 @@ def learn(path: Path, rationale: str, encoder: Encoder, progress: Progress = sil
     values = values_of(table, path.name)
     about = next((name for name in ("item", "text") if name in table.columns), rationale)
     cases = cases_from(table, rationale, about)
-    return trained.fit(cases.rationales, values, encoder, cases.texts, progress)
+    return trained.fit(
+        cases.rationales, values, encoder, cases.texts, progress, fine_tune=fine_tune
+    )
 
 
 def with_labeller(

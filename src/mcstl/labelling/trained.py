@@ -4,9 +4,12 @@ Multi-label: a small network on the sentence embedding of the rationale, one pro
 is fitted five times, each time without a fifth of the texts; what a network says of the fifth that
 it has not seen sets the thresholds (the best F1 of each value) and calibrates the probabilities
 (Platt), so that whatever is measured on was never seen. What is labelled gets the mean of the five.
+Where the encoder is trained further, each of the five has its own, which has not seen the fifth
+either.
 """
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from mcstl import files
-from mcstl.encoders import Encoder, FloatArray
+from mcstl.encoders import Encoder, FloatArray, load_encoder
 from mcstl.errors import InputError, listed
 from mcstl.labelling.cells import in_steps
 from mcstl.progress import Progress, silent
@@ -33,6 +36,7 @@ _EPOCHS = 25
 _BATCH = 128
 _RATE = 2e-3
 _DROPOUT_IN, _DROPOUT = 0.1, 0.5
+_TUNING_RATE, _TUNING_BATCH = 1e-4, 32
 SCHEMA = 1
 
 
@@ -42,7 +46,8 @@ class Labeller:
 
     `weights` are the networks' by name, (folds, ...); `slopes` and `offsets` (K,) calibrate the
     logits of their mean, and a value is given from its threshold (K,) on. `f1` (K,) is what each
-    value reached on the folds that were not seen, at thresholds chosen on the others.
+    value reached on the folds that were not seen, at thresholds chosen on the others. `tuned` are
+    the folder and fingerprint of each network's own encoder, where it was trained further.
     """
 
     names: tuple[str, ...]
@@ -53,13 +58,15 @@ class Labeller:
     offsets: FloatArray
     thresholds: FloatArray
     f1: FloatArray
+    tuned: tuple[tuple[str, str], ...] = ()
 
     def probabilities(
         self, rationales: Sequence[str], encoder: Encoder, progress: Progress = silent
     ) -> FloatArray:
         """Return (n, K) calibrated probabilities, 0 where there is no rationale.
 
-        Raises InputError if `encoder` is not the one that the labeller was fitted with.
+        Raises InputError if `encoder` is not the one that the labeller was fitted with, or if one
+        that was trained further for it is not there.
         """
         if encoder.fingerprint != self.fingerprint:
             raise InputError(
@@ -69,7 +76,9 @@ class Labeller:
         rows = [row for row, text in enumerate(rationales) if text.strip()]
         p = np.zeros((len(rationales), len(self.names)), dtype=np.float32)
         if rows:
-            vectors = encoder.encode([rationales[row] for row in rows], progress)
+            texts = [rationales[row] for row in rows]
+            encoders = [_own_encoder(*each) for each in self.tuned] or [encoder]
+            vectors = [each.encode(texts, progress) for each in encoders]
             p[rows] = self._calibrated(_logits(self.weights, vectors).mean(axis=0))
         return p
 
@@ -84,7 +93,12 @@ class Labeller:
 
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return what `from_state` needs: a JSON-able dict, and arrays by name."""
-        own = {"names": self.names, "encoder": self.encoder, "fingerprint": self.fingerprint}
+        own: dict[str, Any] = {
+            "names": self.names,
+            "encoder": self.encoder,
+            "fingerprint": self.fingerprint,
+            **({"tuned": self.tuned} if self.tuned else {}),
+        }
         vectors = ("slopes", "offsets", "thresholds", "f1")
         return own, {**self.weights, **{name: getattr(self, name) for name in vectors}}
 
@@ -92,14 +106,35 @@ class Labeller:
     def from_state(cls, own: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Make a labeller again from what its `state` returned."""
         found = {name: np.asarray(each, dtype=np.float32) for name, each in arrays.items()}
-        vectors = [found.pop(name) for name in ("slopes", "offsets", "thresholds", "f1")]
-        return cls(tuple(own["names"]), own["encoder"], own["fingerprint"], found, *vectors)
+        vectors = {name: found.pop(name) for name in ("slopes", "offsets", "thresholds", "f1")}
+        tuned = tuple((str(folder), str(of)) for folder, of in own.get("tuned", ()))
+        if tuned and len(tuned) != len(found["first.bias"]):
+            raise ValueError(f"{len(tuned)} encoders for {len(found['first.bias'])} networks")
+        return cls(
+            names=tuple(own["names"]),
+            encoder=own["encoder"],
+            fingerprint=own["fingerprint"],
+            weights=found,
+            **vectors,
+            tuned=tuned,
+        )
 
     def save(self, folder: str | Path) -> None:
-        """Write the labeller to a folder: safetensors and JSON, the JSON last."""
+        """Write the labeller to a folder: safetensors and JSON, the JSON last.
+
+        Encoders that were trained further for it are copied into the folder.
+        """
         from safetensors.numpy import save_file
 
         folder, (own, arrays) = Path(folder), self.state()
+        for number, (source, _) in enumerate(self.tuned):
+            copy = folder / f"encoder-{number}"
+            if copy.resolve() != Path(source).resolve():
+                shutil.rmtree(copy, ignore_errors=True)
+                with files.writing(copy):
+                    shutil.copytree(source, copy)
+        if self.tuned:
+            own["tuned"] = [(f"encoder-{i}", each[1]) for i, each in enumerate(self.tuned)]
         weights = folder / "labeller.safetensors"
         with files.replacing(weights) as temporary, files.writing(weights):
             save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary)
@@ -118,6 +153,7 @@ class Labeller:
                     f"{folder} holds a labeller of schema {own['schema']}, and this mcstl reads "
                     f"{SCHEMA}; train it again"
                 )
+            own["tuned"] = [(str(folder / name), of) for name, of in own.get("tuned", ())]
             return cls.from_state(own, load_file(folder / "labeller.safetensors"))
         except InputError:
             raise
@@ -133,11 +169,15 @@ def fit(
     encoder: Encoder,
     items: Sequence[str] | None = None,
     progress: Progress = silent,
+    *,
+    fine_tune: int = 0,
 ) -> Labeller:
     """Learn the values of rationales; those of one of the `items` are in the same fold.
 
-    Rows without a rationale are left out, and values that fewer than `LEAST` rationales have.
-    Deterministic on one machine. Raises InputError if no value is left or there are too few items.
+    With `fine_tune` epochs the encoder is trained further, once for each fold, which takes hours
+    where the networks take seconds; a stopped run goes on in the fold that it was in. Rows without
+    a rationale are left out, and values that fewer than `LEAST` rationales have. Deterministic on
+    one machine. Raises InputError if no value is left or there are too few items.
     """
     rows = [row for row, text in enumerate(rationales) if text.strip()]
     texts, given = [rationales[row] for row in rows], [set(values[row]) for row in rows]
@@ -149,15 +189,21 @@ def fit(
             f"({listed(f'{name} {count}' for name, count in counts.items()) or 'no values'})"
         )
     Y = np.array([[name in row for name in names] for row in given], dtype=np.float32)
-    X = encoder.encode(texts, progress)
+    encoders = [encoder] * FOLDS
     folds = _folds([items[row] for row in rows] if items is not None else texts)
     held_out = np.empty_like(Y)
     networks = []
     for fold in range(FOLDS):
+        if fine_tune:
+            inside = np.flatnonzero(folds != fold)
+            encoders[fold] = _tuned(
+                encoder, [texts[row] for row in inside], Y[inside], fine_tune, fold, progress
+            )
+        X = encoders[fold].encode(texts, progress)
         progress("training the labeller", fold, FOLDS)
         networks.append(_fit_network(X[folds != fold], Y[folds != fold], seed=fold))
         one = {name: each[None] for name, each in networks[-1].items()}
-        held_out[folds == fold] = _logits(one, X[folds == fold])[0]
+        held_out[folds == fold] = _logits(one, [X[folds == fold]])[0]
     progress("training the labeller", FOLDS, FOLDS)
     slopes, offsets = _platt(held_out, Y)
     p = 1 / (1 + np.exp(-(slopes * held_out + offsets)))
@@ -170,6 +216,7 @@ def fit(
         offsets=offsets,
         thresholds=best_thresholds(p, Y),
         f1=_honest_f1(p, Y, folds),
+        tuned=tuple((str(e.folder), e.fingerprint) for e in encoders if fine_tune),
     )
 
 
@@ -254,14 +301,52 @@ def _fit_network(X: FloatArray, Y: FloatArray, seed: int) -> dict[str, FloatArra
     }
 
 
-def _logits(weights: Mapping[str, FloatArray], vectors: FloatArray) -> FloatArray:
-    """(folds, n, K) logits of each network."""
+def _tuned(
+    encoder: Encoder, texts: list[str], Y: FloatArray, epochs: int, seed: int, progress: Progress
+) -> Encoder:
+    """The encoder trained further on the texts' values."""
+    from mcstl.finetuning import EncoderConfig, encoder_for_labels
+
+    step = f"fine-tuning the encoder, {seed + 1} of {FOLDS}"
+    config = EncoderConfig(
+        name=encoder.name,
+        pooling="mean",
+        fine_tune=epochs,
+        learning_rate=_TUNING_RATE,
+        batch_size=_TUNING_BATCH,
+    )
+
+    def told(_: str, done: int, total: int) -> None:
+        progress(step, done, total)
+
+    return encoder_for_labels(config, encoder, texts, Y, seed, told)
+
+
+def _own_encoder(folder: str, fingerprint: str) -> Encoder:
+    """An encoder that was trained further for a labeller, which may have been moved or changed."""
+    if not Path(folder).exists():
+        raise InputError(
+            f"this labeller has an encoder trained further in {folder}, which is not there; save "
+            "the labeller and name its folder"
+        )
+    encoder = load_encoder(folder)
+    if encoder.fingerprint != fingerprint:
+        raise InputError(
+            f"the encoder in {folder} is not the one of this labeller ({encoder.fingerprint}, "
+            f"not {fingerprint}); train it again"
+        )
+    return encoder
+
+
+def _logits(weights: Mapping[str, FloatArray], vectors: Sequence[FloatArray]) -> FloatArray:
+    """(folds, n, K) logits of each network, of the vectors (n, d) of its encoder or of the one."""
     import torch
     from torch import nn
 
     w = {name: torch.from_numpy(each) for name, each in weights.items()}
 
     def one(fold: int) -> "Tensor":
+        x = torch.from_numpy(vectors[fold % len(vectors)])
         units = nn.functional.linear(x, w["first.weight"][fold], w["first.bias"][fold])
         normed = nn.functional.layer_norm(
             units, units.shape[-1:], w["norm.weight"][fold], w["norm.bias"][fold]
@@ -271,7 +356,6 @@ def _logits(weights: Mapping[str, FloatArray], vectors: FloatArray) -> FloatArra
         )
 
     with torch.inference_mode():
-        x = torch.from_numpy(vectors)
         found: FloatArray = torch.stack([one(f) for f in range(len(w["first.bias"]))]).numpy()
     return found
 
