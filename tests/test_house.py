@@ -20,6 +20,7 @@ HOUSE = (
     "plugins",
     "files",
     "progress",
+    "pages",
     "kinds",
     "tables",
     "cells",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jinja2
 from matplotlib.figure import Figure
 
-from mcstl import card, metrics, plots
+from mcstl import card, metrics, pages, plots
 
 
 class Picture(NamedTuple):
@@ -40,16 +40,12 @@ def slug(text: str) -> str:
 
 def environment() -> jinja2.Environment:
     """Return where templates come from, with `number` and `count` for numbers or a dash."""
-    found = jinja2.Environment(
-        loader=jinja2.PackageLoader("mcstl"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["number"] = lambda value, digits=3: metrics.rounded(value, digits).replace(
-        "-", "−" if value is not None else "–"
-    )
-    found.filters["people"] = card.people
-    found.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
-    return found
+    return pages.environment(number=_number, count=_count, people=card.people)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return metrics.rounded(value, digits).replace("-", "−" if value is not None else "–")
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"

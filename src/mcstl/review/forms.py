@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from mcstl import files
+from mcstl import files, pages
 from mcstl.errors import InputError, brief, listed
 from mcstl.tables import read_table
 
@@ -18,18 +17,11 @@ Row = Mapping[str, str]
 
 def page(template: str, **gaps: Any) -> str:
     """Return an HTML page of ``templates/``; every text in it is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mcstl"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["percent"] = lambda share: f"{share:.0%}"
-    environment.filters["figure"] = lambda x: "–" if x != x else f"{x:.2f}"
-    # Inside a script element nothing may look like the end of one.
-    environment.filters["script"] = lambda value: Markup(  # noqa: S704
-        json.dumps(value).replace("<", "\\u003c")
+    environment = pages.environment(
+        percent=lambda share: f"{share:.0%}",
+        figure=lambda x: "–" if x != x else f"{x:.2f}",
+        # Inside a script element nothing may look like the end of one.
+        script=lambda value: Markup(json.dumps(value).replace("<", "\\u003c")),  # noqa: S704
     )
     return environment.get_template(template).render(gaps)
 
