@@ -153,7 +153,7 @@ class Labeller:
                     f"{folder} holds a labeller of schema {own['schema']}, and this mcstl reads "
                     f"{SCHEMA}; train it again"
                 )
-            own["tuned"] = [(str(folder / name), of) for name, of in own.get("tuned", ())]
+            own["tuned"] = [(str(folder.resolve() / name), of) for name, of in own.get("tuned", ())]
             return cls.from_state(own, load_file(folder / "labeller.safetensors"))
         except InputError:
             raise
