@@ -21,7 +21,7 @@ from mcstl.classes import Task
 from mcstl.errors import InputError
 from mcstl.model import Model
 from mcstl.splits import split
-from mcstl.studyfile import Study, read_yaml
+from mcstl.studyfile import Study, read_yaml, write_yaml
 from tiny import COLUMNS, METHODS, Finished
 
 TASKS: tuple[Task, ...] = ("ordinal", "binary", "preference")
@@ -480,6 +480,21 @@ def test_a_folder_of_another_study_is_refused_and_left_alone(
         mcstl.run(tiny(**changes), out=held)
     assert f"already holds another study (different: {told})" in str(caught.value)
     assert {path: path.read_bytes() for path in held.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_folder_of_before_there_was_a_choice_has_the_default(held: Path, tmp_path: Path) -> None:
+    older = tmp_path / "out"
+    shutil.copytree(held, older)
+    fields = read_yaml(older / "study.yaml")
+    del fields["training"]["layer"]
+    write_yaml(older / "study.yaml", fields)
+    before = (older / "results.json").stat().st_mtime_ns
+    smooth = {"epochs": 1, "hidden": 8, "layer": "smooth"}
+    with pytest.raises(InputError, match=r"another study \(different: training\)"):
+        mcstl.run(tiny(training=smooth), out=older)
+    assert (older / "results.json").stat().st_mtime_ns == before
+    mcstl.run(tiny(), out=older)
 
 
 @pytest.fixture(scope="module")

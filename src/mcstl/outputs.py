@@ -25,6 +25,7 @@ from mcstl.groups.base import LeftOut
 from mcstl.model import FloatArray, Model
 from mcstl.splits import Split, SplitBy
 from mcstl.studyfile import Study, read_yaml, with_paths, write_yaml
+from mcstl.training import TrainingConfig
 
 #: The version of results.json.
 SCHEMA = 1
@@ -235,6 +236,9 @@ def claim(folder: Path, resolved: dict[str, Any]) -> None:
     held = folder / "study.yaml"
     if held.exists():
         there = read_yaml(held)
+        if isinstance(recipe := there.get("training"), dict):
+            # One that an older version wrote lacks what had no choice then: the default holds.
+            there["training"] = TrainingConfig().model_dump(mode="json") | recipe
         different = [key for key in resolved if key not in ("made_with", "name")]
         different = [key for key in different if there.get(key) != resolved[key]]
         made_with = there.get("made_with")
