@@ -114,6 +114,18 @@ def test_known_people_have_their_own_traits_and_others_those_of_their_groups(mod
     torch.testing.assert_close(found[1], network.share[1] + noise[1])  # Order is nobody's
 
 
+def test_groups_learnt_of_people_who_tell_little_stay_finite(encoder: Encoder) -> None:
+    """Means that do not follow their groups, as between two epochs of training."""
+    network = network_of(made(encoder))
+    with torch.no_grad():
+        network.log_sds.fill_(-0.01)
+        network.tau.fill_(1)
+        for _ in range(300):
+            network.learn_groups()
+    assert torch.isfinite(network.spread).all()
+    assert network.share.abs().max() < 10
+
+
 def test_groups_of_annotations_are_embedded_and_groups_of_people_are_not(model: Model) -> None:
     network, z = network_of(model), torch.zeros(3, 4)
     shift = network.shift(torch.eye(3), z)

@@ -104,12 +104,14 @@ class PeopleNetwork(Network):
         """Set what groups share, and how much it varies, by what is learnt of the people known.
 
         An annotator's mean is drawn to their groups' by the share sd^2 of what their annotations
-        leave open; that undone, it tells of the groups with the variance 1 / (1 - sd^2).
+        leave open; that undone, it tells of the groups with the variance 1 / (1 - sd^2). Undoing
+        more than half would overshoot: means that have not followed their groups yet would send
+        these to the other side, farther each epoch.
         """
         personal = self.personal > 0
         if not personal.any() or not len(self.means):
             return
-        S, w = self.typical[:, personal], (1 - (2 * self.log_sds).exp()).clamp(min=1e-3)
+        S, w = self.typical[:, personal], (1 - (2 * self.log_sds).exp()).clamp(min=0.5)
         around = self.typical @ self.share
         z = around + (self.means - around) / w
         self.tau.copy_(equations.shared_spread(z, w, S, self.tau))
