@@ -1,0 +1,60 @@
+"""Macro-F1 of labellers on ValueEval: python benchmarks/labelling.py --data-dir DATA.
+
+Learnt on the premises of training, measured on those of validation, as `mcstl label` reads tables
+of them. With --fine-tune 3 the encoder is trained further for three epochs for each of the five
+folds, which takes an hour on one core.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from mcstl import taxonomies
+from mcstl.encoders import load_encoder
+from mcstl.labelling import tables
+from mcstl.labelling.cases import cases_from
+
+
+def part(data_dir: Path, name: str) -> pd.DataFrame:
+    """Return the arguments of a part, each with its `values`."""
+    folder = data_dir / "valueeval23"
+    read = [
+        pd.read_csv(folder / f"{kind}-{name}.tsv", sep="\t", quoting=3)
+        for kind in ("arguments", "labels")
+    ]
+    table = read[0].merge(read[1], on="Argument ID")
+    names = read[1].columns[1:]
+    table["values"] = ["|".join(names[row > 0]) for row in table[names].to_numpy()]
+    columns = {"Conclusion": "item", "Premise": "rationale", "values": "values"}
+    return table[list(columns)].rename(columns=columns)
+
+
+def main() -> None:
+    """Print a line for each labeller."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--fine-tune", type=int, default=0, help="epochs")
+    options = parser.parse_args()
+    train, validation = (part(options.data_dir, name) for name in ("training", "validation"))
+    cases = cases_from(validation, "rationale")
+    gold = tables.values_of(validation, "validation")
+    encoder = load_encoder()
+
+    def told(labeller: str, found: tables.Labelled) -> None:
+        print(f"{labeller}: {tables.f1_scores(found, gold)['f1'].mean():.3f}", flush=True)
+
+    told("embedding", tables.with_embedding(cases, taxonomies.load("valueeval"), encoder))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "training.csv"
+        train.to_csv(path, index=False)
+        for epochs in sorted({0, options.fine_tune}):
+            learnt = tables.learn(path, "rationale", encoder, fine_tune=epochs)
+            name = f"trained, fine-tuned for {epochs} epochs" if epochs else "trained"
+            told(name, tables.with_labeller(cases, learnt, encoder))
+            print(f"  inside training, on folds not seen: {learnt.f1.mean():.3f}")
+
+
+if __name__ == "__main__":
+    main()
