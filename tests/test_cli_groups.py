@@ -105,6 +105,7 @@ def test_label_by_training_and_by_definitions(command: Command, town: Path) -> N
         (("--by", "embedding", "--dry-run"), "use --by llm"),
         (("--by", "embedding"), "where to? Give --out"),
         (("--by", "embedding", "--soft", "--out", "x.csv"), "use trained"),
+        (("--by", "embedding", "--fine-tune", "1", "--out", "x.csv"), "with --by trained"),
         (("--by", "embedding", "--rationale", "reson"), "column 'reson' is not in new.csv"),
         (("--by", "embedding", "--taxonomy", "schwarz", "--out", "x.csv"), "Did you mean 'schwa"),
     ],

@@ -102,7 +102,7 @@ def label(
         return
     if soft and by != "trained":
         raise InputError(f"--soft needs probabilities, which --by {by} has none of; use trained")
-    if fine_tune and train is None:
+    if fine_tune and (by != "trained" or train is None):
         raise InputError("--fine-tune trains an encoder on --train TABLE, with --by trained")
     if out is None and save is None and "values" not in rows.columns:
         raise InputError("where to? Give --out labelled.csv")
