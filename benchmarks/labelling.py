@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from mcstl import taxonomies
+from mcstl.datasets import valueeval23
 from mcstl.encoders import load_encoder
 from mcstl.labelling import tables
 from mcstl.labelling.cases import cases_from
@@ -19,14 +20,8 @@ from mcstl.labelling.cases import cases_from
 
 def part(data_dir: Path, name: str) -> pd.DataFrame:
     """Return the arguments of a part, each with its `values`."""
-    folder = data_dir / "valueeval23"
-    read = [
-        pd.read_csv(folder / f"{kind}-{name}.tsv", sep="\t", quoting=3)
-        for kind in ("arguments", "labels")
-    ]
-    table = read[0].merge(read[1], on="Argument ID")
-    names = read[1].columns[1:]
-    table["values"] = ["|".join(names[row > 0]) for row in table[names].to_numpy()]
+    table = valueeval23.read_part(data_dir / "valueeval23", name)
+    table["values"] = table["values"].map("|".join)
     columns = {"Conclusion": "item", "Premise": "rationale", "values": "values"}
     return table[list(columns)].rename(columns=columns)
 

@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 import mcstl
 from mcstl import encoders, finetuning, taxonomies
 from mcstl.annotations import Annotations
-from mcstl.datasets import simulated
+from mcstl.datasets import simulated, valueeval23
 from mcstl.encoders import Encoder, load_encoder
 from mcstl.errors import InputError, Notice
 from mcstl.groups import TaxonomyConfig, fit_scheme
@@ -153,15 +153,8 @@ def test_thresholds_have_the_best_f1() -> None:
 
 @pytest.mark.system
 def test_the_twenty_values_of_valueeval23(data_dir: Path, encoder: Encoder) -> None:
-    def part(name: str) -> pd.DataFrame:
-        folder = data_dir / "valueeval23"
-        read = [pd.read_csv(folder / f"{kind}-{name}.tsv", sep="\t", quoting=3) for kind in KINDS]
-        table = read[0].merge(read[1], on="Argument ID")
-        names = read[1].columns[1:]
-        table["values"] = [list(names[row > 0]) for row in table[names].to_numpy()]
-        return table
-
-    train, validation = part("training"), part("validation")
+    folder = data_dir / "valueeval23"
+    train, validation = (valueeval23.read_part(folder, part) for part in ("training", "validation"))
     learned = trained.fit(
         list(train["Premise"]), list(train["values"]), encoder, list(train["Conclusion"])
     )
@@ -171,9 +164,6 @@ def test_the_twenty_values_of_valueeval23(data_dir: Path, encoder: Encoder) -> N
     assert score >= 0.42
     zero = tables.with_embedding(cases, taxonomies.load("valueeval"), encoder)
     assert 0.26 < tables.f1_scores(zero, list(validation["values"]))["f1"].mean() < score
-
-
-KINDS = ("arguments", "labels")
 
 
 # --- by definitions

@@ -23,7 +23,7 @@ _PARTS = ("training", "validation")
 
 
 def _read(folder: Path, task: Task) -> pd.DataFrame:
-    parts = [_joined(folder, part) for part in _PARTS]
+    parts = [read_part(folder, part) for part in _PARTS]
     whole = pd.concat(parts, ignore_index=True)
     joined = whole["_merge"] == "both"
     n_lost = int((~joined).sum())
@@ -45,8 +45,8 @@ def _read(folder: Path, task: Task) -> pd.DataFrame:
     return frame
 
 
-def _joined(folder: Path, part: str) -> pd.DataFrame:
-    """Arguments of one part, with the names of their values; ``_merge`` says what joined."""
+def read_part(folder: Path, part: str) -> pd.DataFrame:
+    """Return one part's arguments with the names of their values; ``_merge`` says what joined."""
     # Neither file quotes its cells, and some conclusions start with a quotation mark.
     arguments = read_columns(
         folder / f"arguments-{part}.tsv", (_ID, "Conclusion", "Stance", "Premise"), quotes=False
