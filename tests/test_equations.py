@@ -517,39 +517,41 @@ def test_one_level_is_torchs_binary_cross_entropy(problem: Problem) -> None:
 @given(
     mean=st.lists(st.floats(-3, 3), min_size=1, max_size=5),
     log_sd=st.floats(-3, 1, width=32),
-    around=st.floats(-2, 2, width=32),
 )
-def test_traits_kl_is_torchs(mean: list[float], log_sd: float, around: float) -> None:
+def test_traits_kl_is_torchs(mean: list[float], log_sd: float) -> None:
     means, log_sds = torch.tensor([mean]), torch.full((1, len(mean)), log_sd)
     found = torch.distributions.Normal(means, log_sds.exp())
-    prior = torch.distributions.Normal(around, 1.0)
-    expected = torch.distributions.kl_divergence(found, prior).sum()
-    cost = equations.traits_kl(means, log_sds, torch.full_like(means, around))
+    expected = torch.distributions.kl_divergence(found, torch.distributions.Normal(0.0, 1.0)).sum()
+    cost = equations.traits_kl(means, log_sds)
     torch.testing.assert_close(cost, expected, atol=1e-4, rtol=1e-4)
 
 
 @law
 @given(seed=seeds)
-def test_what_groups_share_is_the_normal_posterior(seed: int) -> None:
+def test_what_is_known_of_groups_is_the_normal_posterior(seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     S = (torch.rand(9, 3, generator=random, dtype=torch.float64) < 0.5).double()
-    z, w = torch.randn(9, 2, generator=random).double(), 0.1 + torch.rand(9, 2, generator=random)
-    w, tau = w.double(), torch.tensor([0.3, 2]).double()
-    mean, covariance = equations.shared_traits(z, w, S, tau)
+    w = (0.1 + torch.rand(9, 2, generator=random)).double()
+    before = torch.tensor([0.3, 2]).double()
+    tau, covariance = equations.shared_spread(torch.zeros(3, 2).double(), w, S, before)
     for r, sd in enumerate(tau):
-        # By conditioning the joint normal of v and z, in the space of people.
+        # By conditioning the joint normal of m and z, in the space of people.
         of_z = torch.linalg.inv(torch.diag(1 / w[:, r]) + sd**2 * S @ S.T)
-        gain = sd**2 * S.T @ of_z
-        torch.testing.assert_close(mean[:, r], gain @ z[:, r])
         prior = sd**2 * torch.eye(3).double()
-        torch.testing.assert_close(covariance[r], prior - gain @ S * sd**2)
+        torch.testing.assert_close(covariance[r], prior - sd**2 * S.T @ of_z @ S * sd**2)
 
 
 def test_the_spread_of_groups_is_found() -> None:
     random = torch.Generator().manual_seed(0)
     S, w = torch.eye(40).repeat(30, 1), torch.full((1200, 2), 0.5)  # 40 groups of 30 people
-    v = torch.randn(40, 2, generator=random) * torch.tensor([0.5, 0.0])
-    z = S @ v + torch.randn(len(S), 2, generator=random) / w.sqrt()
-    large, small = equations.shared_spread(z, w, S, torch.ones(2), rounds=200).tolist()
+    truth = torch.tensor([0.5, 0.0])
+    z = S @ (torch.randn(40, 2, generator=random) * truth)
+    z += torch.randn(len(S), 2, generator=random) / w.sqrt()
+    tau = torch.ones(2)
+    for _ in range(200):
+        # The posterior mean of 30 people's mean, which training comes to.
+        share = S.T @ z / 30 * (15 / (15 + tau**-2))
+        tau, _ = equations.shared_spread(share, w, S, tau, rounds=1)
+    large, small = tau.tolist()
     assert 0.35 < large < 0.65
     assert small < 0.12

@@ -513,8 +513,8 @@ def test_nobody_known_leaves_with_a_model(
     again = Model.load(tmp_path / "model")
     assert isinstance(network, PeopleNetwork)
     assert isinstance(again.network, PeopleNetwork)
-    assert len(network.means) > 0
-    assert len(again.network.means) == 0
+    assert len(network.habits) > 0
+    assert len(again.network.habits) == 0
     texts = ["The town should build a park.", "Let us close the museum."]
     for perspectives in (None, [["Security"], ["Tradition", "Benevolence"]]):
         assert (

@@ -212,43 +212,39 @@ def preference_logits(r_a: Tensor, r_b: Tensor, t: Tensor) -> Tensor:
 # Beyond the paper: annotators as random effects (docs/people.md)
 
 
-def traits_kl(mean: Tensor, log_sd: Tensor, around: Tensor) -> Tensor:
-    """Sum of KL(N(mean, sd^2) || N(around, 1)) in nats, the price of knowing people: (A, r) each.
+def traits_kl(mean: Tensor, log_sd: Tensor) -> Tensor:
+    """Sum of KL(N(mean, sd^2) || N(0, 1)) in nats, the price of knowing people: (A, r) each.
 
     With the cross-entropy it is the negative evidence lower bound (Kingma and Welling, 2014,
     Appendix B) of a model in which each annotator has r latent traits, normal over people.
 
-    >>> traits_kl(torch.tensor([[1.0]]), torch.tensor([[0.0]]), torch.tensor([[0.0]]))
+    >>> traits_kl(torch.tensor([[1.0]]), torch.tensor([[0.0]]))
     tensor(0.5000)
     """
-    return 0.5 * (torch.exp(2 * log_sd) + (mean - around).square() - 1 - 2 * log_sd).sum()
+    return 0.5 * (torch.exp(2 * log_sd) + mean.square() - 1 - 2 * log_sd).sum()
 
 
-def shared_traits(z: Tensor, w: Tensor, S: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what groups share if traits z (A, r) are S v plus noise of variance 1/w, v of sd tau.
+def shared_spread(
+    share: Tensor, w: Tensor, S: Tensor, tau: Tensor, rounds: int = 5
+) -> tuple[Tensor, Tensor]:
+    """Return the sd tau (r,) of what groups share, and the covariance of what is known of it.
 
-    The posterior of v given memberships S (A, K) is normal per trait, with mean (K, r) and
-    covariance (r, K, K): a mixed model's prediction (BLUP; Henderson, 1975). What few people show
-    is drawn to 0. `tau` is (r,), w (A, r).
+    People's traits are S m plus noise of variance 1/w, m normal with sd tau per trait, `share`
+    (K, r) its posterior mean. Its covariance (r, K, K) is the mixed model's (Henderson, 1975): what
+    few people show is known little of. `tau` comes nearer its empirical Bayes estimate by EM
+    (Dempster, Laird and Rubin, 1977). `S` is (A, K), `w` (A, r).
 
-    >>> S, z = torch.ones(3, 1), torch.tensor([[1.0], [2.0], [3.0]])
-    >>> mean, covariance = shared_traits(z, torch.ones(3, 1), S, torch.tensor([1.0]))
-    >>> mean.item(), covariance.item()  # 6 / (3 + 1) and 1 / (3 + 1)
-    (1.5, 0.25)
+    >>> S, w = torch.ones(3, 1), torch.ones(3, 1)
+    >>> tau, covariance = shared_spread(torch.ones(1, 1), w, S, torch.ones(1), rounds=1)
+    >>> tau.item() ** 2, covariance.item()  # 1 + 1 / (3 + 1), and 1 / (3 + 1 / 1.25)
+    (1.25..., 0.263...)
     """
-    prior = torch.eye(S.shape[1], dtype=z.dtype, device=z.device) * tau[:, None, None] ** -2
-    covariance = torch.linalg.inv(torch.einsum("ak,ar,aj->rkj", S, w, S) + prior)
-    return torch.einsum("rkj,jr->kr", covariance, S.T @ (w * z)), covariance
 
+    def known() -> Tensor:
+        prior = torch.eye(S.shape[1], dtype=S.dtype, device=S.device) * tau[:, None, None] ** -2
+        return torch.linalg.inv(torch.einsum("ak,ar,aj->rkj", S, w, S) + prior)
 
-def shared_spread(z: Tensor, w: Tensor, S: Tensor, tau: Tensor, rounds: int = 5) -> Tensor:
-    """Return the sd tau (r,) of what groups share, nearer its empirical Bayes estimate (EM).
-
-    Groups that differ by no more than as many people would by chance come to have a tau of 0
-    (Efron and Morris, 1973; Dempster, Laird and Rubin, 1977). The rest is as in `shared_traits`.
-    """
     for _ in range(rounds):
-        mean, covariance = shared_traits(z, w, S, tau)
-        found = mean.square().mean(0) + covariance.diagonal(dim1=1, dim2=2).mean(1)
+        found = share.square().mean(0) + known().diagonal(dim1=1, dim2=2).mean(1)
         tau = found.clamp(min=_LEAST_VARIANCE).sqrt()
-    return tau
+    return tau, known()

@@ -326,7 +326,7 @@ class Model(OnTheHub):
         if isinstance(self.network, PeopleNetwork):
             traits = {"traits": len(self.network.tau)}
             if not people:
-                state |= {name: state[name][:0] for name in ("means", "log_sds", "typical")}
+                state |= {name: state[name][:0] for name in ("habits", "log_sds", "typical")}
         tensors = {f"network.{k}": v.detach().cpu().contiguous() for k, v in state.items()}
         tensors |= {
             f"scheme.{k}": torch.from_numpy(np.ascontiguousarray(a)) for k, a in arrays.items()

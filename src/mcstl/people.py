@@ -15,25 +15,24 @@ _DRAWS = 32
 
 
 class PeopleNetwork(Network):
-    """MC-STL with annotators as random effects: o(e + V + U z_a), z_a normal around their groups'.
+    """MC-STL with annotators as random effects: o(e + V + U z_a), z_a = sum of m_k + h_a.
 
-    Each annotator has `traits` latent numbers z_a, which move the hidden layer and the biases. Over
-    people they are normal with sd 1 around the sum of what their groups `share` (K, traits), which
-    is learnt from as many examples as a group has members. It has a normal prior whose sd `tau`,
-    one per trait, is learnt too (empirical Bayes); `spread` (traits, K, K) is a root of its
-    posterior covariance. Only groups that one person's annotations are in and
-    out of, as by rationale, have an embedding v_k as well; the others are people's.
+    Each annotator has `traits` latent numbers z_a, which move the hidden layer and the biases: what
+    their groups `share`, m_k (K, traits), and a habit h_a of their own, normal over people with sd
+    1. What a group shares has a normal prior whose sd `tau`, one per trait, is learnt as well
+    (empirical Bayes); `spread` (traits, K, K) is a root of its posterior covariance, which is as
+    wide as its members are few. Only groups that one person's annotations are in and out of, as
+    by rationale, have an embedding v_k as well; the others are people's.
 
-    What training learns of a known annotator is a normal distribution around `means`; of anybody
-    else their groups' is known. Predictions are means over `draws` of what is not known, so that a
-    group's is that of its absent members (docs/people.md). `typical` (A, K) are the annotators'
-    memberships, `personal` (K,) is 1 for the groups that are people's.
+    What training learns of a known annotator is a normal distribution around their `habits`; of
+    anybody else their groups' is known. Predictions are means over `draws` of what is not known, so
+    that a group's is that of its absent members (docs/people.md). `typical` (A, K) are the
+    annotators' memberships, `personal` (K,) is 1 for the groups that are people's.
     """
 
     draws: Tensor
     typical: Tensor
     personal: Tensor
-    share: Tensor
     tau: Tensor
     spread: Tensor
 
@@ -49,14 +48,14 @@ class PeopleNetwork(Network):
         **form: Unpack[Form],
     ) -> None:
         super().__init__(dimension, n_groups, n_thresholds, **form)
-        self.means = nn.Parameter(0.1 * torch.randn(len(typical), traits))
+        self.habits = nn.Parameter(torch.zeros(len(typical), traits))
         self.log_sds = nn.Parameter(torch.full((len(typical), traits), -1.0))
-        self.to_hidden = nn.Parameter(0.02 * torch.randn(traits, self.first.out_features))
+        self.share = nn.Parameter(0.01 * torch.randn(n_groups, traits) * personal[:, None])
+        self.to_hidden = nn.Parameter(0.05 * torch.randn(traits, self.first.out_features))
         self.to_biases = nn.Parameter(0.02 * torch.randn(traits, n_thresholds))
         self.register_buffer("draws", normal_draws(_DRAWS, traits))
         self.register_buffer("personal", personal)
         self.register_buffer("typical", typical * personal)
-        self.register_buffer("share", torch.zeros(n_groups, traits))
         self.register_buffer("tau", torch.ones(traits))
         self.register_buffer("spread", torch.zeros(traits, n_groups, n_groups))
 
@@ -64,7 +63,12 @@ class PeopleNetwork(Network):
         """Return this network with some of its groups only, of which it learns no more."""
         narrow = super().narrowed(used)
         narrow._buffers = dict(self._buffers)
-        narrow.share, narrow.personal = self.share[used], self.personal[used]
+        narrow.personal = self.personal[used]
+        narrow.share = nn.Parameter(self.share[used], requires_grad=False)
+        # Known people stay in the groups that are left out.
+        known = self.typical @ self.share + self.habits
+        narrow.habits = nn.Parameter(known, requires_grad=False)
+        narrow.typical = self.typical.new_zeros(len(known), len(used))
         return narrow
 
     def shift_parts(self, S: Tensor, z: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -85,39 +89,34 @@ class PeopleNetwork(Network):
     ) -> Tensor:
         """Return (n, r) traits of people (n,) for standard noise; -1 is nobody known, of groups S.
 
-        `share` is another draw of what groups share.
+        `share` is another draw of what groups share; of known people it tells nothing.
         """
-        share = self.share if share is None else share
-        somebody: Tensor = (S * self.personal) @ share + noise
-        if not len(self.means):
+        somebody: Tensor = (S * self.personal) @ (self.share if share is None else share) + noise
+        if not len(self.habits):
             return somebody
         at = who.clamp(min=0)
-        known = self.means[at] + self.log_sds[at].exp() * noise
-        return torch.where((who >= 0)[:, None], known, somebody)
+        own = self.habits[at] + self.log_sds[at].exp() * noise
+        return torch.where((who >= 0)[:, None], self.typical[at] @ self.share + own, somebody)
 
     def price(self) -> Tensor:
-        """Return what knowing people costs in nats: with the likelihood, the negative ELBO."""
-        return equations.traits_kl(self.means, self.log_sds, self.typical @ self.share)
+        """Return what knowing people and groups costs in nats: with the likelihood, the -ELBO."""
+        of_groups = 0.5 * (self.share / self.tau).square().sum()
+        return equations.traits_kl(self.habits, self.log_sds) + of_groups
 
     @torch.no_grad()
     def learn_groups(self) -> None:
-        """Set what groups share, and how much it varies, by what is learnt of the people known.
+        """Set how much what groups share varies, and how sure it is, by what is learnt so far.
 
-        An annotator's mean is drawn to their groups' by the share sd^2 of what their annotations
-        leave open; that undone, it tells of the groups with the variance 1 / (1 - sd^2). Undoing
-        more than half would overshoot: means that have not followed their groups yet would send
-        these to the other side, farther each epoch.
+        An annotator with the posterior sd s tells of their groups as much as one who is seen
+        exactly among people of the variance 1 / (1 - s^2).
         """
-        personal = self.personal > 0
-        if not personal.any() or not len(self.means):
+        groups = self.personal.nonzero()[:, 0]
+        if not len(groups) or not len(self.habits):
             return
-        S, w = self.typical[:, personal], (1 - (2 * self.log_sds).exp()).clamp(min=0.5)
-        around = self.typical @ self.share
-        z = around + (self.means - around) / w
-        self.tau.copy_(equations.shared_spread(z, w, S, self.tau))
-        share, covariance = equations.shared_traits(z, w, S, self.tau)
-        self.share[personal] = share
-        groups = personal.nonzero()[:, 0]
+        w = (1 - (2 * self.log_sds).exp()).clamp(min=0)
+        share, S = self.share[groups], self.typical[:, groups]
+        tau, covariance = equations.shared_spread(share, w, S, self.tau)
+        self.tau.copy_(tau)
         self.spread[:, groups[:, None], groups] = torch.linalg.cholesky(covariance)
 
     def drawn_share(self, noise: Tensor) -> Tensor:

@@ -297,7 +297,7 @@ def _gradient(
             dropout.among = len(step), part
         z = None
         if isinstance(network, PeopleNetwork):
-            noise = torch.randn(len(step), network.means.shape[1], device=w.device)
+            noise = torch.randn(len(step), network.habits.shape[1], device=w.device)
             z = network.traits_of(cells.who[step[part]], S[part], noise[part])
         vectors, positions = cells.vectors, cells.positions.index_select(0, step[part])
         if w.device.type == "cpu":  # on a GPU it would wait for the number of texts
