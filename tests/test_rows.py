@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from mcstl import equations
+from mcstl import rows as rows_module
 from mcstl.classes import Task
 from mcstl.rows import Cells, Examples, Steps, distinct_rows
 from test_training import TASKS, simulated
@@ -52,6 +53,17 @@ def test_distinct_rows_are_numpys(seed: int, n: int, K: int) -> None:
     np.testing.assert_array_equal(patterns.toarray()[codes], dense)
     assert patterns.shape == (len(np.unique(dense, axis=0)) if n else 0, K)
     np.testing.assert_array_equal(S.toarray(), dense)
+
+
+def test_distinct_rows_are_the_same_however_many_are_taken_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    S = csr_matrix((np.random.default_rng(0).random((50, 3)) < 0.5).astype(np.float32))
+    whole, codes = distinct_rows(S)
+    monkeypatch.setattr(rows_module, "_ROWS_AT_ONCE", 7)
+    patterns, of_parts = distinct_rows(S)
+    np.testing.assert_array_equal(of_parts, codes)
+    np.testing.assert_array_equal(patterns.toarray(), whole.toarray())
 
 
 def test_distinct_rows_do_not_depend_on_how_a_row_is_stored() -> None:

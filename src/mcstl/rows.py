@@ -18,6 +18,7 @@ from mcstl.model import FloatArray
 _WITHIN_PEOPLE = 0.1  # a few people's answers may change from one annotation to the next
 #: Annotations become one cell up to this weight: a step shall see many, not a few heavy ones.
 _MOST_PER_CELL = 4
+_ROWS_AT_ONCE = 1_000_000  # whose memberships are summed together
 #: Annotations of one text that go through a step together, so that its projection serves them all.
 _BUNCH = 8
 
@@ -113,6 +114,7 @@ class Cells:
     @classmethod
     def of(cls, rows: Examples, n_classes: int, device: torch.device) -> Self:
         """Make the cells of rows, those of a single text in order of their texts."""
+        rows = replace(rows)  # so that what it keeps for predictions, gigabytes, ends here
         first, cell = rows.ties
         patterns, pattern = rows.patterns
         labels = _weights(cell, rows, len(first), n_classes)
@@ -187,7 +189,10 @@ class Steps:
         shuffled = torch.randperm(len(starts))
         sizes = sizes[shuffled]
         moved = starts[shuffled] - (sizes.cumsum(0) - sizes)
-        return order[torch.arange(len(text)) + moved.repeat_interleave(sizes)]
+        del before, number, new, starts, shuffled  # of tens of millions of cells, gigabytes
+        at = moved.repeat_interleave(sizes)
+        at += torch.arange(len(text))
+        return order[at]
 
 
 def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, npt.NDArray[np.int64]]:
@@ -196,8 +201,13 @@ def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, npt.NDArray[np.int64]]:
     # A row is known by two sums of 64-bit numbers drawn for its groups: two different rows of a
     # billion have equal sums with a probability of about 1e-21.
     numbers = np.random.default_rng(0).integers(2**63, size=(2, S.shape[1]), dtype=np.uint64)
-    values = S.data.view(np.uint32).astype(np.uint64)
-    sums = np.zeros((2, len(values) + 1), dtype=np.uint64)
-    np.cumsum(numbers[:, S.indices] * values, axis=1, out=sums[:, 1:])
-    first, kind = distinct(*(sums[:, S.indptr[1:]] - sums[:, S.indptr[:-1]]))
+    sums = np.empty((2, S.shape[0]), dtype=np.uint64)
+    for start in range(0, S.shape[0], _ROWS_AT_ONCE):
+        ends = S.indptr[start : start + _ROWS_AT_ONCE + 1]
+        there = slice(ends[0], ends[-1])
+        values = S.data[there].view(np.uint32).astype(np.uint64)
+        upto = np.zeros((2, len(values) + 1), dtype=np.uint64)
+        np.cumsum(numbers[:, S.indices[there]] * values, axis=1, out=upto[:, 1:])
+        sums[:, start : start + _ROWS_AT_ONCE] = np.diff(upto[:, ends - ends[0]])
+    first, kind = distinct(*sums)
     return S[first], kind
