@@ -242,7 +242,8 @@ def shared_spread(
 
     def known() -> Tensor:
         prior = torch.eye(S.shape[1], dtype=S.dtype, device=S.device) * tau[:, None, None] ** -2
-        return torch.linalg.inv(torch.einsum("ak,ar,aj->rkj", S, w, S) + prior)
+        covariance: Tensor = torch.linalg.inv(torch.einsum("ak,ar,aj->rkj", S, w, S) + prior)
+        return covariance
 
     for _ in range(rounds):
         found = share.square().mean(0) + known().diagonal(dim1=1, dim2=2).mean(1)

@@ -157,14 +157,14 @@ class Steps:
 
     def __init__(self, cells: Cells, batch_size: int) -> None:
         self._device = cells.w.device
-        self._w = cells.w.double().cpu()
-        total = float(self._w.sum())
+        self._w = cells.w.cpu()
+        total = float(self._w.double().sum())
         self._count = math.ceil(total / batch_size)
         self._per_unit = self._count / total
         self._bunched = cells.positions.shape[1] == 1
         self._text = cells.positions[:, 0].cpu()  # in order, if they are bunched
         if self._bunched:
-            self._first = torch.searchsorted(self._text, self._text)
+            self._of_text = self._text.unique_consecutive(return_counts=True)[1]
 
     def epoch(self) -> Iterator[Tensor]:
         """Yield the numbers of each step's cells, in an order drawn by torch's generator."""
@@ -174,14 +174,17 @@ class Steps:
         yield from order.to(self._device).split(sizes)
 
     def _before(self, order: Tensor) -> Tensor:
-        w = self._w[order]
+        w = self._w[order].double()
         return w.cumsum(0) - w
 
     def _bunches(self) -> Tensor:
         text = self._text
-        order = (text + torch.rand(len(text), dtype=torch.float64)).argsort()
+        order = torch.rand(len(text), dtype=torch.float64).add_(text).argsort()
         before = self._before(order)
-        number = ((before - before[self._first]) / _BUNCH).long()
+        of_text = self._of_text
+        start = before[of_text.cumsum(0) - of_text].repeat_interleave(of_text)
+        number = ((before - start) / _BUNCH).long()
+        del before, start  # of tens of millions of cells, gigabytes
         new = torch.ones(len(text), dtype=torch.bool)
         new[1:] = (text.diff() != 0) | (number.diff() != 0)
         starts = new.nonzero()[:, 0]
@@ -189,7 +192,7 @@ class Steps:
         shuffled = torch.randperm(len(starts))
         sizes = sizes[shuffled]
         moved = starts[shuffled] - (sizes.cumsum(0) - sizes)
-        del before, number, new, starts, shuffled  # of tens of millions of cells, gigabytes
+        del number, new, starts, shuffled
         at = moved.repeat_interleave(sizes)
         at += torch.arange(len(text))
         return order[at]
