@@ -40,7 +40,7 @@ class Draws:
 
     def weights(self, resamples: range, as_counts: bool = True) -> Iterator[IntArray]:
         """Yield per run (b, U) counts (or signs); resample 0 is the data as they are."""
-        of_factor = [np.ones((len(resamples), size), dtype=np.int64) for size in self.sizes]
+        of_factor = [np.ones((len(resamples), size), dtype=np.int32) for size in self.sizes]
         for i, resample in enumerate(resamples):
             if resample:
                 random = np.random.default_rng([self.seed, resample])
@@ -229,8 +229,11 @@ class Cells(NamedTuple):
         keys, cell = np.unique(codes * n_units + units, return_inverse=True)
         by_code, unit = np.divmod(keys, n_units)
         starts = np.flatnonzero(np.diff(by_code, prepend=-1))
-        ups = np.bincount(cell[up], minlength=len(keys))
-        return cls(by_code[starts], unit, starts, ups, np.bincount(cell, minlength=len(keys)))
+        # Half as wide as usual: what takes time is to move them.
+        ups, n = (
+            np.bincount(which, minlength=len(keys)).astype(np.int32) for which in (cell[up], cell)
+        )
+        return cls(by_code[starts], unit, starts, ups, n)
 
     def merged(self, products: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """(b, V) sums per prediction of (b, C) values per cell."""
