@@ -10,6 +10,8 @@ from mcstl import metrics
 from mcstl.audit.rows import LEVEL, RESAMPLES, Rows, in_blocks, nanmean, ratio
 from mcstl.metrics import BINS, BoolArray, FloatArray, IntArray
 
+#: Whole numbers, half as wide as usual where moving them is what takes time.
+Counts = npt.NDArray[np.integer[Any]]
 By = Literal["items", "annotators", "items and annotators"]
 #: What a bootstrap yields of one method: per metric the values, those as observed first.
 Values = dict[str, FloatArray]
@@ -38,7 +40,7 @@ class Draws:
             self.units.append(units.ravel())
             self.levels.append(list(distinct))
 
-    def weights(self, resamples: range, as_counts: bool = True) -> Iterator[IntArray]:
+    def weights(self, resamples: range, as_counts: bool = True) -> Iterator[Counts]:
         """Yield per run (b, U) counts (or signs); resample 0 is the data as they are."""
         of_factor = [np.ones((len(resamples), size), dtype=np.int32) for size in self.sizes]
         for i, resample in enumerate(resamples):
@@ -181,7 +183,7 @@ class Reweighted:
             cells = [Cells.of(codes[g], units[g], outcome[g], n_units) for g in groups]
             self.rankings.append((c, t, values, cells))
 
-    def __call__(self, weights: IntArray) -> Values:
+    def __call__(self, weights: Counts) -> Values:
         """Return the metrics under each of the (b, U) weights."""
         b, per_group = len(weights), self.n_groups + 1
         sums = (weights.astype(float) @ self.sums).reshape(b, per_group, len(self.means), 2)
@@ -220,8 +222,8 @@ class Cells(NamedTuple):
     codes: IntArray  # (V,) of the distinct predictions
     units: IntArray  # (C,) unit of each cell
     starts: IntArray  # (V,) first cell of each prediction
-    ups: IntArray  # (C,) rows of the cell whose outcome is 1
-    n: IntArray  # (C,) rows of the cell
+    ups: Counts  # (C,) rows of the cell whose outcome is 1
+    n: Counts  # (C,) rows of the cell
 
     @classmethod
     def of(cls, codes: IntArray, units: IntArray, up: BoolArray, n_units: int) -> "Cells":
@@ -229,7 +231,6 @@ class Cells(NamedTuple):
         keys, cell = np.unique(codes * n_units + units, return_inverse=True)
         by_code, unit = np.divmod(keys, n_units)
         starts = np.flatnonzero(np.diff(by_code, prepend=-1))
-        # Half as wide as usual: what takes time is to move them.
         ups, n = (
             np.bincount(which, minlength=len(keys)).astype(np.int32) for which in (cell[up], cell)
         )
@@ -241,7 +242,7 @@ class Cells(NamedTuple):
             return products
         return np.add.reduceat(products, self.starts, axis=1)
 
-    def drawn(self, weights: IntArray) -> "Drawn":
+    def drawn(self, weights: Counts) -> "Drawn":
         """Return the cells as the (b, U) weights draw them."""
         taken = np.take(weights, self.units, axis=1)  # far faster than weights[:, self.units]
         ups = self.merged(taken * self.ups)
