@@ -1,21 +1,43 @@
-"""Print finished studies as Markdown tables: python studies/tables.py [--short] OUT [OUT ...].
+"""Print finished studies as Markdown tables: python studies/tables.py [HOW] OUT [OUT ...].
 
 Each table names its split and seeds; the sd of Group, Slope and Bias is over groups (and
 thresholds), the others' over seeds. A second line says by how much mc-stl differs from none, paired
-over seeds, with the 95% interval. With --short there is one table, a line a study.
+over seeds, with the 95% interval. HOW is --short for one table, a line a study, or --annotators for
+the differences of every method from every one after it, with intervals over 300 draws of the test
+rows' annotators (what other people would have given); values are means over seeds then.
 """
 
 import json
 import sys
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
-from mcstl import metrics
+import pandas as pd
+
+from mcstl import audit, metrics
+from mcstl.audit.findings import paired_differences
+
+
+def heading(found: Mapping[str, Any]) -> str:
+    """Return what a table of a study's results.json is of."""
+    data, seeds = found["data"], len({run["seed"] for run in found["runs"]})
+    return (
+        f"**{found['study']['name']}**, {data['split']['by']} split, {seeds} seeds, "
+        f"{data['split']['test']:,} test annotations"
+    )
+
+
+def differs(title: str, gap: Mapping[str, float]) -> str:
+    """Return a difference and its interval."""
+    return f"{title} {gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
 
 
 def markdown(folder: Path) -> str:
     """Return one study's table, and the paired differences of mc-stl from none."""
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    data, runs = found["data"], found["runs"]
+    runs = found["runs"]
     seeds = len({run["seed"] for run in runs})
     table = metrics.table(found["summary"], runs)
     names = ["method", *(column.title for column in table.columns), "seconds"]
@@ -24,8 +46,7 @@ def markdown(folder: Path) -> str:
         for method, _ in table.rows
     }
     lines = [
-        f"**{found['study']['name']}**, {data['split']['by']} split, {seeds} seeds, "
-        f"{data['split']['test']:,} test annotations",
+        heading(found),
         "",
         f"| {' | '.join(names)} |",
         f"|{' --- |' * len(names)}",
@@ -36,11 +57,37 @@ def markdown(folder: Path) -> str:
     ]
     differences = metrics.paired(runs, "mc-stl", "none")
     shown = [
-        f"{column.title} {each['mean']:+.3f} [{each['low']:+.3f}, {each['high']:+.3f}]"
+        differs(column.title, each)
         for column in table.columns
         if (each := differences[column.metric])["low"] is not None
     ]
     return "\n".join([*lines, "", f"mc-stl minus none: {'; '.join(shown)}."])
+
+
+OVER_ANNOTATORS = ("auc", "nll", "one_minus_emd", "slope_mean", "slope_sd", "bias_sd")
+
+
+def over_annotators(folder: Path) -> str:
+    """Return one study's values, and its paired differences over annotators."""
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    data, names = found["data"], audit.group_names(found)
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    rows = audit.rows_of(predictions, names, len(data["classes"]), data["task"])
+    drawn = audit.bootstrap(rows, "annotators", resamples=300)
+    lines = [
+        heading(found),
+        "",
+        f"| method | {' | '.join(OVER_ANNOTATORS)} |",
+        "|" + " --- |" * (1 + len(OVER_ANNOTATORS)),
+    ]
+    for method, values in drawn.items():
+        cells = (f"{values[name][0]:.3f}" for name in OVER_ANNOTATORS)
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    for a, b in combinations(drawn, 2):
+        gaps = paired_differences(drawn[a], drawn[b])
+        told = (differs(name, gaps[name]) for name in OVER_ANNOTATORS)
+        lines += ["", f"{a} minus {b}: {'; '.join(told)}."]
+    return "\n".join(lines)
 
 
 SHORT = ("mc-stl", "none", "gbm")
@@ -71,5 +118,7 @@ if __name__ == "__main__":
     asked = sys.argv[1:]
     if asked[:1] == ["--short"]:
         print(short([Path(folder) for folder in asked[1:]]))
+    elif asked[:1] == ["--annotators"]:
+        print("\n\n".join(over_annotators(Path(folder)) for folder in asked[1:]))
     else:
         print("\n\n".join(markdown(Path(folder)) for folder in asked))
