@@ -180,8 +180,8 @@ class Reweighted:
         for c, t in ways:
             outcome = labels == c if t is None else labels > t
             values, codes = metrics.ranked(p[:, c] if t is None else levels[:, t])
-            cells = [Cells.of(codes[g], units[g], outcome[g], n_units) for g in groups]
-            self.rankings.append((c, t, values, cells))
+            cells = [Cells.of(values, codes[g], units[g], outcome[g], n_units) for g in groups]
+            self.rankings.append((c, t, cells))
 
     def __call__(self, weights: Counts) -> Values:
         """Return the metrics under each of the (b, U) weights."""
@@ -191,7 +191,7 @@ class Reweighted:
         found = {name: means[:, :, m] for m, name in enumerate(self.means)}
         aucs = np.full((len(self.rankings), b, per_group), np.nan)
         lines = np.full((2, self.n_levels, b, self.n_groups), np.nan)  # slopes and biases
-        for i, (c, t, values, cells) in enumerate(self.rankings):
+        for i, (c, t, cells) in enumerate(self.rankings):
             for g, of_group in enumerate(cells):
                 if c is None and not g:
                     continue  # `evaluate` draws no line through all rows
@@ -199,7 +199,7 @@ class Reweighted:
                 if c is not None:
                     aucs[i, :, g] = drawn.auc()
                 if t is not None and g:
-                    lines[:, t, :, g - 1] = drawn.line(values)
+                    lines[:, t, :, g - 1] = drawn.line()
         if self.score == "auc":
             found["auc"] = nanmean(aucs, axis=0)
         slopes, biases = lines.transpose(0, 2, 3, 1)
@@ -219,22 +219,24 @@ class Reweighted:
 class Cells(NamedTuple):
     """Rows merged by prediction and unit, by rising prediction."""
 
-    codes: IntArray  # (V,) of the distinct predictions
+    values: FloatArray  # (V,) distinct predictions
     units: IntArray  # (C,) unit of each cell
     starts: IntArray  # (V,) first cell of each prediction
     ups: Counts  # (C,) rows of the cell whose outcome is 1
     n: Counts  # (C,) rows of the cell
 
     @classmethod
-    def of(cls, codes: IntArray, units: IntArray, up: BoolArray, n_units: int) -> "Cells":
-        """Merge rows given by codes of their prediction and unit, and whether it is an up."""
+    def of(
+        cls, values: FloatArray, codes: IntArray, units: IntArray, up: BoolArray, n_units: int
+    ) -> "Cells":
+        """Merge rows given by the place of their prediction in `values`, unit, and outcome."""
         keys, cell = np.unique(codes * n_units + units, return_inverse=True)
         by_code, unit = np.divmod(keys, n_units)
         starts = np.flatnonzero(np.diff(by_code, prepend=-1))
         ups, n = (
             np.bincount(which, minlength=len(keys)).astype(np.int32) for which in (cell[up], cell)
         )
-        return cls(by_code[starts], unit, starts, ups, n)
+        return cls(values[by_code[starts]], unit, starts, ups, n)
 
     def merged(self, products: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """(b, V) sums per prediction of (b, C) values per cell."""
@@ -248,58 +250,52 @@ class Cells(NamedTuple):
         ups = self.merged(taken * self.ups)
         counts = self.merged(taken if (self.n == 1).all() else taken * self.n)
         # One running count over all weights: it rises throughout, so that one search finds all.
-        return Drawn(self.codes, counts, ups, np.cumsum(counts.ravel()))
+        running = np.zeros(counts.size + 1, dtype=np.int64)
+        np.cumsum(counts.ravel(), out=running[1:])
+        return Drawn(self.values, counts, ups, running)
 
 
 class Drawn(NamedTuple):
     """How often b weights draw each distinct prediction; whole numbers, so that sums are exact."""
 
-    codes: IntArray  # (V,)
+    values: FloatArray  # (V,)
     counts: IntArray  # (b, V)
     ups: IntArray  # (b, V) of which the outcome is 1
-    running: IntArray  # (b * V,) sums of the counts so far
-
-    def before(self) -> IntArray:
-        """(b, 1) running count at which each weight's own begins."""
-        size = self.counts.shape[1]
-        return np.append(0, self.running[size - 1 : -1 : size])[:, None]
+    running: IntArray  # (1 + b * V,) sums of the counts before each and after the last
 
     def auc(self) -> FloatArray:
         """(b,) AUCs: `metrics.macro_auc` of one class, by the sum of the ranks of its rows."""
         b, size = self.counts.shape
         if not size:
             return np.full(b, np.nan)
-        twice_middle = self.running.reshape(b, size) * 2
-        twice_middle -= self.counts
-        n_ups, total = self.ups.sum(axis=1), self.counts.sum(axis=1)
-        won = np.einsum("bv,bv->b", self.ups, twice_middle) - n_ups * (
-            n_ups + 2 * self.before()[:, 0]
-        )
+        running, starts = self.running, self.running[::size]
+        twice_middle = (running[:-1] + running[1:]).reshape(b, size)
+        n_ups, total = self.ups.sum(axis=1), np.diff(starts)
+        won = np.einsum("bv,bv->b", self.ups, twice_middle) - n_ups * (n_ups + 2 * starts[:-1])
         return ratio(won / 2, n_ups * (total - n_ups))
 
-    def line(self, values: FloatArray) -> FloatArray:
-        """(2, b) slopes and biases of `metrics.calibration_line`; `values` are all predictions."""
+    def line(self) -> FloatArray:
+        """(2, b) slopes and biases of `metrics.calibration_line`."""
         b, size = self.counts.shape
         if not size:
             return np.full((2, b), np.nan)
-        running, before = self.running, self.before()
-        total = running[size - 1 :: size, None] - before
+        running, row = self.running, size * np.arange(b)[:, None]
+        before, total = running[row], running[row + size] - running[row]
         # A bin begins at the first prediction whose middle rank is in it: the one that reaches the
         # bin's rank, or the next.
         rank = total * np.arange(1, BINS)
-        first = np.searchsorted(running, before - (-rank // BINS))
+        first = np.searchsorted(running[1:], before - (-rank // BINS))
         first = np.minimum(first, b * size - 1)
-        twice_middle = 2 * (running[first] - before) - self.counts.ravel()[first]
+        twice_middle = running[first] + running[first + 1] - 2 * before
         first += BINS * twice_middle < 2 * rank
-        row = size * np.arange(b)[:, None]
         edges = np.hstack([row, np.clip(first, row, row + size), row + size])  # (b, BINS + 1)
 
         def per_bin(each: npt.NDArray[Any]) -> npt.NDArray[Any]:
             sums = np.add.reduceat(np.append(each, 0), edges[:, :-1].ravel()).reshape(b, BINS)
             return np.where(edges[:, 1:] > edges[:, :-1], sums, 0)
 
-        n = np.diff(np.where(edges > 0, running[edges - 1], 0), axis=1)
-        x = ratio(per_bin(self.counts * values[self.codes]), n)
+        n = np.diff(running[edges], axis=1)
+        x = ratio(per_bin(self.counts * self.values), n)
         y = ratio(per_bin(self.ups), n)
         mean_x, mean_y = nanmean(x, axis=1), nanmean(y, axis=1)
         centred = np.where(n > 0, x - mean_x[:, None], 0.0)

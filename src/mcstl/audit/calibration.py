@@ -178,10 +178,9 @@ def multicalibration(
                     by_item = np.bincount(units[rows], weights=up - p, minlength=n_units)
                     sigma[s, g, t] = np.sqrt((by_item**2).sum()) / len(rows)
                     independent[s, g, t] = np.sqrt((p * (1 - p)).sum()) / len(rows)
-                    cells = Cells.of(codes[rows], units[rows], up, n_units)
-                    of_cell = np.repeat(
-                        values[cells.codes], np.diff(cells.starts, append=len(cells.units))
-                    )
+                    cells = Cells.of(values, codes[rows], units[rows], up, n_units)
+                    repeats = np.diff(cells.starts, append=len(cells.units))
+                    of_cell = np.repeat(cells.values, repeats)
                     paths.append(((s, g, t), cells, (cells.ups - cells.n * of_cell) / len(rows)))
 
     def block(resamples: range) -> FloatArray:
