@@ -1,10 +1,11 @@
 """Print finished studies as Markdown tables: python studies/tables.py [HOW] OUT [OUT ...].
 
 Each table names its split and seeds; the sd of Group, Slope and Bias is over groups (and
-thresholds), the others' over seeds. A second line says by how much mc-stl differs from none, paired
-over seeds, with the 95% interval. HOW is --short for one table, a line a study, or --annotators for
-the differences of every method from every one after it, with intervals over 300 draws of the test
-rows' annotators (what other people would have given); values are means over seeds then.
+thresholds), the others' over seeds. Lines below it say by how much the first method differs from the
+others, paired over seeds, with the 95% interval; the splits of seeds overlap, so that it is somewhat
+too narrow. HOW is --short for one table, a line a study, or --items or --annotators for the
+differences of every method from every one after it, with intervals over 300 draws of the test rows'
+items or annotators (what other texts or people would have given); values are means over seeds then.
 """
 
 import json
@@ -55,37 +56,42 @@ def markdown(folder: Path) -> str:
             for method, cells in table.rows
         ),
     ]
-    differences = metrics.paired(runs, "mc-stl", "none")
-    shown = [
-        differs(column.title, each)
-        for column in table.columns
-        if (each := differences[column.metric])["low"] is not None
-    ]
-    return "\n".join([*lines, "", f"mc-stl minus none: {'; '.join(shown)}."])
+    first, *others = (method for method, _ in table.rows)
+    for other in others:
+        gaps = metrics.paired(runs, first, other)
+        told = [
+            differs(column.title, gap)
+            for column in table.columns
+            if (gap := gaps[column.metric])["low"] is not None
+        ]
+        lines += ["", f"{first} minus {other}: {'; '.join(told)}."]
+    return "\n".join(lines)
 
 
-OVER_ANNOTATORS = ("auc", "nll", "one_minus_emd", "slope_mean", "slope_sd", "bias_sd")
+UNITS: dict[str, audit.By] = {"--items": "items", "--annotators": "annotators"}
+COMPARED = ("auc", "accuracy", "nll", "one_minus_emd", "slope_mean", "slope_sd", "bias_sd")
 
 
-def over_annotators(folder: Path) -> str:
-    """Return one study's values, and its paired differences over annotators."""
+def over(by: audit.By, folder: Path) -> str:
+    """Return one study's values, and its paired differences over items or annotators."""
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     data, names = found["data"], audit.group_names(found)
     predictions = pd.read_parquet(folder / "predictions.parquet")
     rows = audit.rows_of(predictions, names, len(data["classes"]), data["task"])
-    drawn = audit.bootstrap(rows, "annotators", resamples=300)
+    drawn = audit.bootstrap(rows, by, resamples=300)
+    shown = [name for name in COMPARED if all(name in values for values in drawn.values())]
     lines = [
         heading(found),
         "",
-        f"| method | {' | '.join(OVER_ANNOTATORS)} |",
-        "|" + " --- |" * (1 + len(OVER_ANNOTATORS)),
+        f"| method | {' | '.join(shown)} |",
+        "|" + " --- |" * (1 + len(shown)),
     ]
     for method, values in drawn.items():
-        cells = (f"{values[name][0]:.3f}" for name in OVER_ANNOTATORS)
+        cells = (f"{values[name][0]:.3f}" for name in shown)
         lines.append(f"| {method} | {' | '.join(cells)} |")
     for a, b in combinations(drawn, 2):
         gaps = paired_differences(drawn[a], drawn[b])
-        told = (differs(name, gaps[name]) for name in OVER_ANNOTATORS)
+        told = (differs(name, gaps[name]) for name in shown)
         lines += ["", f"{a} minus {b}: {'; '.join(told)}."]
     return "\n".join(lines)
 
@@ -118,7 +124,7 @@ if __name__ == "__main__":
     asked = sys.argv[1:]
     if asked[:1] == ["--short"]:
         print(short([Path(folder) for folder in asked[1:]]))
-    elif asked[:1] == ["--annotators"]:
-        print("\n\n".join(over_annotators(Path(folder)) for folder in asked[1:]))
+    elif asked[0] in UNITS:
+        print("\n\n".join(over(UNITS[asked[0]], Path(folder)) for folder in asked[1:]))
     else:
         print("\n\n".join(markdown(Path(folder)) for folder in asked))

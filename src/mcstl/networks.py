@@ -42,7 +42,7 @@ class Dropout(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Set whether units are dropped, from now on by other masks than before."""
-        self._pool = None
+        self._pool = self.among = None
         return super().train(mode)
 
     def kept(self, shape: Sequence[int], like: Tensor) -> Tensor | None:
