@@ -1,11 +1,12 @@
 """Print finished studies as Markdown tables: python studies/tables.py [HOW] OUT [OUT ...].
 
 Each table names its split and seeds; the sd of Group, Slope and Bias is over groups (and
-thresholds), the others' over seeds. Lines below it say by how much the first method differs from the
-others, paired over seeds, with the 95% interval; the splits of seeds overlap, so that it is somewhat
-too narrow. HOW is --short for one table, a line a study, or --items or --annotators for the
-differences of every method from every one after it, with intervals over 300 draws of the test rows'
-items or annotators (what other texts or people would have given); values are means over seeds then.
+thresholds), the others' over seeds. Lines below it say by how much the first method differs from
+the others, paired over seeds, with the 95% interval; the splits of seeds overlap, so that it is
+somewhat too narrow. HOW is --short for one table, a line a study, or --items or --annotators for
+the differences of every method from every one after it, with intervals over 300 draws of the test
+rows' items or annotators (what other texts or people would have given); values are means over seeds
+then.
 """
 
 import json
