@@ -532,13 +532,13 @@ def test_what_is_known_of_groups_is_the_normal_posterior(seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     S = (torch.rand(9, 3, generator=random, dtype=torch.float64) < 0.5).double()
     w = (0.1 + torch.rand(9, 2, generator=random)).double()
-    before = torch.tensor([0.3, 2]).double()
-    tau, covariance = equations.shared_spread(torch.zeros(3, 2).double(), w, S, before)
-    for r, sd in enumerate(tau):
+    sd = (0.3 + 2 * torch.rand(2, 3, generator=random)).double()
+    covariance = equations.shared_covariance(w, S, sd)
+    for r in range(2):
         # By conditioning the joint normal of m and z, in the space of people.
-        of_z = torch.linalg.inv(torch.diag(1 / w[:, r]) + sd**2 * S @ S.T)
-        prior = sd**2 * torch.eye(3).double()
-        torch.testing.assert_close(covariance[r], prior - sd**2 * S.T @ of_z @ S * sd**2)
+        prior = torch.diag(sd[r] ** 2)
+        of_z = torch.linalg.inv(torch.diag(1 / w[:, r]) + S @ prior @ S.T)
+        torch.testing.assert_close(covariance[r], prior - prior @ S.T @ of_z @ S @ prior)
 
 
 def test_the_spread_of_groups_is_found() -> None:
@@ -551,7 +551,7 @@ def test_the_spread_of_groups_is_found() -> None:
     for _ in range(200):
         # The posterior mean of 30 people's mean, which training comes to.
         share = S.T @ z / 30 * (15 / (15 + tau**-2))
-        tau, _ = equations.shared_spread(share, w, S, tau, rounds=1)
+        tau = equations.shared_spread(share, w, S, tau, rounds=1)
     large, small = tau.tolist()
     assert 0.35 < large < 0.65
     assert small < 0.12

@@ -152,12 +152,29 @@ def test_what_groups_share_is_drawn_from_its_posterior(model: Model) -> None:
     with torch.no_grad():
         network.log_sds.fill_(-9.0)
     network.learn_groups()
-    directions = torch.eye(3)[:, :, None].expand(-1, -1, 4)
-    moves = network.drawn_share(directions) - network.share  # (B, K, r)
-    _, covariance = equations.shared_spread(
-        network.share[:2], torch.ones(5, 4), network.typical[:, :2], network.tau, rounds=0
-    )
-    torch.testing.assert_close(moves[:2, :2, 0].T @ moves[:2, :2, 0], covariance[0])
+    directions = torch.eye(4)[:, :, None].expand(-1, -1, 4)
+    moves = network.drawn_share(directions)  # (B, K + 1, r), the last of them the level
+    moves[:, :3] -= network.share
+    S = torch.cat([network.typical[:, :2], torch.ones(5, 1)], dim=1)
+    sd = torch.stack([network.tau, network.tau, torch.ones(4)], dim=1)
+    covariance = equations.shared_covariance(torch.ones(5, 4), S, sd)
+    for trait in range(4):
+        moved = moves[:, [0, 1, 3], trait]
+        torch.testing.assert_close(moved.T @ moved, covariance[trait])
+    assert not moves[:, 2].any()  # a group of annotations
+
+
+def test_of_all_people_is_known_what_they_tell(model: Model) -> None:
+    """Without groups of people too: the level is as sure as there are people, and one of prior."""
+    network = network_of(model)
+    network.personal.zero_()
+    with torch.no_grad():
+        network.log_sds.fill_(-9.0)
+        network.spread.zero_()
+    network.learn_groups()
+    torch.testing.assert_close(network.spread[:, 3, 3].square(), torch.full((4,), 1 / 6))
+    low, high = model.predict_interval(TEXTS, [["Order"]])
+    assert (high > low + 0.01).any()
 
 
 def test_without_people_every_group_is_of_annotations() -> None:
@@ -217,8 +234,8 @@ def test_who_cannot_be_asked(model: Model, perspective: Any, said: str) -> None:
 
 def test_what_few_people_share_is_less_sure(model: Model) -> None:
     network = network_of(model)
-    ones, people = torch.ones(5, 4), network.typical[:, :2]
-    _, covariance = equations.shared_spread(network.share[:2], ones, people, ones[0], rounds=0)
+    people = network.typical[:, :2]
+    covariance = equations.shared_covariance(torch.ones(5, 4), people, torch.ones(4, 2))
     network.spread[:, :2, :2] = torch.linalg.cholesky(covariance)
     with torch.no_grad():
         network.share[:2] = 0.0

@@ -224,28 +224,35 @@ def traits_kl(mean: Tensor, log_sd: Tensor) -> Tensor:
     return 0.5 * (torch.exp(2 * log_sd) + mean.square() - 1 - 2 * log_sd).sum()
 
 
-def shared_spread(
-    share: Tensor, w: Tensor, S: Tensor, tau: Tensor, rounds: int = 5
-) -> tuple[Tensor, Tensor]:
-    """Return the sd tau (r,) of what groups share, and the covariance of what is known of it.
+def shared_covariance(w: Tensor, S: Tensor, sd: Tensor) -> Tensor:
+    """Return the covariance (r, K, K) of what is known of what groups share, per trait.
 
-    People's traits are S m plus noise of variance 1/w, m normal with sd tau per trait, `share`
-    (K, r) its posterior mean. Its covariance (r, K, K) is the mixed model's (Henderson, 1975): what
-    few people show is known little of. `tau` comes nearer its empirical Bayes estimate by EM
-    (Dempster, Laird and Rubin, 1977). `S` is (A, K), `w` (A, r).
+    People's traits are S m plus noise of variance 1/w, m normal with sds `sd` (r, K): the mixed
+    model's (Henderson, 1975). What few people show is known little of. `S` is (A, K), `w` (A, r).
 
-    >>> S, w = torch.ones(3, 1), torch.ones(3, 1)
-    >>> tau, covariance = shared_spread(torch.ones(1, 1), w, S, torch.ones(1), rounds=1)
-    >>> tau.item() ** 2, covariance.item()  # 1 + 1 / (3 + 1), and 1 / (3 + 1 / 1.25)
-    (1.25..., 0.263...)
+    >>> w = S = torch.ones(3, 1)
+    >>> shared_covariance(w, S, torch.ones(1, 1)).item()  # 1 / (3 + 1)
+    0.25
     """
+    covariance: Tensor = torch.linalg.inv(
+        torch.einsum("ak,ar,aj->rkj", S, w, S) + torch.diag_embed(sd**-2)
+    )
+    return covariance
 
-    def known() -> Tensor:
-        prior = torch.eye(S.shape[1], dtype=S.dtype, device=S.device) * tau[:, None, None] ** -2
-        covariance: Tensor = torch.linalg.inv(torch.einsum("ak,ar,aj->rkj", S, w, S) + prior)
-        return covariance
 
+def shared_spread(share: Tensor, w: Tensor, S: Tensor, tau: Tensor, rounds: int = 5) -> Tensor:
+    """Return the sd tau (r,) of what groups share, nearer its empirical Bayes estimate.
+
+    By EM (Dempster, Laird and Rubin, 1977) from `tau`: its square is the mean square of what groups
+    share, of which `share` (K, r) is the posterior mean and `shared_covariance` the rest.
+
+    >>> w = S = torch.ones(3, 1)
+    >>> one = torch.ones(1, 1)
+    >>> shared_spread(one, w, S, one[0], rounds=1).item() ** 2  # 1 + 1 / (3 + 1)
+    1.25...
+    """
     for _ in range(rounds):
-        found = share.square().mean(0) + known().diagonal(dim1=1, dim2=2).mean(1)
+        covariance = shared_covariance(w, S, tau[:, None].expand(-1, S.shape[1]))
+        found = share.square().mean(0) + covariance.diagonal(dim1=1, dim2=2).mean(1)
         tau = found.clamp(min=_LEAST_VARIANCE).sqrt()
-    return tau, known()
+    return tau

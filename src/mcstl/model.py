@@ -155,7 +155,7 @@ class Model(OnTheHub):
         random, traits = torch.Generator().manual_seed(0), len(network.tau)
         p = []
         for done in range(_INTERVAL_DRAWS):
-            shared = torch.randn(1, *network.share.shape, generator=random)
+            shared = torch.randn(1, network.spread.shape[1], traits, generator=random)
             own = torch.randn(len(asked.who), traits, generator=random)
             share = network.drawn_share(shared.to(network.share.device))[0]
             p.append(self._seen(vectors, positions, asked, share, own))
@@ -247,7 +247,7 @@ class Model(OnTheHub):
         S, who, mixture = asked
         used = np.flatnonzero(S.getnnz(axis=0))
         S, network = S[:, used], self.network.eval().narrowed(used)
-        share = None if share is None else share[used]
+        share = None if share is None else share[[*used, -1]]  # the last is the level
         e_all = torch.from_numpy(vectors)
         device = network.first.weight.device
         n_out = S.shape[0] if mixture is None else len(mixture)

@@ -20,9 +20,10 @@ class PeopleNetwork(Network):
     Each annotator has `traits` latent numbers z_a, which move the hidden layer and the biases: what
     their groups `share`, m_k (K, traits), and a habit h_a of their own, normal over people with sd
     1. What a group shares has a normal prior whose sd `tau`, one per trait, is learnt as well
-    (empirical Bayes); `spread` (traits, K, K) is a root of its posterior covariance, which is as
-    wide as its members are few. Only groups that one person's annotations are in and out of, as
-    by rationale, have an embedding v_k as well; the others are people's.
+    (empirical Bayes); `spread` (traits, K + 1, K + 1) is a root of the posterior covariance of that
+    and of the level of all people, which is as wide as members, and people, are few. Only groups
+    that one person's annotations are in and out of, as by rationale, have an embedding v_k as well;
+    the others are people's.
 
     What training learns of a known annotator is a normal distribution around their `habits`; of
     anybody else their groups' is known. Predictions are means over `draws` of what is not known, so
@@ -57,7 +58,7 @@ class PeopleNetwork(Network):
         self.register_buffer("personal", personal)
         self.register_buffer("typical", typical * personal)
         self.register_buffer("tau", torch.ones(traits))
-        self.register_buffer("spread", torch.zeros(traits, n_groups, n_groups))
+        self.register_buffer("spread", torch.zeros(traits, n_groups + 1, n_groups + 1))
 
     def narrowed(self, used: npt.NDArray[np.integer[Any]]) -> Self:
         """Return this network with some of its groups only, of which it learns no more."""
@@ -89,9 +90,12 @@ class PeopleNetwork(Network):
     ) -> Tensor:
         """Return (n, r) traits of people (n,) for standard noise; -1 is nobody known, of groups S.
 
-        `share` is another draw of what groups share; of known people it tells nothing.
+        `share` is one of `drawn_share`; of known people it tells nothing.
         """
-        somebody: Tensor = (S * self.personal) @ (self.share if share is None else share) + noise
+        S = S * self.personal
+        if share is not None:
+            S = nn.functional.pad(S, (0, 1), value=1.0)
+        somebody: Tensor = S @ (self.share if share is None else share) + noise
         if not len(self.habits):
             return somebody
         at = who.clamp(min=0)
@@ -110,21 +114,28 @@ class PeopleNetwork(Network):
         An annotator with the posterior sd s tells of their groups as much as one who is seen
         exactly among people of the variance 1 / (1 - s^2).
         """
-        groups = self.personal.nonzero()[:, 0]
-        if not len(groups) or not len(self.habits):
+        if not len(self.habits):
             return
+        groups = self.personal.nonzero()[:, 0]
         w = (1 - (2 * self.log_sds).exp()).clamp(min=0)
-        share, S = self.share[groups], self.typical[:, groups]
-        tau, covariance = equations.shared_spread(share, w, S, self.tau)
-        self.tau.copy_(tau)
-        self.spread[:, groups[:, None], groups] = torch.linalg.cholesky(covariance)
+        S = self.typical[:, groups]
+        if len(groups):
+            self.tau.copy_(equations.shared_spread(self.share[groups], w, S, self.tau))
+        # The level is in the biases and the layer, with nothing to say where it is; an sd of 1, a
+        # single person's, is wide beside what all of them tell.
+        S = nn.functional.pad(S, (0, 1), value=1.0)
+        sd = nn.functional.pad(self.tau[:, None].expand(-1, len(groups)), (0, 1), value=1.0)
+        of = nn.functional.pad(groups, (0, 1), value=len(self.personal))
+        covariance = equations.shared_covariance(w, S, sd)
+        self.spread[:, of[:, None], of] = torch.linalg.cholesky(covariance)
 
     def drawn_share(self, noise: Tensor) -> Tensor:
-        """Return (B, K, r) draws of what groups share for standard noise (B, K, r).
+        """Return (B, K + 1, r) draws of what groups share, and last of the level of all people.
 
-        What is learnt of few people is spread widely.
+        `noise` is standard and of that shape. What is learnt of few people is spread widely.
         """
-        return self.share + torch.einsum("rkj,bjr->bkr", self.spread, noise)
+        known = nn.functional.pad(self.share, (0, 0, 0, 1))
+        return known + torch.einsum("rkj,bjr->bkr", self.spread, noise)
 
 
 def normal_draws(count: int, size: int) -> Tensor:
