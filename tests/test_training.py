@@ -148,6 +148,13 @@ def test_the_epochs_are_a_limit() -> None:
     assert told == [("training", epoch, 3) for epoch in (1, 2, 3, 3)]
 
 
+def test_a_trained_network_may_be_trained_further() -> None:
+    network = fit_small(n=60).network.train()
+    e, S = torch.randn(7, 1, network.first.in_features), torch.zeros(7, len(network.v))
+    network.logits(e, S).sum().backward()  # by another loop, on steps of another size
+    assert network.first.weight.grad is not None
+
+
 # The same again.
 
 
