@@ -22,14 +22,13 @@ from torch import Tensor
 from mcstl import equations, metrics, training
 from mcstl.encoders import load_encoder
 from mcstl.finetuning import Reader, ReaderConfig
-from mcstl.methods import Prepared
+from mcstl.methods import Prepared, fit_method
 from mcstl.networks import Network
 from mcstl.rows import Cells, Examples
 from mcstl.study import prepare
-from mcstl.studyfile import Study
+from mcstl.studyfile import MethodConfig, Study
 
 METRICS = ("auc", "accuracy", "nll", "one_minus_emd")
-SPLITS = ("annotation", "item", "annotator")
 #: Texts of a batch; those that are compared with each other come together, as many as they are.
 TEXTS = 32
 
@@ -149,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
     parser.add_argument("--data-dir")
-    parser.add_argument("--split", choices=SPLITS)
+    parser.add_argument("--split")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--encoder-rate", type=float, default=1e-5)
@@ -158,21 +157,13 @@ def main() -> None:
     study = Study.read(chosen.study, split=chosen.split)
     annotations = study.load(chosen.data_dir)
     encoder = load_encoder(study.encoder_name)
-    config = study.training
     runs = []
     for seed in range(chosen.seeds):
         prepared = prepare(study, annotations, encoder, seed)
-        train, validation, test = (prepared.part(p) for p in ("train", "validation", "test"))
+        test = prepared.part("test")
         started = time.process_time()
-        frozen = training.fit(
-            train,
-            validation,
-            config,
-            n_classes=len(annotations.classes),
-            preference=annotations.task == "preference",
-            annotations_per_item=prepared.annotations_per_item,
-            seed=seed,
-        ).network
+        _, frozen = fit_method(MethodConfig(name="mc-stl"), study, prepared, seed)
+        assert frozen is not None  # noqa: S101 (for the type checker)
         between = time.process_time()
         rates = chosen.encoder_rate, chosen.network_rate
         network, vectors, nlls = trained_on(

@@ -8,10 +8,12 @@ groups dealt out to people at random differ as much (docs/people.md).
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_predict
@@ -43,18 +45,16 @@ def main() -> None:
     chosen = parser.parse_args()
     study = Study.read(chosen.study, split="annotator")
     annotations, encoder = study.load(chosen.data_dir), load_encoder(study.encoder_name)
-    people, codes = np.unique(annotations.frame["annotator"], return_inverse=True)
+    codes, people = pd.factorize(annotations.frame["annotator"], sort=True)
     above: list[list[float]] = [[] for _ in people]
-    S, names = np.zeros(0), np.zeros(0)
-    for seed in range(chosen.seeds):
-        prepared = prepare(study, annotations, encoder, seed)
-        if not seed:
-            names, inside = np.array(prepared.scheme.names), prepared.rows.S.toarray() > 0
-            S = np.array([inside[codes == a].mean(0) for a in range(len(people))]).round()
+    splits = [prepare(study, annotations, encoder, seed) for seed in range(chosen.seeds)]
+    typical, _ = replace(splits[0].rows, who=codes).memberships_of_people()
+    S, names = typical.round(), np.array(splits[0].scheme.names)
+    for seed, prepared in enumerate(splits):
         p, _ = fit_method(MethodConfig(name="none"), study, prepared, seed)
         test = prepared.parts.test
         residual = annotations.labels[test] - p @ np.arange(p.shape[1])
-        for a in np.unique(codes[test]):
+        for a in np.unique(codes[test][codes[test] >= 0]):
             above[a].append(float(residual[codes[test] == a].mean()))
     tested = np.array([len(each) > 0 for each in above])
     S, y = S[tested], np.array([np.mean(each) for each in above if each])

@@ -125,7 +125,7 @@ if __name__ == "__main__":
     asked = sys.argv[1:]
     if asked[:1] == ["--short"]:
         print(short([Path(folder) for folder in asked[1:]]))
-    elif asked[0] in UNITS:
+    elif asked and asked[0] in UNITS:
         print("\n\n".join(over(UNITS[asked[0]], Path(folder)) for folder in asked[1:]))
     else:
         print("\n\n".join(markdown(Path(folder)) for folder in asked))
