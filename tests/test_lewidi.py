@@ -193,7 +193,14 @@ def test_real_paraphrase_runs_with_eleven_classes(
         methods=["mc-stl", "none"],
         seeds=[0],
     )
-    assert len(study.load(data_dir)) == 200
+    source = data_dir / "lewidi" / "Paraphrase"
+    entries = [
+        entry
+        for path in source.glob("Paraphrase_[dt]*.json")
+        for entry in json.loads(path.read_text(encoding="utf-8")).values()
+    ]
+    labels = [label for entry in entries for label in entry["annotations"].values()]
+    assert len(study.load(data_dir)) == len(labels) >= 200
     results = run(study, data_dir=data_dir)
     p = results.predictions[[f"p_{c}" for c in range(11)]].to_numpy()
     assert p.shape == (len(results.predictions), 11)

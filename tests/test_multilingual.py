@@ -65,7 +65,8 @@ def test_a_study_in_ten_scripts(encoder: str, tmp_path: Path) -> None:
     n = 400
     random = np.random.default_rng(5)
     item, value = random.integers(len(TEXTS), size=n), random.integers(3, size=n)
-    chance = np.where((item + value) % 2 == 0, 0.9, 0.1)
+    # Who is asked tells nearly all and the text little: far from what rounding could change.
+    chance = np.array([0.9, 0.1, 0.5])[value] + np.where(item % 2 == 0, 0.08, -0.08)
     table = pd.DataFrame(
         {
             "text": [TEXTS[i] for i in item],
@@ -86,7 +87,7 @@ def test_a_study_in_ten_scripts(encoder: str, tmp_path: Path) -> None:
     )
     results = mcstl.run(study, out=tmp_path / "out")
     summary = results.results["summary"]
-    assert summary["mc-stl"]["auc"]["mean"] > 0.75 > summary["none"]["auc"]["mean"]
+    assert summary["mc-stl"]["auc"]["mean"] > summary["none"]["auc"]["mean"] + 0.1
     model = mcstl.Model.load(tmp_path / "out" / "model")
     assert set(model.group_names) == set(VALUES)
     p = model.predict_proba(TEXTS, [[value] for value in VALUES])
