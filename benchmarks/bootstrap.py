@@ -13,8 +13,8 @@ from functools import partial
 
 import numpy as np
 
-from mcstl import audit
-from mcstl.audit import Rows
+from mcstl import evaluation as audit
+from mcstl.evaluation import Rows
 
 
 def made_up(n: int, n_classes: int, n_groups: int = 12) -> Rows:

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from mcstl import audit
-from mcstl.audit import Rows
+from mcstl import evaluation as audit
+from mcstl.evaluation import Rows
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mcstl import datasets, encoders
-from mcstl.backends import BACKENDS, BackendName
-from mcstl.encoders import load_encoder
+from mcstl import datasets
+from mcstl.encoding import encoders
+from mcstl.encoding.backends import BACKENDS, BackendName
+from mcstl.encoding.encoders import load_encoder
 
 FloatArray = npt.NDArray[np.float32]
 #: Multiplications and additions of the paper's encoder for a token, without attention's.

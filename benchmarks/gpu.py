@@ -13,8 +13,8 @@ import torch
 from training import dices, ours
 
 from mcstl import datasets
-from mcstl.backends import BackendName
-from mcstl.encoders import load_encoder
+from mcstl.encoding.backends import BackendName
+from mcstl.encoding.encoders import load_encoder
 
 
 def seconds(work: Callable[[], object]) -> float:

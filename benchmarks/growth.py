@@ -28,8 +28,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
-from mcstl.rows import Examples
-from mcstl.training import TrainingConfig, fit
+from mcstl.models.examples import Examples
+from mcstl.models.training import TrainingConfig, fit
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl import taxonomies
 from mcstl.datasets import valueeval23
-from mcstl.encoders import load_encoder
-from mcstl.labelling import tables
+from mcstl.encoding.encoders import load_encoder
+from mcstl.labelling import tables, taxonomies
 from mcstl.labelling.cases import cases_from
 
 

@@ -12,13 +12,13 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from mcstl import study
-from mcstl.annotations import Annotations
+from mcstl.data.annotations import Annotations
 from mcstl.datasets import simulated
-from mcstl.encoders import load_encoder
-from mcstl.methods import fit_method
-from mcstl.people import PeopleNetwork
-from mcstl.studyfile import Study
+from mcstl.encoding.encoders import load_encoder
+from mcstl.models.people import PeopleNetwork
+from mcstl.studies import run as study
+from mcstl.studies.methods import fit_method
+from mcstl.studies.study_file import Study
 
 METHODS = ("mc-stl-people", "mc-stl", "none")
 HABIT_SD = 1.5

@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcstl import encoders, metrics, study
-from mcstl.annotations import minority_rows
-from mcstl.baselines.recalibration import recalibrate
-from mcstl.encoders import load_encoder
-from mcstl.methods import Prepared, fit_method
-from mcstl.studyfile import Study
+from mcstl.data.annotations import minority_rows
+from mcstl.encoding import encoders
+from mcstl.encoding.encoders import load_encoder
+from mcstl.evaluation import metrics
+from mcstl.methods.recalibration import recalibrate
+from mcstl.studies import run as study
+from mcstl.studies.methods import Prepared, fit_method
+from mcstl.studies.study_file import Study
 
 STUDIES = Path(__file__).parents[1] / "studies"
 FloatArray = npt.NDArray[np.float64]

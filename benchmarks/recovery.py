@@ -12,14 +12,14 @@ from typing import get_args
 
 import numpy as np
 
-from mcstl import study
-from mcstl.classes import Task
+from mcstl.data.labels import Task
 from mcstl.datasets import simulated
-from mcstl.encoders import load_encoder
-from mcstl.methods import Prepared, fit_method, has_recipe
-from mcstl.model import FloatArray
-from mcstl.networks import Layer
-from mcstl.studyfile import AnyMethod, Study
+from mcstl.encoding.encoders import load_encoder
+from mcstl.models.model import FloatArray
+from mcstl.models.networks import Layer
+from mcstl.studies import run as study
+from mcstl.studies.methods import Prepared, fit_method, has_recipe
+from mcstl.studies.study_file import AnyMethod, Study
 
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
 METHODS = ("mc-stl", "none", "gbm", "logistic")

@@ -23,12 +23,14 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from mcstl import equations, study, training
-from mcstl.encoders import load_encoder
-from mcstl.networks import Network
-from mcstl.rows import Examples
-from mcstl.studyfile import Study
-from mcstl.training import TrainingConfig
+from mcstl import equations
+from mcstl.encoding.encoders import load_encoder
+from mcstl.models import training
+from mcstl.models.examples import Examples
+from mcstl.models.networks import Network
+from mcstl.models.training import TrainingConfig
+from mcstl.studies import run as study
+from mcstl.studies.study_file import Study
 
 STUDIES: dict[str, dict[str, Any]] = {
     "valueeval23": {
@@ -170,7 +172,7 @@ def loop(task: Task, seed: int, batched: bool = False) -> float:
 
 
 def ours(task: Task, seed: int) -> float:
-    """Train by `mcstl.training.fit` and return the validation NLL."""
+    """Train by `mcstl.models.training.fit` and return the validation NLL."""
     return training.fit(
         task.train,
         task.validation,

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import mcstl
-from mcstl import metrics
-from mcstl.outputs import Results
-from mcstl.studyfile import Study
+from mcstl.evaluation import metrics
+from mcstl.studies.results import Results
+from mcstl.studies.study_file import Study
 
 HERE = Path(__file__).parent
 STUDIES = ("valueeval23", "popquorn", "ukpconvarg1")

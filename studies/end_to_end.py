@@ -19,14 +19,16 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from mcstl import equations, metrics, training
-from mcstl.encoders import load_encoder
-from mcstl.finetuning import Reader, ReaderConfig
-from mcstl.methods import Prepared, fit_method
-from mcstl.networks import Network
-from mcstl.rows import Cells, Examples
-from mcstl.study import prepare
-from mcstl.studyfile import MethodConfig, Study
+from mcstl import equations
+from mcstl.encoding.encoders import load_encoder
+from mcstl.encoding.finetuning import Reader, ReaderConfig
+from mcstl.evaluation import metrics
+from mcstl.models import training
+from mcstl.models.examples import Cells, Examples
+from mcstl.models.networks import Network
+from mcstl.studies.methods import Prepared, fit_method
+from mcstl.studies.run import prepare
+from mcstl.studies.study_file import MethodConfig, Study
 
 METRICS = ("auc", "accuracy", "nll", "one_minus_emd")
 #: Texts of a batch; those that are compared with each other come together, as many as they are.

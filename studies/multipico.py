@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from mcstl.studyfile import Study
+from mcstl.studies.study_file import Study
 
 STUDY = Path(__file__).with_suffix(".yaml")
 

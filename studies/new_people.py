@@ -18,10 +18,10 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_predict
 
-from mcstl.encoders import load_encoder
-from mcstl.methods import fit_method
-from mcstl.study import prepare
-from mcstl.studyfile import MethodConfig, Study
+from mcstl.encoding.encoders import load_encoder
+from mcstl.studies.methods import fit_method
+from mcstl.studies.run import prepare
+from mcstl.studies.study_file import MethodConfig, Study
 
 FloatArray = npt.NDArray[np.float64]
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)

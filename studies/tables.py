@@ -18,8 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from mcstl import audit, metrics
-from mcstl.audit.findings import paired_differences
+from mcstl import evaluation as audit
+from mcstl.evaluation import metrics
+from mcstl.evaluation.findings import paired_differences
 
 
 def heading(found: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcstl.classes import Task
+from mcstl.data.labels import Task
 
 if TYPE_CHECKING:
     from tiny import Finished

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mcstl import audit, metrics
-from mcstl.classes import Task
+from mcstl import evaluation as audit
+from mcstl.data.labels import Task
+from mcstl.evaluation import metrics
 
 FloatArray = npt.NDArray[np.float64]
 

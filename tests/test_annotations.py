@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from mcstl.annotations import Annotations, majority_rows, minority_rows
-from mcstl.errors import InputError
-from mcstl.splits import split
-from mcstl.tables import read_table
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations, majority_rows, minority_rows
+from mcstl.data.splits import split
+from mcstl.data.tables import read_table
 
 ROWS: dict[str, list[Any]] = {
     "item": ["1", "1", "2", "2"],

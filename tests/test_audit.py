@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
 from made_up import GROUPS, make_output
-from mcstl import audit, metrics
-from mcstl.annotations import Annotations
-from mcstl.audit import Rows
-from mcstl.audit.bootstrap import Draws
-from mcstl.audit.findings import _baseline, _marks
-from mcstl.classes import Task
-from mcstl.errors import InputError
+from mcstl import evaluation as audit
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Task
+from mcstl.evaluation import Rows, metrics
+from mcstl.evaluation.bootstrap import Draws
+from mcstl.evaluation.findings import _baseline, _marks
 
 law = settings(deadline=None, max_examples=40)
 
@@ -171,7 +171,7 @@ def test_resamples_do_not_depend_on_how_many_are_computed_at_once(
 ) -> None:
     methods = {"m": [make_rows(2), make_rows(3)]}
     whole = audit.bootstrap(methods, resamples=30)["m"]
-    monkeypatch.setattr("mcstl.audit.rows._BLOCK", 300)
+    monkeypatch.setattr("mcstl.evaluation.rows._BLOCK", 300)
     for name, values in audit.bootstrap(methods, resamples=30)["m"].items():
         np.testing.assert_allclose(values, whole[name], rtol=1e-12, atol=1e-12)
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mcstl import backends, encoders
-from mcstl.backends import BackendName, Batch, FloatArray, find_backend
-from mcstl.encoders import PAPER_ENCODER, Encoder, cache_info, clear_cache, load_encoder
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl.encoding import backends, encoders
+from mcstl.encoding.backends import BackendName, Batch, FloatArray, find_backend
+from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, cache_info, clear_cache, load_encoder
 
 TEXTS = [
     "Tea",

@@ -17,17 +17,17 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import mcstl
-from mcstl import metrics
-from mcstl.annotations import Annotations
-from mcstl.baselines import irpm, tabular
-from mcstl.baselines.dawid_skene import label_probabilities
-from mcstl.baselines.recalibration import Kind, recalibrate
-from mcstl.baselines.tabular import FloatArray, Predictor
-from mcstl.classes import Task
-from mcstl.errors import InputError
-from mcstl.finetuning import ReaderConfig
-from mcstl.rows import Examples
-from mcstl.studyfile import Study
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Task
+from mcstl.encoding.finetuning import ReaderConfig
+from mcstl.evaluation import metrics
+from mcstl.methods import irpm, tabular
+from mcstl.methods.dawid_skene import label_probabilities
+from mcstl.methods.recalibration import Kind, recalibrate
+from mcstl.methods.tabular import FloatArray, Predictor
+from mcstl.models.examples import Examples
+from mcstl.studies.study_file import Study
 from tiny_transformers import tiny
 
 Fit = Callable[..., Predictor]

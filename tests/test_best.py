@@ -11,20 +11,21 @@ import torch
 from scipy.sparse import csr_matrix
 
 import mcstl
-from mcstl import equations, training
-from mcstl.classes import Task
+from mcstl import equations
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
 from mcstl.datasets.simulated import simulate
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError
-from mcstl.growing import add_group
-from mcstl.methods import Prepared, fit_method
-from mcstl.model import Model
-from mcstl.networks import MeanNetwork, Network, ProductNetwork
+from mcstl.encoding.encoders import Encoder, load_encoder
+from mcstl.models import training
+from mcstl.models.examples import Examples, Steps
+from mcstl.models.growing import add_group
+from mcstl.models.model import Model
+from mcstl.models.networks import MeanNetwork, Network, ProductNetwork
 from mcstl.rewards import RewardFunction
 from mcstl.rewards.classifier import as_classifier
-from mcstl.rows import Examples, Steps
-from mcstl.study import prepare
-from mcstl.studyfile import MethodConfig, Study
+from mcstl.studies.methods import Prepared, fit_method
+from mcstl.studies.run import prepare
+from mcstl.studies.study_file import MethodConfig, Study
 from test_model import TASKS, TEXTS, annotations, close, inputs, made, rows
 from test_training import HASTY, fit_small
 from tiny import write_study

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcstl import bulk
-from mcstl.bulk import encode_to_disk
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl.encoding import on_disk as bulk
+from mcstl.encoding.encoders import Encoder, load_encoder
+from mcstl.encoding.on_disk import encode_to_disk
 
 TEXTS = [f"text number {i % 30}" for i in range(50)]
 
@@ -66,7 +66,7 @@ def test_a_killed_run_goes_on(encoder: Encoder, tmp_path: Path) -> None:
     code = """
 import sys
 from mcstl import bulk
-from mcstl.encoders import load_encoder
+from mcstl.encoding.encoders import load_encoder
 bulk.WINDOW = 8
 texts = [f"text number {i % 30}" for i in range(50)]
 bulk.encode_to_disk(lambda: texts, sys.argv[1], load_encoder(backend="torch"),

@@ -19,9 +19,10 @@ import pandas as pd
 import pytest
 
 import mcstl
-from mcstl import cli, encoders
-from mcstl.classes import Task
+from mcstl import cli
+from mcstl.data.labels import Task
 from mcstl.datasets import simulated
+from mcstl.encoding import encoders
 from tiny import Finished, town, write_study
 
 QUICK = "training: {epochs: 2, hidden: 16}\nseeds: 1\nmethods: [mc-stl, none]\n"

@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from mcstl import datasets
-from mcstl.annotations import Annotations
+from mcstl._support.errors import InputError
 from mcstl.cli import app
+from mcstl.data.annotations import Annotations
+from mcstl.data.tables import read_table
 from mcstl.datasets import download
 from mcstl.datasets.download import Download
-from mcstl.errors import InputError
-from mcstl.tables import read_table
 from test_importers import LABEL_STUDIO, TEXT
 
 

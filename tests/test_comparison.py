@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 
 from made_up import GROUPS, make_output
-from mcstl import metrics
-from mcstl.audit import across, same_rows
-from mcstl.errors import InputError
-from mcstl.report import compare
+from mcstl._support.errors import InputError
+from mcstl.evaluation import across, metrics, same_rows
+from mcstl.reporting import compare
 from pages import Page
 
 FEW = GROUPS[:3]

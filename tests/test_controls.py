@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcstl.annotations import Annotations
-from mcstl.controls import Check, leaks, shuffled_gain
-from mcstl.encoders import load_encoder
-from mcstl.errors import Notice
-from mcstl.splits import SplitBy
-from mcstl.study import prepare
-from mcstl.studyfile import Study
+from mcstl._support.errors import Notice
+from mcstl.data.annotations import Annotations
+from mcstl.data.splits import SplitBy
+from mcstl.encoding.encoders import load_encoder
+from mcstl.studies.controls import Check, leaks, shuffled_gain
+from mcstl.studies.run import prepare
+from mcstl.studies.study_file import Study
 
 WORDS = np.array(
     [

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mcstl import datasets
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
 
 FOUNDATIONS = ("care", "equality", "proportionality", "authority", "loyalty", "purity")
 PEOPLE = ("rater_id", "Age", "Gender", "Region", "Country", "SES", *FOUNDATIONS)

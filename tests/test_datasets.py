@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from mcstl import datasets
-from mcstl.classes import Task
-from mcstl.errors import InputError
-from mcstl.splits import split
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
+from mcstl.data.splits import split
 
 VALUES = ("Hedonism", "Security: personal", "Universalism: nature")
 ARCHIVE = "UKPConvArg1-full-XML.tar.gz"

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mcstl.descent import Descent
+from mcstl.models.descent import Descent
 
 
 def a_network() -> nn.Sequential:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mcstl import datasets
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
 
 RATER = ("rater_gender", "rater_locale", "rater_race", "rater_raw_race", "rater_age")
 TAIL = (

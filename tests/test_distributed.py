@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mcstl.distributed import Processes
+from mcstl.models.distributed import Processes
 
 SCRIPT = """
 import os, signal, sys
@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, os.environ["TESTS"])
 from safetensors.torch import save_file
 from mcstl import training
-from mcstl.distributed import Processes
-from mcstl.training import TrainingConfig, fit
+from mcstl.models.distributed import Processes
+from mcstl.models.training import TrainingConfig, fit
 from test_training import options_of, simulated
 
 training._CHECKPOINT_EVERY_SECONDS = -1.0

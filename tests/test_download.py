@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from mcstl import datasets
+from mcstl._support.errors import InputError
 from mcstl.datasets import download
 from mcstl.datasets.download import Download
-from mcstl.errors import InputError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from mcstl.annotations import Annotations
-from mcstl.draft import draft_study
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.data.splits import split
 from mcstl.groups import fit_scheme
-from mcstl.splits import split
-from mcstl.studyfile import Study
+from mcstl.studies.first_study import draft_study
+from mcstl.studies.study_file import Study
 
 
 def sentences(n: int, kind: str = "note", words: int = 8) -> list[str]:

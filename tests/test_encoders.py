@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mcstl import encoders
-from mcstl.encoders import Encoder, cache_info, clear_cache, load_encoder
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl.encoding import encoders
+from mcstl.encoding.encoders import Encoder, cache_info, clear_cache, load_encoder
 
 TEXTS = [
     "The library opens at nine.",
@@ -132,7 +132,7 @@ def test_a_cached_run_gives_the_same_bits_and_loads_no_network(
     encoder, folder = warm
     code = f"""
 import hashlib, sys
-from mcstl.encoders import load_encoder
+from mcstl.encoding.encoders import load_encoder
 vectors = load_encoder(cache_dir={str(folder)!r}).encode({TEXTS!r})
 print(hashlib.sha256(vectors.tobytes()).hexdigest(), "torch" in sys.modules)
 """
@@ -155,7 +155,7 @@ def test_processes_that_share_a_cache_and_are_killed_leave_whole_rows(
     code = """
 import sys
 from pathlib import Path
-from mcstl.encoders import _Cache, _Row, text_key
+from mcstl.encoding.encoders import _Cache, _Row, text_key
 cache = _Cache(Path(sys.argv[1]))
 for start in range(0, 4000, 20):
     numbers = range(start, start + 20)

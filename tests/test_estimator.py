@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from mcstl.errors import InputError
-from mcstl.estimator import MCSTLClassifier
+from mcstl._support.errors import InputError
+from mcstl.models.estimator import MCSTLClassifier
 
 SMALL: dict[str, Any] = {
     "hidden": 32,

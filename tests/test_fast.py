@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mcstl import equations, fast
+from mcstl import equations
 from mcstl.equations import GroupTargets, KLForm
+from mcstl.models import fast
 
 law = settings(deadline=None, max_examples=30)
 

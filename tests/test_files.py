@@ -7,8 +7,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from mcstl import files
-from mcstl.errors import InputError
+from mcstl._support import files
+from mcstl._support.errors import InputError
 
 
 def test_what_libraries_raise_becomes_an_error_that_names_the_file(tmp_path: Path) -> None:

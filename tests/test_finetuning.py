@@ -13,14 +13,21 @@ import pytest
 import torch
 
 import mcstl
-from mcstl import encoders, finetuning
-from mcstl.annotations import Annotations
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
 from mcstl.datasets import simulated
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError
-from mcstl.finetuning import Classifier, EncoderConfig, Reader, ReaderConfig, Rows, encoder_for
-from mcstl.model import Model
-from mcstl.studyfile import Study
+from mcstl.encoding import encoders, finetuning
+from mcstl.encoding.encoders import Encoder, load_encoder
+from mcstl.encoding.finetuning import (
+    Classifier,
+    EncoderConfig,
+    Reader,
+    ReaderConfig,
+    Rows,
+    encoder_for,
+)
+from mcstl.models.model import Model
+from mcstl.studies.study_file import Study
 from tiny_transformers import tiny
 
 CALM, ANGRY = "the cat sleeps on a mat", "a dog barks at night"
@@ -317,7 +324,7 @@ def test_a_saved_model_carries_its_encoder(roberta: Path, tmp_path: Path) -> Non
     asked = [(CALM, ANGRY)]
     expected = found.model.predict_proba(asked)
     code = (
-        "import sys, json; from mcstl.model import Model; m = Model.load(sys.argv[1]);"
+        "import sys, json; from mcstl.models.model import Model; m = Model.load(sys.argv[1]);"
         "print(json.dumps(m.predict_proba([tuple(json.loads(sys.argv[2]))]).tolist()))"
     )
     said = subprocess.run(

@@ -16,9 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from mcstl import datasets
-from mcstl.annotations import Annotations
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.data.splits import split
+from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import (
     AttributesConfig,
     CombineConfig,
@@ -31,7 +32,6 @@ from mcstl.groups import (
     load_scheme,
 )
 from mcstl.groups.rationale import NEUTRAL, neutral
-from mcstl.splits import split
 
 PEOPLE = pd.DataFrame(
     {

@@ -13,19 +13,19 @@ from datasets import Dataset
 from scipy.sparse import csr_matrix
 
 import mcstl
-from mcstl import training
-from mcstl.annotations import Annotations
-from mcstl.classes import Task
-from mcstl.distributed import Processes
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Task
+from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import AttributesConfig, fit_scheme
-from mcstl.growing import add_group
-from mcstl.model import Model
-from mcstl.networks import Network
-from mcstl.rows import Cells
-from mcstl.study import examples
-from mcstl.training import TrainingConfig
+from mcstl.models import training
+from mcstl.models.distributed import Processes
+from mcstl.models.examples import Cells
+from mcstl.models.growing import add_group
+from mcstl.models.model import Model
+from mcstl.models.networks import Network
+from mcstl.models.training import TrainingConfig
+from mcstl.studies.run import examples
 from test_model import PERSPECTIVES, TASKS, TEXTS, annotations, made
 
 

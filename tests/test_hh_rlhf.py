@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mcstl import datasets
+from mcstl._support.errors import InputError
 from mcstl.datasets.hh_rlhf import turns
-from mcstl.errors import InputError
 
 CATEGORIES = ("Civility/Tolerance", "Wisdom/Knowledge", "Justice/Human Rights & Animal Rights")
 Pairs = list[tuple[str, str]]

@@ -17,12 +17,12 @@ import torch
 from ruamel.yaml import YAML
 
 from made_up import make_output
-from mcstl import card
-from mcstl.classes import Task
-from mcstl.encoders import load_encoder
-from mcstl.errors import InputError
-from mcstl.model import Model
-from mcstl.modeldir import FILES
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
+from mcstl.encoding.encoders import load_encoder
+from mcstl.models.model import Model
+from mcstl.models.model_directory import FILES
+from mcstl.studies import model_card as card
 from standin_hub import serving
 from test_model import TEXTS, made
 from tiny import Finished

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from mcstl import importers
-from mcstl.annotations import Annotations
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl.data import importers
+from mcstl.data.annotations import Annotations
 
 TEXT = "Tea is fine."
 TIMES = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}

@@ -10,16 +10,17 @@ import pytest
 from sklearn.metrics import f1_score
 
 import mcstl
-from mcstl import encoders, finetuning, taxonomies
-from mcstl.annotations import Annotations
+from mcstl._support.errors import InputError, Notice
+from mcstl.data.annotations import Annotations
 from mcstl.datasets import simulated, valueeval23
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError, Notice
+from mcstl.encoding import encoders, finetuning
+from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import TaxonomyConfig, fit_scheme
-from mcstl.labelling import by_embedding, cells, tables, trained
+from mcstl.labelling import by_embedding, tables, taxonomies, trained
+from mcstl.labelling import value_cells as cells
 from mcstl.labelling.cases import Cases, cases_of
-from mcstl.llm import Client, Template
-from mcstl.studyfile import Study
+from mcstl.labelling.llm import Client, Template
+from mcstl.studies.study_file import Study
 from model_server import Mishap, serving
 from test_groups import saved_and_loaded
 from tiny_transformers import tiny

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mcstl import datasets, run
-from mcstl.errors import InputError
-from mcstl.studyfile import Study
+from mcstl._support.errors import InputError
+from mcstl.studies.study_file import Study
 
 PEOPLE = {"Gender": "Male", "Age": "26", "Nationality": "Chinese", "Education": "master student"}
 

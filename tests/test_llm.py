@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mcstl import llm
-from mcstl.errors import InputError
-from mcstl.llm import Client, Count, Prompt, Template, list_of, some_text
+from mcstl._support.errors import InputError
+from mcstl.labelling import llm
+from mcstl.labelling.llm import Client, Count, Prompt, Template, list_of, some_text
 from model_server import Answering, Mishap, ModelServer, serving
 
 LABELS = ("Power", "Security", "Tradition")
@@ -247,7 +247,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 CHILD = """
 import sys
-from mcstl.llm import Client, Prompt, list_of
+from mcstl.labelling.llm import Client, Prompt, list_of
 prompts = [Prompt("", str(i)) for i in range(40)]
 Client("m", base_url=sys.argv[1], workers=2).ask(prompts, list_of(("Power",)))
 """

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from mcstl import metrics
-from mcstl.classes import Task
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
+from mcstl.evaluation import metrics
 
 
 class Sample:

@@ -21,14 +21,14 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from mcstl import equations
-from mcstl.annotations import Annotations
-from mcstl.classes import Task
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Task
+from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import TaxonomyConfig, fit_scheme
-from mcstl.model import FloatArray, Model, predict_rows
-from mcstl.modeldir import FILES
-from mcstl.networks import Form, Layer, Network
+from mcstl.models.model import FloatArray, Model, predict_rows
+from mcstl.models.model_directory import FILES
+from mcstl.models.networks import Form, Layer, Network
 
 law = settings(deadline=None, max_examples=30)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
@@ -299,7 +299,7 @@ def test_a_prediction_does_not_depend_on_its_batch(
     together = model.predict_proba(texts, PERSPECTIVES)
     alone = np.concatenate([model.predict_proba([text], PERSPECTIVES) for text in texts])
     close(alone, together)
-    monkeypatch.setattr("mcstl.model._CHUNK", 1)
+    monkeypatch.setattr("mcstl.models.model._CHUNK", 1)
     close(model.predict_proba(texts, PERSPECTIVES), together)
     close(model.predict_proba(texts), np.concatenate([model.predict_proba([t]) for t in texts]))
     np.testing.assert_array_equal(
@@ -398,8 +398,8 @@ def test_a_new_process_predicts_the_same_bits(
     code = f"""
 import sys
 import numpy as np, torch
-from mcstl.encoders import load_encoder
-from mcstl.model import Model
+from mcstl.encoding.encoders import load_encoder
+from mcstl.models.model import Model
 torch.set_num_threads(1)
 folder, texts = sys.argv[1], {TEXTS!r}
 encoder = load_encoder(cache_dir=sys.argv[2])

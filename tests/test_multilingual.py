@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import mcstl
-from mcstl import report
+from mcstl import reporting as report
 
 TEXTS = [
     "Η βιβλιοθήκη ανοίγει στις εννέα.",

@@ -16,12 +16,15 @@ from scipy.stats import wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
 import mcstl
-from mcstl import audit, metrics, outputs, report
-from mcstl.classes import Task
-from mcstl.errors import InputError
-from mcstl.model import Model
-from mcstl.splits import split
-from mcstl.studyfile import Study, read_yaml, write_yaml
+from mcstl import evaluation as audit
+from mcstl import reporting as report
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
+from mcstl.data.splits import split
+from mcstl.evaluation import metrics
+from mcstl.models.model import Model
+from mcstl.studies import results as outputs
+from mcstl.studies.study_file import Study, read_yaml, write_yaml
 from tiny import COLUMNS, METHODS, Finished
 
 TASKS: tuple[Task, ...] = ("ordinal", "binary", "preference")

@@ -11,16 +11,16 @@ from scipy.sparse import csr_matrix
 
 import mcstl
 from mcstl import Jury, Person, equations
-from mcstl.annotations import Annotations
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
 from mcstl.datasets.simulated import simulate
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError
+from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import AttributesConfig, CombineConfig, TaxonomyConfig, fit_scheme
-from mcstl.growing import add_group
-from mcstl.model import FloatArray, Model
-from mcstl.people import PeopleNetwork
-from mcstl.perspectives import Perspective
-from mcstl.rows import Examples
+from mcstl.models.examples import Examples
+from mcstl.models.growing import add_group
+from mcstl.models.model import FloatArray, Model
+from mcstl.models.people import PeopleNetwork
+from mcstl.models.perspectives import Perspective
 
 TEXTS = ["The library opens at nine.", "Tea", "The bus is late again."]
 #: Two attribute groups, which are people's, and one of values, which is annotations'.

@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from mcstl.errors import InputError
-from mcstl.perspectives import FloatArray, Views, check_weights, disagreement, mean_level, parse
+from mcstl._support.errors import InputError
+from mcstl.models.perspectives import (
+    FloatArray,
+    Views,
+    check_weights,
+    disagreement,
+    mean_level,
+    parse,
+)
 
 law = settings(deadline=None, max_examples=40)
 

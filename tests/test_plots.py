@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 
 from made_up import GROUPS, make_output
-from mcstl import audit, metrics, plots
-from mcstl.errors import InputError
+from mcstl import evaluation as audit
+from mcstl._support.errors import InputError
+from mcstl.evaluation import metrics
+from mcstl.reporting import plots
 
 CLASSES = ("benign", "mild", "offensive")
 
@@ -256,6 +258,6 @@ def test_the_users_matplotlib_settings_stay_as_they_were(results: dict[str, Any]
 
 
 def test_pyplot_is_never_imported() -> None:
-    code = "import sys, mcstl.plots, mcstl.report; print('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, mcstl.reporting.plots; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

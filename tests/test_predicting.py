@@ -14,13 +14,13 @@ import pytest
 from filelock import FileLock
 from numpy.testing import assert_allclose
 
-from mcstl import exports, tables
-from mcstl.classes import Task
-from mcstl.errors import InputError
-from mcstl.exports import inert
-from mcstl.model import Model
-from mcstl.predicting import predict_file, read_mix
-from mcstl.tables import read_table
+from mcstl._support.errors import InputError
+from mcstl.data import exports, tables
+from mcstl.data.exports import inert
+from mcstl.data.labels import Task
+from mcstl.data.tables import read_table
+from mcstl.models.model import Model
+from mcstl.serving.prediction import predict_file, read_mix
 from test_cli import Command, command, refused
 from tiny import Finished
 

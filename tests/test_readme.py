@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mcstl.cli import app
-from mcstl.studyfile import Study
+from mcstl.studies.study_file import Study
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from made_up import GROUPS, make_output
-from mcstl import metrics
-from mcstl.classes import Task
-from mcstl.errors import InputError
-from mcstl.report import read_output, render
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
+from mcstl.evaluation import metrics
+from mcstl.reporting import read_output, render
 from pages import Page
 
 FEW = GROUPS[:3]

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from mcstl import plots
+from mcstl._support.errors import InputError
 from mcstl.cli import app
-from mcstl.errors import InputError
-from mcstl.plots import CalibrationData
+from mcstl.reporting import plots
+from mcstl.reporting.plots import CalibrationData
 from mcstl.reproduce import Studies, paper, reproduce, show
 from mcstl.reproduce.paper import Paper
-from mcstl.studyfile import Study
+from mcstl.studies.study_file import Study
 
 TINY: dict[str, Any] = {
     "data": {"dataset": "simulated", "annotations": 400},

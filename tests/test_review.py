@@ -11,14 +11,14 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from browser import asked_for, chromium
-from mcstl.annotations import Annotations
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError, Notice
+from mcstl._support.errors import InputError, Notice
+from mcstl.data.annotations import Annotations
+from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import AttributesConfig, RationaleConfig, TaxonomyConfig, fit_scheme, leakage
 from mcstl.groups.combined import CombineConfig, settled
+from mcstl.groups.review import choosing, experts, summaries
 from mcstl.labelling import inferred
-from mcstl.llm import Client, Template
-from mcstl.review import choosing, experts, summaries
+from mcstl.labelling.llm import Client, Template
 from model_server import serving
 from test_groups import CHESS, COOKS, SAILORS
 

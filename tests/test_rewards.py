@@ -17,11 +17,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from mcstl.encoders import Encoder, load_encoder
-from mcstl.errors import InputError
-from mcstl.importers import conversation_text
-from mcstl.model import Model
-from mcstl.networks import Layer
+from mcstl._support.errors import InputError
+from mcstl.data.importers import conversation_text
+from mcstl.encoding.encoders import Encoder, load_encoder
+from mcstl.models.model import Model
+from mcstl.models.networks import Layer
 from mcstl.rewards import RewardFunction, score_texts
 from mcstl.rewards.classifier import as_classifier
 from test_model import NAMES, TEXTS, made

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from mcstl import equations
-from mcstl import rows as rows_module
-from mcstl.classes import Task
-from mcstl.rows import Cells, Examples, Steps, distinct_rows
+from mcstl.data.labels import Task
+from mcstl.models import examples as rows_module
+from mcstl.models.examples import Cells, Examples, Steps, distinct_rows
 from test_training import TASKS, simulated
 
 law = settings(deadline=None, max_examples=40)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from mcstl import encoders
-from mcstl.classes import Task
-from mcstl.errors import InputError
-from mcstl.model import Model
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
+from mcstl.encoding import encoders
+from mcstl.models.model import Model
 from mcstl.serving import Answers, Limits
 from mcstl.serving.answers import BusyError
 from mcstl.serving.api import create_app

@@ -11,11 +11,11 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from mcstl import sharded
-from mcstl.encoders import PAPER_ENCODER, load_encoder
-from mcstl.errors import InputError
-from mcstl.model import Model
-from mcstl.networks import Network
+from mcstl._support.errors import InputError
+from mcstl.encoding.encoders import PAPER_ENCODER, load_encoder
+from mcstl.models.model import Model
+from mcstl.models.networks import Network
+from mcstl.serving import shards as sharded
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from mcstl.annotations import Annotations
-from mcstl.classes import Task
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Task
+from mcstl.data.splits import split
 from mcstl.datasets.simulated import GROUPS, Simulation, simulate
-from mcstl.errors import InputError
-from mcstl.splits import split
 
 FORMS: tuple[Task, ...] = ("binary", "ordinal", "preference")
 

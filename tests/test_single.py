@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 import mcstl
-from mcstl.annotations import Annotations
-from mcstl.classes import Task
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Task
+from mcstl.data.splits import split
 from mcstl.datasets import simulated
-from mcstl.errors import InputError
-from mcstl.model import Model
-from mcstl.single import load_for
-from mcstl.splits import split
+from mcstl.models.model import Model
+from mcstl.studies.one_model import load_for
 from tiny import COLUMNS, Finished, town
 
 FEW = {"epochs": 3, "hidden": 16}

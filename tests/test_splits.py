@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcstl.annotations import Annotations, majority_rows, minority_rows
-from mcstl.errors import InputError
-from mcstl.splits import Split, SplitBy, split
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations, majority_rows, minority_rows
+from mcstl.data.splits import Split, SplitBy, split
 from test_annotations import complaint, pairs, rows
 
 

@@ -17,18 +17,18 @@ import pandas as pd
 import pytest
 
 import mcstl
-from mcstl import study as protocol
-from mcstl.annotations import Annotations, majority_rows
-from mcstl.classes import Task
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations, majority_rows
+from mcstl.data.labels import Task
 from mcstl.datasets import simulated
-from mcstl.encoders import load_encoder
-from mcstl.errors import InputError
-from mcstl.methods import Prepared, fit_method
-from mcstl.model import Model
-from mcstl.people import PeopleNetwork
-from mcstl.study import as_model, describe, examples, prepare
-from mcstl.studyfile import MethodConfig, MethodName, Study
-from mcstl.training import TrainingConfig, predict
+from mcstl.encoding.encoders import load_encoder
+from mcstl.models.model import Model
+from mcstl.models.people import PeopleNetwork
+from mcstl.models.training import TrainingConfig, predict
+from mcstl.studies import run as protocol
+from mcstl.studies.methods import Prepared, fit_method
+from mcstl.studies.run import as_model, describe, examples, prepare
+from mcstl.studies.study_file import MethodConfig, MethodName, Study
 from tiny import METHODS, Finished, write_study
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -301,7 +301,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(cache: Path, tmp_pa
         child.wait()
     assert not (stopped / "results.json").exists()
     with pytest.raises(InputError, match="holds no finished study"):
-        mcstl.outputs.read(stopped)
+        mcstl.studies.results.read(stopped)
     with pytest.raises(InputError, match="already holds another study"):
         mcstl.run(Study.read(write_study(tmp_path, "ordinal", **LONG | {"seeds": 3})), out=stopped)
     said: list[tuple[str, int]] = []

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcstl.annotations import Annotations
-from mcstl.errors import InputError
-from mcstl.finetuning import EncoderConfig
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.encoding.finetuning import EncoderConfig
 from mcstl.groups import (
     AttributesConfig,
     CombineConfig,
@@ -18,7 +18,8 @@ from mcstl.groups import (
     RationaleConfig,
     TaxonomyConfig,
 )
-from mcstl.studyfile import (
+from mcstl.models.training import TrainingConfig
+from mcstl.studies.study_file import (
     IrpmConfig,
     MethodConfig,
     Study,
@@ -27,7 +28,6 @@ from mcstl.studyfile import (
     reads_rationales,
     write_yaml,
 )
-from mcstl.training import TrainingConfig
 
 SIMULATED = "data: {dataset: simulated, annotations: 400}\n"
 TABLE = "text,label,verdict,region\nA bench,Yes,1,North\nA pond,No,2,South\nA wall,Yes,3,North\n"

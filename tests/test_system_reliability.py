@@ -19,15 +19,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from mcstl.annotations import Annotations
-from mcstl.classes import Task
+from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Task
+from mcstl.data.tables import read_table
 from mcstl.datasets import simulated
-from mcstl.encoders import load_encoder
-from mcstl.errors import InputError
+from mcstl.encoding.encoders import load_encoder
 from mcstl.groups import TaxonomyConfig, fit_scheme
-from mcstl.model import Model
-from mcstl.predicting import predict_file
-from mcstl.tables import read_table
+from mcstl.models.model import Model
+from mcstl.serving.prediction import predict_file
 from tiny import Finished, write_study
 
 pytestmark = pytest.mark.system

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from browser import asked_for, chromium, photograph
-from mcstl.classes import Task
-from mcstl.model import Model
+from mcstl.data.labels import Task
+from mcstl.models.model import Model
 from tiny import Finished
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from mcstl import tables
-from mcstl.errors import InputError
-from mcstl.tables import chunks, kind_of, read_table
+from mcstl._support.errors import InputError
+from mcstl.data import tables
+from mcstl.data.tables import chunks, kind_of, read_table
 
 KINDS = ("csv", "tsv", "jsonl", "parquet")
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mcstl import datasets, taxonomies
-from mcstl.errors import InputError
-from mcstl.taxonomies import built_in, load
+from mcstl import datasets
+from mcstl._support.errors import InputError
+from mcstl.labelling import taxonomies
+from mcstl.labelling.taxonomies import built_in, load
 
 MINE = """
 name: mine

@@ -14,15 +14,16 @@ from hypothesis import settings
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from mcstl import equations, training
-from mcstl.classes import Task
-from mcstl.distributed import Processes
+from mcstl import equations
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
 from mcstl.equations import KLForm
-from mcstl.errors import InputError
-from mcstl.model import FloatArray, predict_rows
-from mcstl.networks import Layer, Network
-from mcstl.rows import Cells, Examples
-from mcstl.training import Fitted, TrainingConfig, fit, predict
+from mcstl.models import training
+from mcstl.models.distributed import Processes
+from mcstl.models.examples import Cells, Examples
+from mcstl.models.model import FloatArray, predict_rows
+from mcstl.models.networks import Layer, Network
+from mcstl.models.training import Fitted, TrainingConfig, fit, predict
 
 law = settings(deadline=None, max_examples=40)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")

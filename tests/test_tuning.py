@@ -9,13 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 import mcstl
-from mcstl import tuning
-from mcstl.annotations import Annotations
+from mcstl._support.errors import InputError
 from mcstl.cli import app
-from mcstl.encoders import load_encoder
-from mcstl.errors import InputError
-from mcstl.splits import split
-from mcstl.studyfile import Study, read_yaml
+from mcstl.data.annotations import Annotations
+from mcstl.data.splits import split
+from mcstl.encoding.encoders import load_encoder
+from mcstl.studies import tuning
+from mcstl.studies.study_file import Study, read_yaml
 from tiny import write_study
 
 GRID: dict[str, list[Any]] = {"lambda_1": ["paper", 5], "hidden": [4, 8]}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mcstl import datasets
-from mcstl.errors import InputError
-from mcstl.studyfile import Study
+from mcstl._support.errors import InputError
+from mcstl.studies.study_file import Study
 
 COLUMNS = ("situation", "vrd", "text", "explanation", "valence")
 ROWS: list[tuple[str, ...]] = [

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 import mcstl
-from mcstl.annotations import Annotations
-from mcstl.classes import Task
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Task
 from mcstl.datasets import simulated
-from mcstl.outputs import Results
-from mcstl.studyfile import Study, write_yaml
+from mcstl.studies.results import Results
+from mcstl.studies.study_file import Study, write_yaml
 
 METHODS = ["mc-stl", "none", "majority", "gbm", "logistic"]
 #: Names of ours to those that a stranger's table has.

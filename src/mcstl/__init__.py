@@ -7,21 +7,21 @@ __version__ = "0.1.0"
 
 # Nothing heavy is imported before it is used: a name is loaded from its module on first access.
 _HOME = {
-    "Annotations": "annotations",
-    "read_table": "tables",
-    "split": "splits",
-    "load_encoder": "encoders",
-    "Jury": "perspectives",
-    "Model": "model",
-    "Person": "perspectives",
-    "TrainingConfig": "training",
-    "Study": "studyfile",
-    "evaluate": "single",
-    "fit": "single",
-    "run": "study",
-    "InputError": "errors",
+    "Annotations": "data.annotations",
+    "read_table": "data.tables",
+    "split": "data.splits",
+    "load_encoder": "encoding.encoders",
+    "Jury": "models.perspectives",
+    "Model": "models.model",
+    "Person": "models.perspectives",
+    "TrainingConfig": "models.training",
+    "Study": "studies.study_file",
+    "evaluate": "studies.one_model",
+    "fit": "studies.one_model",
+    "run": "studies.run",
+    "InputError": "_support.errors",
 }
-_MODULES = ("audit", "datasets", "equations", "metrics")
+_MODULES = ("datasets", "equations", "evaluation")
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import mcstl
-from mcstl.errors import InputError, Notice
-from mcstl.progress import Progress, silent
+from mcstl._support.errors import InputError, Notice
+from mcstl._support.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -73,8 +73,8 @@ def import_(
     ] = None,
 ) -> None:
     """Make an annotation tool's export a table: a row per person and item (docs/importers.md)."""
-    from mcstl import exports, importers
-    from mcstl.errors import InputError
+    from mcstl._support.errors import InputError
+    from mcstl.data import exports, importers
 
     if text and len(text) > 2:
         raise InputError(f"--text: one field, or two for a pair; got {len(text)}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mcstl._support.errors import InputError
 from mcstl.cli.app import DataDir, Quiet, app, display, plain_console
 from mcstl.cli.label import (
     ApiKey,
@@ -16,17 +17,16 @@ from mcstl.cli.label import (
     make_client,
     print_count,
 )
-from mcstl.errors import InputError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from mcstl.annotations import Annotations
-    from mcstl.encoders import Encoder
+    from mcstl._support.progress import Progress
+    from mcstl.data.annotations import Annotations
+    from mcstl.encoding.encoders import Encoder
     from mcstl.groups import Scheme
-    from mcstl.progress import Progress
-    from mcstl.review.choosing import Option
-    from mcstl.studyfile import Study
+    from mcstl.groups.review.choosing import Option
+    from mcstl.studies.study_file import Study
 
 groups_app = typer.Typer(
     help="Value groups: what they are about, how many there should be, whether experts agree.",
@@ -54,10 +54,10 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Say what each group of a study is about: its words, typical reasons, labels and people."""
-    from mcstl import files
+    from mcstl._support import files
     from mcstl.groups import leakage
-    from mcstl.llm import Template
-    from mcstl.review import forms, summaries
+    from mcstl.groups.review import forms, summaries
+    from mcstl.labelling.llm import Template
 
     with display(quiet) as progress:
         formed = _formed(study, data_dir, progress)
@@ -110,8 +110,8 @@ def compare(
 ) -> None:
     """Write one page with the groups of every K side by side, and a form for the choice (A.8)."""
     from mcstl.groups import RationaleConfig
-    from mcstl.review import choosing
-    from mcstl.studyfile import Study, rationale_config
+    from mcstl.groups.review import choosing
+    from mcstl.studies.study_file import Study, rationale_config
 
     ks = _range(k)
     with display(quiet) as progress:
@@ -132,7 +132,7 @@ def compare(
 @groups_app.command(epilog="Example:  mcstl groups choose review/choose-k.csv")
 def choose(form: Annotated[Path, typer.Argument(help="The form, filled in.")]) -> None:
     """Read back which K was chosen, and record by whom and why."""
-    from mcstl.review import choosing
+    from mcstl.groups.review import choosing
 
     chosen = choosing.read(form)
     held = choosing.record(form, chosen)
@@ -157,7 +157,7 @@ def review(
     quiet: Quiet = False,
 ) -> None:
     """Write sheets on which experts say whether each instance is in the right class (A.5)."""
-    from mcstl.review import experts as sheets
+    from mcstl.groups.review import experts as sheets
 
     with display(quiet) as progress:
         formed = _formed(study, data_dir, progress)
@@ -182,7 +182,7 @@ def agreement(folder: Annotated[Path, typer.Argument(help="The folder of the she
     """Read the sheets back: how often experts agree with each class, and with each other."""
     from rich.table import Table
 
-    from mcstl.review import experts as sheets
+    from mcstl.groups.review import experts as sheets
 
     found = sheets.read(folder)
     shown = Table(title=f"{found.experts} experts", title_justify="left")
@@ -228,10 +228,10 @@ def infer(
 
     The rows that it is shown are left out of what is written: their labels have told the rationale.
     """
-    from mcstl import files
+    from mcstl._support import files
+    from mcstl.data.tables import read_table
     from mcstl.labelling import inferred
-    from mcstl.llm import Template
-    from mcstl.tables import read_table
+    from mcstl.labelling.llm import Template
 
     if out.suffix != ".csv":
         raise InputError(f"{out} is not a CSV file; name one that ends in .csv")
@@ -269,7 +269,7 @@ class _Formed(NamedTuple):
 def _formed(path: Path, data_dir: Path | None, progress: "Progress") -> _Formed:
     """Form a study's groups on the training rows of its first seed."""
     from mcstl.groups import fit_scheme
-    from mcstl.studyfile import Study
+    from mcstl.studies.study_file import Study
 
     study = Study.read(path)
     data, encoder = _training(study, data_dir)
@@ -278,8 +278,8 @@ def _formed(path: Path, data_dir: Path | None, progress: "Progress") -> _Formed:
 
 
 def _training(study: "Study", data_dir: Path | None) -> "tuple[Annotations, Encoder]":
-    from mcstl.encoders import load_encoder
-    from mcstl.study import training_rows
+    from mcstl.encoding.encoders import load_encoder
+    from mcstl.studies.run import training_rows
 
     return training_rows(study, study.load(data_dir)), load_encoder(study.encoder_name)
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mcstl._support.errors import InputError
 from mcstl.cli.app import Quiet, app, display, plain_console
-from mcstl.errors import InputError
 
 if TYPE_CHECKING:
     from mcstl.labelling.cases import Cases
+    from mcstl.labelling.llm import Client, Count
     from mcstl.labelling.tables import Labelled
-    from mcstl.llm import Client, Count
 
 By = Literal["llm", "embedding", "trained"]
 Model = Annotated[
@@ -84,13 +84,12 @@ def label(
     By a language model, by similarity to the values' definitions, or by a labeller that learns from
     a table with values. A table that has values already is compared with what it is given.
     """
-    from mcstl import taxonomies
-    from mcstl.encoders import PAPER_ENCODER, load_encoder
-    from mcstl.labelling import tables
+    from mcstl.data.tables import read_table
+    from mcstl.encoding.encoders import PAPER_ENCODER, load_encoder
+    from mcstl.labelling import tables, taxonomies
     from mcstl.labelling.cases import cases_from
+    from mcstl.labelling.llm import Template
     from mcstl.labelling.trained import Labeller
-    from mcstl.llm import Template
-    from mcstl.tables import read_table
 
     rows = read_table(table)
     for column in filter(None, (rationale, text, explanation)):
@@ -134,9 +133,9 @@ def label(
 
 
 def _count(client: "Client | None", cases: "Cases", taxonomy: str, prompt: Path | None) -> None:
-    from mcstl import taxonomies
+    from mcstl.labelling import taxonomies
     from mcstl.labelling.by_llm import label_prompts
-    from mcstl.llm import Template
+    from mcstl.labelling.llm import Template
 
     if client is None:
         raise InputError("--dry-run counts what a language model would be asked; use --by llm")
@@ -187,6 +186,6 @@ def make_client(
     model: str | None, base_url: str | None, api_key: str | None, workers: int
 ) -> "Client":
     """Return a client for the options of the command line."""
-    from mcstl.llm import Client
+    from mcstl.labelling.llm import Client
 
     return Client(model, base_url=base_url, api_key=api_key, workers=workers)

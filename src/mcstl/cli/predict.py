@@ -9,7 +9,7 @@ import typer
 from mcstl.cli.app import Quiet, app, display, plain_console
 
 if TYPE_CHECKING:
-    from mcstl.predicting import Done
+    from mcstl.serving.prediction import Done
 
 
 @app.command(
@@ -40,8 +40,8 @@ def predict(
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    from mcstl import predicting
-    from mcstl.model import Model
+    from mcstl.models.model import Model
+    from mcstl.serving import prediction as predicting
 
     weights = predicting.read_mix(mix) if mix else None
     loaded = Model.load(model)
@@ -59,7 +59,7 @@ def predict(
 def _print_most(done: "Done", classes: Sequence[str]) -> None:
     from rich.table import Table
 
-    from mcstl.errors import brief
+    from mcstl._support.errors import brief
 
     table = Table(
         title="What perspectives disagree on most (some texts may be offensive)",

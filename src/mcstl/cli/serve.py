@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mcstl._support.errors import need_extra
 from mcstl.cli.app import app
-from mcstl.errors import need_extra
 
 
 @app.command(epilog="Example:  mcstl serve out/model --port 8000")
@@ -23,8 +23,8 @@ def serve(
     """
     with need_extra("serve"):
         from mcstl.serving.api import serve as listen
-    from mcstl.encoders import load_encoder
-    from mcstl.model import Model
+    from mcstl.encoding.encoders import load_encoder
+    from mcstl.models.model import Model
 
     loaded = Model.load(model)
     loaded.encoder = load_encoder(loaded.encoder.name, keep=False)

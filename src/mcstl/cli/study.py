@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcstl._support.errors import InputError
 from mcstl.cli.app import DataDir, Quiet, app, display, plain_console
-from mcstl.errors import InputError
 
 if TYPE_CHECKING:
-    from mcstl.outputs import Results
-    from mcstl.studyfile import Study
+    from mcstl.studies.results import Results
+    from mcstl.studies.study_file import Study
 
 cache_app = typer.Typer(
     help="The cache of encoded texts: where it is, how big, clear it.",
@@ -39,7 +39,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run the main job on simulated annotations that come with mcstl, in about half a minute."""
-    from mcstl.studyfile import Study
+    from mcstl.studies.study_file import Study
 
     typer.echo(
         "Simulated data: made-up people with known values judge made-up sentences. It shows what\n"
@@ -68,7 +68,8 @@ def init(
     ] = None,
 ) -> None:
     """Write a study for a table of your own, guessing which column is what."""
-    from mcstl import draft, files
+    from mcstl._support import files
+    from mcstl.studies import first_study as draft
 
     out = out or file.with_suffix(".yaml")
     if out.exists():
@@ -85,7 +86,7 @@ def check(
     data_dir: DataDir = None,
 ) -> None:
     """Read and split a study's data without training, and print what would happen."""
-    from mcstl.study import describe
+    from mcstl.studies.run import describe
 
     for name, text in describe(_study(study, split), data_dir):
         typer.echo(f"{name:<12}{text}")
@@ -121,7 +122,7 @@ def report(
 
     Nothing is needed but the folders: no data and no model.
     """
-    from mcstl import report as pages
+    from mcstl import reporting as pages
 
     if len(folders) > 1:
         typer.echo(f"Comparison: {pages.compare(folders, out or Path('compared.html'))}")
@@ -142,9 +143,9 @@ def evaluate(
     """Measure a saved model on new annotations, each predicted under its own groups."""
     import json
 
-    from mcstl.model import Model
-    from mcstl.single import evaluate as measure
-    from mcstl.single import load_for
+    from mcstl.models.model import Model
+    from mcstl.studies.one_model import evaluate as measure
+    from mcstl.studies.one_model import load_for
 
     loaded = Model.load(model)
     annotations = load_for(loaded, data, data_dir)
@@ -160,7 +161,9 @@ def evaluate(
 @cache_app.callback(invoke_without_command=True)
 def cache(context: typer.Context) -> None:
     """Show what is kept between runs, where, and how much room it takes."""
-    from mcstl import encoders, files, llm
+    from mcstl._support import files
+    from mcstl.encoding import encoders
+    from mcstl.labelling import llm
 
     if context.invoked_subcommand is None:
         found = encoders.cache_info()
@@ -184,13 +187,13 @@ def clear() -> None:
 
     Replies of language models stay, since they were paid for.
     """
-    from mcstl import encoders
+    from mcstl.encoding import encoders
 
     typer.echo(f"Deleted {encoders.clear_cache() / 2**20:,.1f} MiB.")
 
 
 def _study(path: Path, split: str | None) -> "Study":
-    from mcstl.studyfile import Study
+    from mcstl.studies.study_file import Study
 
     return Study.read(path, split=split)
 
@@ -199,8 +202,8 @@ def _run(study: "Study", out: Path, data_dir: Path | None, jobs: int | None, qui
     import joblib
     import torch
 
-    from mcstl import report as page
-    from mcstl.study import run as run_study
+    from mcstl import reporting as page
+    from mcstl.studies.run import run as run_study
 
     jobs = jobs or (1 if torch.cuda.is_available() else joblib.cpu_count())
     with display(quiet) as progress:
@@ -219,7 +222,7 @@ def _print_dropped(dropped: Mapping[str, int]) -> None:
 def _print_results(results: "Results") -> None:
     from rich.table import Table
 
-    from mcstl import metrics
+    from mcstl.evaluation import metrics
 
     found = results.results
     data, seeds = found["data"], {each["seed"] for each in found["runs"]}
@@ -251,7 +254,7 @@ def _print_results(results: "Results") -> None:
 def _print_evaluation(found: dict[str, Any], n: int) -> None:
     from rich.table import Table
 
-    from mcstl.metrics import rounded
+    from mcstl.evaluation.metrics import rounded
 
     metrics_ = found["metrics"]
     score = "accuracy" if "accuracy" in metrics_ else "auc"

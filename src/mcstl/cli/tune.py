@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mcstl._support.errors import InputError
 from mcstl.cli.app import DataDir, Quiet, app, display
-from mcstl.errors import InputError
 
 
 @app.command(epilog="Example:  mcstl tune study.yaml --grid lambda_1=0,paper,10 --grid dropout=0.5")
@@ -31,8 +31,9 @@ def tune(
     The best of each method goes into a study file that `mcstl run` takes; STUDY stays as it is. A
     search that was stopped goes on where it was when the same command is given again.
     """
-    from mcstl import plots, tuning
-    from mcstl.studyfile import Study
+    from mcstl.reporting import plots
+    from mcstl.studies import tuning
+    from mcstl.studies.study_file import Study
 
     out = out or study.with_name(f"{study.stem}-tuning")
     to = to or study.with_name(f"{study.stem}-tuned.yaml")
@@ -57,7 +58,7 @@ def tune(
 
 def _grid(given: list[str]) -> dict[str, list[Any]]:
     """Read KEY=VALUE,VALUE; a value is read as in YAML."""
-    from mcstl import files
+    from mcstl._support import files
 
     grid: dict[str, list[Any]] = {}
     for each in given:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl import plugins
-from mcstl.annotations import Annotations
-from mcstl.classes import Labels, Task
+from mcstl._support import plugins
+from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Labels, Task
 from mcstl.datasets import simulated
 from mcstl.datasets.source import Source
-from mcstl.errors import InputError, did_you_mean, listed
 
 __all__ = ["Source", "data_folder", "load", "missing_files", "sources"]
 
@@ -41,7 +41,7 @@ _log = logging.getLogger("mcstl")
 
 @functools.cache
 def sources() -> dict[str, Source]:
-    """Return the registered data sets by name, those of other packages (`mcstl.plugins`) last.
+    """Return the registered data sets by name, those of other packages last.
 
     >>> [name for name in sources() if name.startswith("vp-")]
     ['vp-duties', 'vp-rights', 'vp-values', 'vp-schwartz']

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcstl.classes import Task
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
 from mcstl.datasets.source import Source, banded, check_joined, read_columns
-from mcstl.errors import InputError
 
 _FOUNDATIONS = ("care", "equality", "proportionality", "authority", "loyalty", "purity")
 _PEOPLE = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl.classes import Labels, Task
+from mcstl.data.labels import Labels, Task
 from mcstl.datasets.source import Source, read_columns
 
 _ATTRIBUTES = ("gender", "race", "age", "locale", "education")

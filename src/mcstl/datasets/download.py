@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from mcstl import files
+from mcstl._support import files
+from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.progress import Progress, silent
 from mcstl.datasets import Source, data_folder, sources
-from mcstl.errors import InputError, brief, did_you_mean, listed
-from mcstl.progress import Progress, silent
 
 _CHUNK = 2**16
 _TIMEOUT = 30.0

@@ -29,10 +29,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl.classes import Labels, Task
+from mcstl._support.errors import InputError, brief, listed
+from mcstl.data.labels import Labels, Task
+from mcstl.data.tables import read_table
 from mcstl.datasets.source import Source, check_joined, read_columns
-from mcstl.errors import InputError, brief, listed
-from mcstl.tables import read_table
 
 _FOLDER = "hh-rlhf"
 _SUBSETS = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")

@@ -37,9 +37,9 @@ from typing import Any
 
 import pandas as pd
 
-from mcstl.classes import Labels, Task
+from mcstl._support.errors import InputError, brief
+from mcstl.data.labels import Labels, Task
 from mcstl.datasets.source import Source, banded, check_joined, read_json, without
-from mcstl.errors import InputError, brief
 
 _PARTS = ("train", "dev", "test")
 _AGES = ([30, 45, 60], ("18-29", "30-44", "45-59", "60+"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl.classes import Task
+from mcstl.data.labels import Task
 from mcstl.datasets.source import Source, read_columns
 
 _ATTRIBUTES = ("gender", "race", "age", "occupation", "education")

@@ -35,10 +35,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit, ndtri
 
-from mcstl.annotations import Annotations
-from mcstl.classes import Task
+from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl.data.annotations import Annotations
+from mcstl.data.labels import Task
 from mcstl.datasets.source import Source
-from mcstl.errors import InputError, did_you_mean, listed
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcstl.cells import cell_text, mapped
-from mcstl.classes import Labels, Task
-from mcstl.errors import InputError, brief, did_you_mean, listed
-from mcstl.tables import read_table
+from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl.data.cells import cell_text, mapped
+from mcstl.data.labels import Labels, Task
+from mcstl.data.tables import read_table
 
 #: Above this share of ids without a partner, files do not belong together.
 _MOST_UNJOINED = 0.05

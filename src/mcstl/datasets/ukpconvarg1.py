@@ -22,9 +22,9 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from mcstl.classes import Task
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
 from mcstl.datasets.source import Source
-from mcstl.errors import InputError
 
 _FOLDER = "UKPConvArg1-full-XML"
 _ARCHIVE = f"{_FOLDER}.tar.gz"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl.classes import Task
+from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
 from mcstl.datasets.source import Source, check_joined, read_columns
-from mcstl.errors import InputError
 
 _ID = "Argument ID"
 _PARTS = ("training", "validation")

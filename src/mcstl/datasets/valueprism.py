@@ -26,10 +26,10 @@ from typing import Literal
 
 import pandas as pd
 
-from mcstl.cells import cell_text, mapped
-from mcstl.classes import Labels, Task
+from mcstl._support.errors import InputError, listed
+from mcstl.data.cells import cell_text, mapped
+from mcstl.data.labels import Labels, Task
 from mcstl.datasets.source import Source, check_joined, read_columns
-from mcstl.errors import InputError, listed
 
 _COLUMNS = ("situation", "vrd", "text", "valence")
 _KEY = ["item", "vrd", "rationale"]

@@ -4,6 +4,7 @@ Every scheme is fitted on training rows by `fit_scheme` and gives any annotation
 membership by `assign`.
 """
 
+from mcstl.groups.attributes import AttributesConfig
 from mcstl.groups.base import MOST_GROUPS, Group, PluginConfig, Scheme
 from mcstl.groups.combined import (
     CombineConfig,
@@ -14,7 +15,6 @@ from mcstl.groups.combined import (
     settled,
 )
 from mcstl.groups.rationale import RationaleConfig
-from mcstl.groups.sociocultural import AttributesConfig
 from mcstl.groups.taxonomy import TaxonomyConfig
 
 __all__ = [

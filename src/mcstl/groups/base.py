@@ -11,10 +11,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_matrix
 
-from mcstl.annotations import Annotations
-from mcstl.encoders import Encoder
-from mcstl.errors import InputError, listed
-from mcstl.progress import Progress, silent
+from mcstl._support.errors import InputError, listed
+from mcstl._support.progress import Progress, silent
+from mcstl.data.annotations import Annotations
+from mcstl.encoding.encoders import Encoder
 
 FEW_PEOPLE = 5  # a group of fewer people is kept but warned about
 #: More groups than anybody can look at, and than memberships are small for.

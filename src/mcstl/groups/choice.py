@@ -11,10 +11,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mcstl.encoders import FloatArray
+from mcstl._support.progress import Progress, silent
+from mcstl.encoding.encoders import FloatArray
 from mcstl.groups import clustering, phrases
 from mcstl.groups.clustering import Algorithm, Clusters
-from mcstl.progress import Progress, silent
 
 RANGE = range(2, 7)
 #: Least mean adjusted Rand index between the clusters of all rationales and of a part of them.

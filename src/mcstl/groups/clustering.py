@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from mcstl.encoders import FloatArray
-from mcstl.labelling.cells import in_steps
+from mcstl.encoding.encoders import FloatArray
+from mcstl.labelling.value_cells import in_steps
 
 Algorithm = Literal["k-means", "gaussian-mixture", "agglomerative", "hdbscan"]
 IntArray = npt.NDArray[np.int64]

@@ -18,11 +18,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from scipy.sparse import csr_matrix, hstack
 
-from mcstl import plugins
-from mcstl.annotations import Annotations
-from mcstl.encoders import Encoder
-from mcstl.errors import InputError, brief, did_you_mean, listed
-from mcstl.groups import grown, leakage, rationale, sociocultural, taxonomy
+from mcstl._support import plugins
+from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.progress import Progress, silent
+from mcstl.data.annotations import Annotations
+from mcstl.encoding.encoders import Encoder
+from mcstl.groups import attributes as sociocultural
+from mcstl.groups import grown, leakage, rationale, taxonomy
 from mcstl.groups.base import (
     Arrays,
     Config,
@@ -35,7 +37,6 @@ from mcstl.groups.base import (
     leave_out_small,
     make_groups,
 )
-from mcstl.progress import Progress, silent
 
 _BY = ("attributes", "rationale", "taxonomy")
 _FORMS = "`by: attributes`, `by: rationale`, `by: taxonomy`, `combine: [...]` or `intersect: [...]`"

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Self
 import numpy.typing as npt
 from scipy.sparse import csr_matrix, hstack
 
-from mcstl.annotations import Annotations
-from mcstl.encoders import Encoder
+from mcstl._support.progress import Progress, silent
+from mcstl.data.annotations import Annotations
+from mcstl.encoding.encoders import Encoder
 from mcstl.groups.base import Arrays, Group, Groups, LeftOut, Scheme, memberships
-from mcstl.progress import Progress, silent
 
 
 @dataclass(frozen=True, eq=False)

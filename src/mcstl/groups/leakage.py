@@ -10,8 +10,8 @@ import warnings
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from mcstl.annotations import Annotations, items_and_labels
-from mcstl.errors import Notice
+from mcstl._support.errors import Notice
+from mcstl.data.annotations import Annotations, items_and_labels
 
 #: Cross-validated AUC of the label from the groups alone: from here on the groups tell the label,
 TELLING = 0.6

@@ -12,20 +12,12 @@ from pydantic import AfterValidator, model_validator
 from pydantic_core import PydanticCustomError
 from scipy.sparse import csr_matrix
 
-from mcstl.annotations import Annotations
-from mcstl.encoders import Encoder
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl._support.progress import Progress, silent
+from mcstl.data.annotations import Annotations
+from mcstl.encoding.encoders import Encoder
 from mcstl.groups import choice, clustering, phrases
-from mcstl.groups.base import (
-    Arrays,
-    Config,
-    Groups,
-    LeftOut,
-    Scheme,
-    make_groups,
-    need_column,
-)
-from mcstl.progress import Progress, silent
+from mcstl.groups.base import Arrays, Config, Groups, LeftOut, Scheme, make_groups, need_column
 
 _PHRASES_IN_DESCRIPTION = 8
 

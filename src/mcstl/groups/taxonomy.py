@@ -8,9 +8,9 @@ import numpy.typing as npt
 from pydantic import model_validator
 from scipy.sparse import csr_matrix
 
-from mcstl import taxonomies
-from mcstl.annotations import Annotations
-from mcstl.encoders import Encoder
+from mcstl._support.progress import Progress, silent
+from mcstl.data.annotations import Annotations
+from mcstl.encoding.encoders import Encoder
 from mcstl.groups import values
 from mcstl.groups.base import (
     Arrays,
@@ -23,8 +23,7 @@ from mcstl.groups.base import (
     need_column,
     need_people,
 )
-from mcstl.labelling import by_embedding, trained
-from mcstl.progress import Progress, silent
+from mcstl.labelling import by_embedding, taxonomies, trained
 
 
 class TaxonomyConfig(SizedConfig):

@@ -7,16 +7,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from mcstl import taxonomies
-from mcstl.annotations import Annotations
-from mcstl.encoders import Encoder
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl._support.progress import Progress
+from mcstl.data.annotations import Annotations
+from mcstl.encoding.encoders import Encoder
 from mcstl.groups.base import memberships, need_column
-from mcstl.labelling import by_embedding, by_llm, cells, trained
+from mcstl.labelling import by_embedding, by_llm, taxonomies, trained
+from mcstl.labelling import value_cells as cells
 from mcstl.labelling.cases import cases_of
-from mcstl.llm import Client, Template
-from mcstl.progress import Progress
-from mcstl.taxonomies import Taxonomy
+from mcstl.labelling.llm import Client, Template
+from mcstl.labelling.taxonomies import Taxonomy
 
 State = tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
 

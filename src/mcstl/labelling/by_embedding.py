@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from mcstl.encoders import Encoder, FloatArray
-from mcstl.progress import Progress, silent
-from mcstl.taxonomies import Taxonomy
+from mcstl._support.progress import Progress, silent
+from mcstl.encoding.encoders import Encoder, FloatArray
+from mcstl.labelling.taxonomies import Taxonomy
 
 #: A value is given from this many standard deviations above its mean similarity on: a choice on the
 #: training arguments of valueeval23, where macro-F1 hardly differs from 0.5 to 1 (docs/groups.md).

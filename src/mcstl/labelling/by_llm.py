@@ -4,11 +4,11 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 
-from mcstl.errors import Notice
+from mcstl._support.errors import Notice
+from mcstl._support.progress import Progress, silent
 from mcstl.labelling.cases import Cases
-from mcstl.llm import Answer, Client, Prompt, Template, list_of
-from mcstl.progress import Progress, silent
-from mcstl.taxonomies import Taxonomy
+from mcstl.labelling.llm import Answer, Client, Prompt, Template, list_of
+from mcstl.labelling.taxonomies import Taxonomy
 
 
 def label_prompts(cases: Cases, taxonomy: Taxonomy, template: Template) -> list[Prompt]:

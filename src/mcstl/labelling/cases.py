@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mcstl.annotations import Annotations
-from mcstl.cells import cell_text
+from mcstl.data.annotations import Annotations
+from mcstl.data.cells import cell_text
 
 
 class Cases(NamedTuple):

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mcstl.cells import cell_text
-from mcstl.errors import InputError
+from mcstl._support.errors import InputError
+from mcstl._support.progress import Progress, silent
+from mcstl.data.cells import cell_text
+from mcstl.labelling.llm import Client, Prompt, Template, some_text
 from mcstl.labelling.tables import need
-from mcstl.llm import Client, Prompt, Template, some_text
-from mcstl.progress import Progress, silent
 
 _LONGEST = 600
 

@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl import files
-from mcstl.cells import mapped
-from mcstl.encoders import Encoder
-from mcstl.errors import InputError, did_you_mean, listed
-from mcstl.labelling import by_embedding, by_llm, cells, trained
+from mcstl._support import files
+from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl._support.progress import Progress, silent
+from mcstl.data.cells import mapped
+from mcstl.data.tables import read_table
+from mcstl.encoding.encoders import Encoder
+from mcstl.labelling import by_embedding, by_llm, trained
+from mcstl.labelling import value_cells as cells
 from mcstl.labelling.cases import Cases, cases_from
+from mcstl.labelling.llm import Client, Template
+from mcstl.labelling.taxonomies import Taxonomy
 from mcstl.labelling.trained import Labeller
-from mcstl.llm import Client, Template
-from mcstl.progress import Progress, silent
-from mcstl.tables import read_table
-from mcstl.taxonomies import Taxonomy
 
 
 class Labelled(NamedTuple):

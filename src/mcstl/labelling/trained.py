@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from mcstl import files
-from mcstl.encoders import Encoder, FloatArray, load_encoder
-from mcstl.errors import InputError, listed
-from mcstl.labelling.cells import in_steps
-from mcstl.progress import Progress, silent
+from mcstl._support import files
+from mcstl._support.errors import InputError, listed
+from mcstl._support.progress import Progress, silent
+from mcstl.encoding.encoders import Encoder, FloatArray, load_encoder
+from mcstl.labelling.value_cells import in_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -305,7 +305,7 @@ def _tuned(
     encoder: Encoder, texts: list[str], Y: FloatArray, epochs: int, seed: int, progress: Progress
 ) -> Encoder:
     """The encoder trained further on the texts' values."""
-    from mcstl.finetuning import EncoderConfig, encoder_for_labels
+    from mcstl.encoding.finetuning import EncoderConfig, encoder_for_labels
 
     step = f"fine-tuning the encoder, {seed + 1} of {FOLDS}"
     config = EncoderConfig(

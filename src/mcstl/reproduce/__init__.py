@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from mcstl import files
-from mcstl.errors import InputError
-from mcstl.progress import Progress, silent
+from mcstl._support import files
+from mcstl._support.errors import InputError
+from mcstl._support.progress import Progress, silent
 from mcstl.reproduce import figures, tables
 from mcstl.reproduce.paper import paper
 from mcstl.reproduce.runs import Studies

@@ -5,11 +5,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mcstl import audit, plots
-from mcstl.errors import InputError
-from mcstl.outputs import Results
+from mcstl import evaluation as audit
+from mcstl._support.errors import InputError
+from mcstl.reporting import plots
 from mcstl.reproduce.paper import PrintedFigure
 from mcstl.reproduce.runs import Studies
+from mcstl.studies.results import Results
 
 
 def figure(printed: PrintedFigure, studies: Studies, like: bool) -> tuple[Figure | None, list[str]]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mcstl.errors import InputError, did_you_mean, listed
-from mcstl.studyfile import Study, read_yaml
+from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl.studies.study_file import Study, read_yaml
 
 
 class _Part(BaseModel):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl.errors import InputError
-from mcstl.outputs import Results
-from mcstl.progress import Progress, silent
+from mcstl._support.errors import InputError
+from mcstl._support.progress import Progress, silent
 from mcstl.reproduce.paper import Paper
-from mcstl.study import run
+from mcstl.studies.results import Results
+from mcstl.studies.run import run
 
 
 @dataclass

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from mcstl import metrics
-from mcstl.errors import InputError, listed
-from mcstl.metrics import Summary
+from mcstl._support.errors import InputError, listed
+from mcstl.evaluation import metrics
+from mcstl.evaluation.metrics import Summary
 from mcstl.reproduce.paper import Block, PrintedSummaries, PrintedTable
 from mcstl.reproduce.runs import Studies
 

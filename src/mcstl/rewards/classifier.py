@@ -23,15 +23,15 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from mcstl import equations
-from mcstl.errors import InputError, listed
-from mcstl.model import Model
-from mcstl.networks import Layer, MeanNetwork, ProductNetwork
+from mcstl._support.errors import InputError, listed
+from mcstl.models.model import Model
+from mcstl.models.networks import Layer, MeanNetwork, ProductNetwork
 from mcstl.rewards.function import views
 
 _KINDS = ("Transformer", "Pooling", "Normalize")
 _POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
 
-#: Writes a conversation as `mcstl.importers.conversation_text` does.
+#: Writes a conversation as `mcstl.data.importers.conversation_text` does.
 _TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}"
     "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"

@@ -8,9 +8,9 @@ import torch
 from scipy.sparse import csr_matrix
 
 from mcstl import equations
-from mcstl.errors import InputError, brief, listed
-from mcstl.importers import conversation_text
-from mcstl.model import FloatArray, Model
+from mcstl._support.errors import InputError, brief, listed
+from mcstl.data.importers import conversation_text
+from mcstl.models.model import FloatArray, Model
 
 #: The column of a TRL dataset that chooses a perspective row by row.
 COLUMN = "perspective"
@@ -25,8 +25,8 @@ class RewardFunction:
     the mean over the training memberships. A dataset's column ``perspective`` (a name, a list of
     names, or nothing) chooses for its row and goes before both.
 
-    A text is read as `mcstl.importers` reads TRL's preference data. Raises InputError if the model
-    is none of preference, or for a name that is no group.
+    A text is read as `mcstl.data.importers` reads TRL's preference data. Raises InputError if the
+    model is none of preference, or for a name that is no group.
     """
 
     def __init__(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mcstl.errors import InputError, listed
-from mcstl.model import Model
-from mcstl.perspectives import Views, check_weights, parse
+from mcstl._support.errors import InputError, listed
+from mcstl.models.model import Model
+from mcstl.models.perspectives import Views, check_weights, parse
 
 
 @dataclass(frozen=True)

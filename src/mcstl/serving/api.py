@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from mcstl import __version__
-from mcstl.errors import InputError, brief, need_extra
-from mcstl.model import Model
+from mcstl._support.errors import InputError, brief, need_extra
+from mcstl.models.model import Model
 from mcstl.serving.answers import Answers, BusyError, Limits
 
 with need_extra("serve"):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mcstl.errors import InputError, need_extra
-from mcstl.perspectives import Views
+from mcstl._support.errors import InputError, need_extra
+from mcstl.models.perspectives import Views
 from mcstl.serving.answers import Answers, BusyError
 
 #: Groups, the largest, that get a slider: more would not fit a screen.

@@ -1,0 +1,1 @@
+"""What every room leans on: errors, whole files, progress, plugins, pages and arrays."""

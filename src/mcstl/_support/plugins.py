@@ -1,0 +1,43 @@
+"""What other packages add: data sets, kinds of groups and methods, by entry points.
+
+A package names them in its pyproject.toml and touches nothing here (docs/extending.md):
+
+    [project.entry-points."mcstl.datasets"]
+    mine = "my_package:SOURCE"          # an `mcstl.datasets.Source`, or a list of them
+    [project.entry-points."mcstl.groups"]
+    length = "my_package:LengthConfig"  # an `mcstl.groups.PluginConfig`
+    [project.entry-points."mcstl.studies.methods"]
+    nearest = "my_package:fit"          # as the functions of `mcstl.methods.tabular`
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from mcstl._support.errors import InputError, brief
+
+Kind = Literal["datasets", "groups", "methods"]
+
+
+def names(kind: Kind) -> list[str]:
+    """Return the names that installed packages add, without loading them."""
+    return sorted({point.name for point in entry_points(group=f"mcstl.{kind}")})
+
+
+def load(kind: Kind, name: str) -> Any:
+    """Load what a package adds under `name`.
+
+    Raises InputError if two packages add the same name, or if it cannot be loaded.
+    """
+    points: list[EntryPoint] = list(entry_points(group=f"mcstl.{kind}", name=name))
+    if len({point.value for point in points}) > 1:
+        raise InputError(
+            f"{' and '.join(point.value for point in points)} both add {name!r} to mcstl.{kind}; "
+            "uninstall one of the packages"
+        )
+    try:
+        return points[0].load()
+    except Exception as error:  # whatever the other package raises
+        raise InputError(
+            f"{points[0].value}, which adds {name!r} to mcstl.{kind}, cannot be loaded: "
+            f"{brief(error, 120) or type(error).__name__}"
+        ) from error

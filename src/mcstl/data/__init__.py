@@ -1,0 +1,1 @@
+"""Annotations: the checked table, tables in and out, labels, importers and splits."""

@@ -1,0 +1,470 @@
+"""The datum: the checked, columnar table of annotations; column mapping, items, majorities.
+
+Everything downstream takes an `Annotations`. What it promises: every row has an item, a text (or
+two) and a class index; a text is never empty; one item is one text (or one unordered pair).
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_extra
+from mcstl.data.cells import (
+    as_values,
+    cell_text,
+    comparable,
+    is_missing,
+    is_usable_text,
+    mapped,
+    objects,
+    shown,
+)
+from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
+from mcstl.data.tables import read_table
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
+    "binary": ("text",),
+    "ordinal": ("text",),
+    "preference": ("text_a", "text_b"),
+}
+#: Columns with a meaning of their own; every other column is an attribute of the annotator.
+KNOWN_COLUMNS = (
+    "annotation_id",
+    "item",
+    "text",
+    "text_a",
+    "text_b",
+    "chosen",
+    "rejected",
+    "label",
+    "annotator",
+    "rationale",
+    "inferred",
+    "values",
+    "weight",
+)
+#: A longer "name" of a column is rather a text of a file without a header.
+_LONGEST_NAME = 60
+#: The names that a saved index gets.
+_NAMELESS = re.compile(r"$|Unnamed: \d+$|__index_level_\d+__$")
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The checked table of annotations; one row is one label given to one item by one person.
+
+    Build it with `from_frame`, `from_dataset` or `read`; the constructor checks nothing.
+
+    `frame` has the columns ``row`` (position in the table as read, before anything is dropped),
+    ``item`` (text), ``text`` or ``text_a`` and ``text_b``, ``label`` (class index; in preference
+    1 means that A is preferred), ``flipped`` (the row shows its pair the other way round than the
+    item's first row; always False for single texts), where known ``weight`` (a number above 0: a
+    row of weight 2 is trained on as two would be; measures count it once), ``annotator`` (text,
+    missing as None), ``rationale`` (text, missing as ""), ``inferred`` (the rationale is a language
+    model's guess), ``values`` (a list of names), and the `attributes` (text, missing as None). Its
+    index is 0 ... n-1.
+    """
+
+    frame: pd.DataFrame
+    task: Task
+    classes: tuple[str, ...]
+    attributes: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    source: str = "a table"
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def has(self, column: str) -> bool:
+        """Say whether the optional `column` (annotator, rationale, values, an attribute) exists."""
+        return column in self.frame.columns
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """``("text",)``, or ``("text_a", "text_b")`` in preference."""
+        return TEXT_COLUMNS[self.task]
+
+    @property
+    def n_thresholds(self) -> int:
+        """The number of levels T: 1 in binary and preference, L - 1 for L ordered classes."""
+        return len(self.classes) - 1
+
+    @property
+    def labels(self) -> IntArray:
+        """(n,) class indices."""
+        return self.frame["label"].to_numpy(dtype=np.int64)
+
+    @property
+    def weights(self) -> npt.NDArray[np.float32]:
+        """(n,) weights in training, 1 where the table has no column ``weight``."""
+        if not self.has("weight"):
+            return np.ones(len(self), dtype=np.float32)
+        return self.frame["weight"].to_numpy(dtype=np.float32)
+
+    def distinct_texts(self) -> tuple[list[str], IntArray]:
+        """Return the distinct texts and, (n, 1 or 2), each row's positions among them."""
+        stacked = self.frame[list(self.text_columns)].to_numpy(dtype=object)
+        codes, texts = pd.factorize(stacked.ravel())
+        return list(texts), codes.reshape(stacked.shape).astype(np.int64)
+
+    def take(self, rows: npt.ArrayLike) -> Self:
+        """Return the annotations at the given row positions (or boolean mask), in that order."""
+        return replace(self, frame=self.frame.iloc[np.asarray(rows)].reset_index(drop=True))
+
+    def items(self) -> pd.DataFrame:
+        """Return one row per item: ``item`` and its text, or its two texts in unflipped order."""
+        # The first row of every item is unflipped in the full table; a part may lack it.
+        columns = list(self.text_columns)
+        firsts = self.frame.drop_duplicates("item")[["item", *columns, "flipped"]].copy()
+        if self.task == "preference":
+            turned = firsts["flipped"].to_numpy()
+            firsts.loc[turned, columns] = firsts.loc[turned, columns[::-1]].to_numpy()
+        return firsts[["item", *columns]].reset_index(drop=True)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        columns: Mapping[str, str] | None = None,
+        labels: Labels | None = None,
+        task: Task | None = None,
+        source: str = "a table",
+    ) -> Self:
+        """Check a table and make it Annotations (DESIGN: Annotations contract).
+
+        `columns` maps our names to the table's, as in ``{"text": "comment"}``; names of ours that
+        are not mapped are taken as they stand. `labels` maps ordered classes to the raw values
+        that they merge; rows with other labels are dropped and counted. Without `labels` the
+        classes are the sorted numbers, or false/true and no/yes; in preference 0/1 or b/a. `item`
+        may be left out where a text is its own item. A preference table has ``text_a``, ``text_b``
+        and ``label``, or ``chosen`` and ``rejected``, which get an orientation that does not tell
+        the label. Columns without a name (a saved index) are left out, and a table's own ``row``
+        and ``flipped`` unless they are mapped. `frame` is not modified.
+
+        Raises InputError for anything that cannot be used, saying what came and what to do.
+
+        >>> table = pd.DataFrame({"comment": ["Hi", "Hi", "Go away"], "label": [1, 2, 5],
+        ...                       "gender": ["Woman", "Man", "Man"]})
+        >>> data = Annotations.from_frame(table, columns={"text": "comment"},
+        ...                               labels={"fine": [1, 2], "rude": [3, 4, 5]})
+        >>> data.task, data.classes, data.labels, data.attributes
+        ('binary', ('fine', 'rude'), array([0, 0, 1]), ('gender',))
+        """
+        if frame.empty:
+            raise InputError(f"{source} has no rows")
+        table = _renamed(frame, columns or {}, source)
+        table.insert(0, "row", np.arange(len(table), dtype=np.int64))
+        if {"chosen", "rejected"} <= set(table.columns) and "text_a" not in table.columns:
+            _check_texts(table, ("chosen", "rejected"), source)
+            _orient(table)
+        task = task or guess_task(table, labels)
+        if task not in TEXT_COLUMNS:
+            raise InputError(f"task {brief(task)!r} is not known. {TASK_FORMS}")
+        texts = TEXT_COLUMNS[task]
+        names = set(table.columns)
+        half = len({"chosen", "rejected"} & names) == 1 and not {*texts} & names
+        for needed in ("chosen", "rejected") if half else (*texts, "label"):
+            if needed not in table.columns:
+                raise InputError(_missing_column(needed, frame, source, task))
+        _check_ids(table, source)
+        classes, codes = classes_of(table["label"], labels, task, source)
+        kept = codes >= 0
+        dropped = {}
+        if not kept.all():
+            dropped["label missing or outside `labels`"] = int((~kept).sum())
+        if not kept.any():
+            wanted = [value for values in (labels or {}).values() for value in values]
+            found = sorted(set(mapped(table["label"], shown)))
+            raise InputError(
+                f"no label in {source} is among the raw values in `labels`; found: "
+                f"{listed(found)}; `labels` has: {listed(wanted)}"
+            )
+        table["label"] = codes
+        table = table[kept].reset_index(drop=True)
+        _check_texts(table, texts, source)
+        _set_items(table, texts, source)
+        attributes = tuple(
+            str(name) for name in table.columns if name not in (*KNOWN_COLUMNS, "row", "flipped")
+        )
+        readers: dict[str, Callable[[object], object]] = {
+            "annotator": cell_text,
+            "rationale": lambda cell: cell_text(cell) or "",
+            "inferred": lambda cell: comparable(cell) in ("true", 1.0),
+            "values": as_values,
+            **dict.fromkeys(attributes, cell_text),
+        }
+        for name in readers.keys() & set(table.columns):
+            table[name] = objects(mapped(table[name], readers[name]))
+        if "weight" in table.columns:
+            table["weight"] = _weights(table, source)
+        known = ["row", "item", *texts, "label", "flipped", "weight"]
+        known += ["annotator", "rationale", "inferred", "values"]
+        order = [name for name in known if name in table.columns] + list(attributes)
+        return cls(
+            frame=table[order],
+            task=task,
+            classes=classes,
+            attributes=attributes,
+            dropped=dropped,
+            source=source,
+        )
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, **options: Any) -> Self:
+        """Check a Hugging Face `datasets.Dataset` and make it Annotations; options as `from_frame`.
+
+        A ClassLabel column, or one of lists of ClassLabel, is read by its names. Raises InputError
+        as `from_frame` does, for a `DatasetDict`, of which one split has to be chosen, and for a
+        dataset that is streamed.
+        """
+        if isinstance(dataset, dict):
+            raise InputError(
+                f"this is a DatasetDict with the splits {listed(dataset)}; "
+                f"pass one, as dataset[{next(iter(dataset), 'train')!r}]"
+            )
+        if not hasattr(dataset, "__len__"):
+            raise InputError(
+                f"a table with an end is needed, this is a {type(dataset).__name__}; "
+                "load it without streaming=True"
+            )
+        frame = dataset.to_pandas()
+        for name, feature in dataset.features.items():
+            names = getattr(getattr(feature, "feature", feature), "names", None)
+            if names:
+                frame[name] = objects([_class_names(cell, names) for cell in dataset[name]])
+        options.setdefault("source", "the Dataset")
+        return cls.from_frame(frame, **options)
+
+    def to_dataset(self) -> Any:
+        """Return a Hugging Face `datasets.Dataset` that `from_dataset` reads back as it is.
+
+        The label is a ClassLabel; what `frame` adds (``row``, ``flipped``) stays behind. Raises
+        InputError if datasets is not installed.
+        """
+        with need_extra("datasets"):
+            from datasets import ClassLabel, Dataset
+        frame = self.frame.drop(columns=["row", "flipped"])
+        dataset = Dataset.from_list(frame.to_dict("records"))
+        return dataset.cast_column("label", ClassLabel(names=list(self.classes)))
+
+    @classmethod
+    def read(cls, path: str | Path, **options: Any) -> Self:
+        """Read CSV, TSV, JSON Lines or Parquet (also .gz) and check it; options as `from_frame`.
+
+        Raises InputError for a file that is missing, truncated, in another encoding than UTF-8 or
+        of another kind.
+        """
+        options.setdefault("source", Path(path).name)
+        return cls.from_frame(read_table(path), **options)
+
+
+def minority_rows(annotations: Annotations) -> BoolArray:
+    """Mark (n,) the annotations that differ from their item's majority label (A.6).
+
+    The majority is over all annotations given, per unordered pair in preference. An item whose
+    most frequent label is tied has no majority, hence no minority rows.
+    """
+    votes = _votes(annotations)
+    majority = votes == votes.max(axis=1, keepdims=True)
+    clear = majority.sum(axis=1) == 1
+    items, labels = items_and_labels(annotations)
+    return np.asarray(clear[items] & ~majority[items, labels])
+
+
+def majority_rows(annotations: Annotations) -> BoolArray:
+    """Mark (n,) the annotations that carry a most frequent label of their item: Maj(Y), §3.3.
+
+    All tied labels are kept (the paper is silent on ties).
+    """
+    votes = _votes(annotations)
+    items, labels = items_and_labels(annotations)
+    return np.asarray((votes == votes.max(axis=1, keepdims=True))[items, labels])
+
+
+def items_and_labels(annotations: Annotations) -> tuple[IntArray, IntArray]:
+    """(n,) item codes and (n,) labels as if every pair were shown the same way round."""
+    items = pd.factorize(annotations.frame["item"])[0].astype(np.int64)
+    flipped = annotations.frame["flipped"].to_numpy(dtype=bool)
+    return items, np.where(
+        flipped, len(annotations.classes) - 1 - annotations.labels, annotations.labels
+    )
+
+
+def _votes(annotations: Annotations) -> IntArray:
+    items, labels = items_and_labels(annotations)
+    votes = np.zeros((int(items.max(initial=-1)) + 1, len(annotations.classes)), dtype=np.int64)
+    np.add.at(votes, (items, labels), 1)
+    return votes
+
+
+def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], source: str) -> pd.DataFrame:
+    """Copy the table under our names, without the columns that have none."""
+    found = [name for name in map(str, frame.columns) if not _NAMELESS.match(name)]
+    for ours, theirs in columns.items():
+        if ours not in KNOWN_COLUMNS:
+            raise InputError(
+                f"columns: {brief(ours)!r} is not a column that mcstl knows; "
+                f"known: {listed(KNOWN_COLUMNS)}.{did_you_mean(str(ours), KNOWN_COLUMNS)}"
+            )
+        if theirs not in found:
+            raise InputError(
+                f"column {brief(theirs)!r} is not in {source}; found: {listed(found)}."
+                f"{did_you_mean(str(theirs), found)}{_header_hint(found)}"
+            )
+    repeated = sorted({name for name in found if found.count(name) > 1})
+    if repeated:
+        raise InputError(
+            f"{source} has more than one column named {listed(repeated)}; rename all but one"
+        )
+    theirs_by_name = {str(name): frame[name] for name in frame.columns if str(name) in found}
+    # One of the table's columns may serve twice, so copy, not rename; a text that is mapped to be
+    # its own item stays the text, too.
+    taken = {ours: theirs_by_name[theirs] for ours, theirs in columns.items()}
+    others = {
+        name: column
+        for name, column in theirs_by_name.items()
+        if name not in taken
+        and name not in ("row", "flipped")
+        and (name not in columns.values() or name in ("text", "text_a", "text_b"))
+    }
+    return pd.DataFrame({**taken, **others}).reset_index(drop=True)
+
+
+def _missing_column(needed: str, frame: pd.DataFrame, source: str, task: Task) -> str:
+    found = [str(name) for name in frame.columns]
+    return (
+        f"column {needed!r} is not in {source} (task {task}); found: {listed(found)}."
+        f"{did_you_mean(needed, found)} Map it with columns: {{{needed}: ...}}."
+        f"{_header_hint(found)}"
+    )
+
+
+def _header_hint(found: Sequence[str]) -> str:
+    """Say what the names of the columns give away about a file that was saved in another way."""
+    if len(found) == 1 and (by := re.search("[;\t|,]", found[0])):
+        return f" The cells seem to be separated by {by.group()!r}: save it as CSV with commas."
+    if any(len(name) > _LONGEST_NAME or isinstance(comparable(name), float) for name in found):
+        return " Is the row with the names of the columns missing?"
+    return ""
+
+
+def _orient(table: pd.DataFrame) -> None:
+    """Turn chosen/rejected into text_a/text_b/label by a hash of the unordered pair, in place.
+
+    With the chosen text always first the label would be constant; a hash of the unordered pair
+    shows every repetition of a contested pair the same way round, whatever the run's seed.
+    """
+    pairs = table[["chosen", "rejected"]].to_numpy(dtype=object)
+    chosen_is_a = np.array([_smaller_first(a, b) == (a <= b) for a, b in pairs], dtype=bool)
+    table["text_a"] = np.where(chosen_is_a, pairs[:, 0], pairs[:, 1])
+    table["text_b"] = np.where(chosen_is_a, pairs[:, 1], pairs[:, 0])
+    table["label"] = chosen_is_a.astype(np.int64)
+
+
+def _smaller_first(a: str, b: str) -> bool:
+    """Decide by hash whether the alphabetically smaller text of an unordered pair is text_a."""
+    return hashlib.blake2b("\0".join(sorted((a, b))).encode(), digest_size=1).digest()[0] % 2 == 0
+
+
+def _check_ids(table: pd.DataFrame, source: str) -> None:
+    if "annotation_id" not in table.columns:
+        return
+    ids = pd.Series(mapped(table["annotation_id"], cell_text), dtype=object)
+    if ids.isna().any():
+        raise InputError(
+            f"{int(ids.isna().sum())} rows of {source} have no annotation_id: row "
+            f"{listed(ids.index[ids.isna()], 5)} (counted from 0); "
+            "fill them or leave the whole column out"
+        )
+    repeated = ids[ids.duplicated()]
+    if len(repeated):
+        raise InputError(
+            f"{len(repeated)} rows of {source} repeat an annotation_id, the first one "
+            f"{brief(repeated.iloc[0])!r} in row {repeated.index[0]} (counted from 0); "
+            "every annotation needs its own, so drop the copies or rename the column"
+        )
+
+
+def _check_texts(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
+    for name in columns:
+        usable = mapped(table[name], is_usable_text).astype(bool)
+        if not usable.all():
+            rows = table.loc[~usable, "row"]
+            raise InputError(
+                f"{len(rows)} rows of {source} have no {name} (empty, missing or not text): row "
+                f"{listed(rows, 5)} (counted from 0); fill them or drop them"
+            )
+        table[name] = objects(table[name].to_numpy(dtype=object))
+
+
+def _weights(table: pd.DataFrame, source: str) -> pd.Series:
+    weights = pd.to_numeric(table["weight"], errors="coerce").astype(float)
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    if len(bad):
+        first = bad[0]
+        raise InputError(
+            f"{len(bad)} rows of {source} have a weight that is no number above 0, the first "
+            f"one {brief(table['weight'][first])!r} in row {table['row'][first]} (counted from 0); "
+            "drop rows that shall not count"
+        )
+    return weights
+
+
+def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None:
+    """Give every row its item and say whether its pair is flipped, in place.
+
+    One unordered pair is one item, under the first name that it has in the table.
+    """
+    cells = table[list(texts)].to_numpy(dtype=object)
+    if len(texts) == 1:
+        keys = cells[:, 0]
+    else:
+        keys = np.array(["\0".join(sorted(pair)) for pair in cells], dtype=object)
+    codes, distinct = pd.factorize(keys)
+    first = np.unique(codes, return_index=True)[1]
+    if "item" in table.columns:
+        missing = mapped(table["item"], is_missing).astype(bool)
+        if missing.any():
+            raise InputError(
+                f"{int(missing.sum())} rows of {source} have no item: row "
+                f"{listed(table.loc[missing, 'row'], 5)} (counted from 0); fill them, or leave the "
+                "column out where every text is its own item"
+            )
+        # A name that is text stays as it is: two texts that differ in a blank may be two items.
+        names = mapped(table["item"], lambda v: v if isinstance(v, str) else shown(v))
+        texts_of_item = pd.Series(codes).groupby(names).nunique()
+        if (texts_of_item > 1).any():
+            bad = texts_of_item.index[texts_of_item > 1]
+            raise InputError(
+                f"{len(bad)} items of {source} have more than one text, the first one item "
+                f"{brief(bad[0])!r}; an item is one text (or pair), so give each its own name, or "
+                "leave the column out where every text is its own item"
+            )
+    else:
+        # A text that has no name is named by its content, the same in every table.
+        named = [hashlib.blake2b(str(key).encode(), digest_size=8).hexdigest() for key in distinct]
+        names = np.array(named, dtype=object)[codes]
+    if len(texts) == 2:
+        names = names[first][codes]
+        table["flipped"] = cells[:, 0] != cells[first, 0][codes]
+    else:
+        table["flipped"] = False
+    table["item"] = objects(names)
+
+
+def _class_names(cell: Any, names: Sequence[str]) -> object:
+    """Replace the index of a ClassLabel, or each of a list, by its name; -1 and None by None."""
+    if isinstance(cell, list):
+        return [_class_names(part, names) for part in cell]
+    return None if cell is None or cell < 0 else names[cell]

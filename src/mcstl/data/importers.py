@@ -1,0 +1,317 @@
+"""What annotation tools and TRL write, as tables for `Annotations.from_frame`.
+
+Each tool's own export is read: Label Studio (JSON and JSON_MIN), Argilla (records as JSON or a
+Dataset, flat or nested), potato (`python -m potato.export`, JSON Lines), TRL's preference data
+(standard and conversational, prompt explicit or implicit).
+
+>>> rows = [{"prompt": "Sky?", "chosen": " Blue.", "rejected": " Green."}]
+>>> trl_preferences(rows).to_dict("records")
+[{'chosen': 'Sky? Blue.', 'rejected': 'Sky? Green.'}]
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl.data.tables import read_table
+
+Text = str | tuple[str, str]
+
+
+class _Answered(NamedTuple):
+    """One person's answers to one item."""
+
+    item: str
+    fields: Mapping[str, Any]
+    annotator: str | None
+    answers: Mapping[str, Any]
+
+
+def label_studio(
+    path: str | Path,
+    *,
+    label: str,
+    text: Text = "text",
+    rationale: str | None = None,
+    values: str | None = None,
+) -> pd.DataFrame:
+    """Read Label Studio's JSON or JSON_MIN export: a row per annotation that was not cancelled.
+
+    `label`, `rationale` and `values` are names of controls (``from_name``), `text` that of a field
+    of the task, or two of them; a pairwise choice of the left one becomes "a", of the right one
+    "b". Raises InputError for another file, or a name that is not in it.
+    """
+    tasks = _json(path)
+    full = any("annotations" in task for task in tasks)
+    answered = (_label_studio_full if full else _label_studio_min)(tasks)
+    return _table(Path(path).name, answered, text, label, rationale, values)
+
+
+def argilla(
+    records: str | Path | Iterable[Mapping[str, Any]],
+    *,
+    label: str,
+    text: Text = "text",
+    rationale: str | None = None,
+    values: str | None = None,
+) -> pd.DataFrame:
+    """Read Argilla's records (`records.to_json`, `.to_list`, `.to_datasets`): a row per response.
+
+    `label`, `rationale` and `values` are names of questions, `text` that of a field, or two of
+    them; a ranking of the two fields becomes "a" or "b". Responses that are drafts or
+    discarded are left out where the export says so. Raises InputError as `label_studio` does.
+    """
+    is_file = isinstance(records, str | Path)
+    source = Path(records).name if is_file else "the records"  # type: ignore[arg-type]
+    rows: Iterable[Mapping[str, Any]] = _json(records) if is_file else records  # type: ignore
+    return _table(source, list(_argilla(rows, text)), text, label, rationale, values)
+
+
+def potato(
+    path: str | Path,
+    items: str | Path | Iterable[Mapping[str, Any]],
+    *,
+    label: str,
+    text: Text = "text",
+    item_key: str = "id",
+    rationale: str | None = None,
+    values: str | None = None,
+) -> pd.DataFrame:
+    """Read potato's JSON Lines export and the items that were shown: a row per person and item.
+
+    `items` is potato's data file, with the key `item_key`; `label`, `rationale` and `values` are
+    names of annotation schemes. Of a scheme that holds several answers all are kept, as a list.
+    Raises InputError as `label_studio` does, and for an item that is not among `items`.
+    """
+    rows = _records(items)
+    shown = {str(row.get(item_key)): row for row in rows}
+    answered = []
+    for record in read_table(path).to_dict("records"):
+        item = str(record.get("instance_id"))
+        if item not in shown:
+            raise InputError(
+                f"item {brief(item)!r} of {Path(path).name} is not among the items; found under "
+                f"{item_key!r}: {listed(shown, 5)}. Give potato's data file and item_key"
+            )
+        labels = record.get("labels")
+        schemes = labels if isinstance(labels, dict) else {}
+        answers = {str(name): _potato_answer(found) for name, found in schemes.items()}
+        answered.append(_Answered(item, shown[item], str(record.get("user_id")), answers))
+    return _table(Path(path).name, answered, text, label, rationale, values)
+
+
+def trl_preferences(dataset: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return TRL's preference data as ``chosen`` and ``rejected`` texts, other columns beside them.
+
+    Standard and conversational, prompt explicit or implicit; a conversation is read as
+    `conversation_text` writes it. Raises InputError for rows that lack a text.
+    """
+    rows = []
+    for number, row in enumerate(dataset):
+        missing = [name for name in ("chosen", "rejected") if not row.get(name)]
+        if missing:
+            raise InputError(
+                f"row {number} has no {listed(missing)}; found: {listed(row)}. TRL's preference "
+                "data has chosen and rejected, and may have a prompt"
+            )
+        prompt = row.get("prompt")
+        texts = {name: conversation_text(prompt, row[name]) for name in ("chosen", "rejected")}
+        rows.append(texts | {k: v for k, v in row.items() if k not in ("prompt", *texts)})
+    return pd.DataFrame(rows, dtype=object)
+
+
+def conversation_text(prompt: object, completion: object = "") -> str:
+    """Return a prompt with its completion as one text, the same in training and as a reward.
+
+    Texts are joined as they are. Messages become a paragraph each, ``role: content``; parts that
+    are no text are left out. Raises InputError for anything else.
+
+    >>> print(conversation_text([{"role": "user", "content": "Sky?"}],
+    ...                         [{"role": "assistant", "content": "Blue."}]))
+    user: Sky?
+    <BLANKLINE>
+    assistant: Blue.
+    """
+    parts = [part for part in (prompt, completion) if part]
+    if all(isinstance(part, str) for part in parts):
+        return "".join(map(str, parts))
+    if not all(isinstance(part, list | tuple) for part in parts):
+        raise InputError(
+            "a prompt and its completion are both texts or both lists of messages; got "
+            f"{listed(type(part).__name__ for part in parts)}"
+        )
+    messages: list[Any] = [message for part in parts for message in part]  # type: ignore
+    return "\n\n".join(f"{message.get('role')}: {_content(message)}" for message in messages)
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return " ".join(str(part["text"]) for part in content if part.get("type") == "text")
+
+
+def _records(source: str | Path | Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    if not isinstance(source, str | Path):
+        return list(source)
+    if Path(source).suffix == ".json":
+        return list(_json(source))
+    return [
+        {str(key): value for key, value in row.items()}
+        for row in read_table(source).to_dict("records")
+    ]
+
+
+def _json(path: str | Path) -> list[dict[str, Any]]:
+    """Read a JSON list of objects, or JSON Lines."""
+    path = Path(path)
+    if path.suffix == ".jsonl":
+        return [{str(k): v for k, v in row.items()} for row in read_table(path).to_dict("records")]
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = did_you_mean(path.name, [each.name for each in path.parent.glob("*")])
+        raise InputError(f"there is no file {path}.{near}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({brief(error, 80)}); is it whole?") from error
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise InputError(f"{path} is no list of records; export it as JSON")
+    return found
+
+
+def _label_studio_full(tasks: Iterable[Mapping[str, Any]]) -> Iterator[_Answered]:
+    for task in tasks:
+        for annotation in task.get("annotations") or []:
+            if annotation.get("was_cancelled"):
+                continue
+            answers: dict[str, Any] = {}
+            for result in annotation.get("result") or []:
+                found = _label_studio_value(result.get("value") or {})
+                name = str(result.get("from_name"))
+                answers[name] = found if name not in answers else [answers[name], found]
+            yield _Answered(
+                str(task.get("id")),
+                task.get("data") or {},
+                _person(annotation.get("completed_by")),
+                answers,
+            )
+
+
+def _label_studio_min(tasks: Iterable[Mapping[str, Any]]) -> Iterator[_Answered]:
+    for task in tasks:
+        answers = {name: _label_studio_min_value(value) for name, value in task.items()}
+        yield _Answered(str(task.get("id")), task, _person(task.get("annotator")), answers)
+
+
+def _label_studio_value(value: Mapping[str, Any]) -> Any:
+    """The answer in one result, whatever control gave it."""
+    if "selected" in value:
+        return {"left": "a", "right": "b"}.get(value["selected"], value["selected"])
+    for kind in ("choices", "text", "taxonomy", "rating", "number", "datetime"):
+        if kind in value:
+            found = value[kind]
+            if kind == "taxonomy":
+                found = [path[-1] for path in found]
+            return found[0] if isinstance(found, list) and len(found) == 1 else found
+    return None
+
+
+def _label_studio_min_value(value: Any) -> Any:
+    """JSON_MIN has a single choice or text bare, several as an object, others as a list of them."""
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        found = [_label_studio_value(one) for one in value]
+        return found[0] if len(found) == 1 else found
+    return _label_studio_value(value) if isinstance(value, dict) else value
+
+
+def _person(completed_by: Any) -> str | None:
+    if isinstance(completed_by, Mapping):
+        completed_by = completed_by.get("id") or completed_by.get("email")
+    return None if completed_by is None else str(completed_by)
+
+
+def _argilla(records: Iterable[Mapping[str, Any]], text: Text) -> Iterator[_Answered]:
+    for record in records:
+        nested = isinstance(record.get("fields"), Mapping)
+        fields = record["fields"] if nested else record
+        responses: dict[str, dict[str, Any]] = {}  # per person
+        for question, user, status, value in _argilla_responses(record, nested):
+            if status in (None, "submitted"):
+                its = _ranked(value, text) if isinstance(value, list) else value
+                responses.setdefault(user, {})[question] = its
+        for user, answers in responses.items():
+            yield _Answered(str(record.get("id")), fields, user, answers)
+
+
+def _argilla_responses(
+    record: Mapping[str, Any], nested: bool
+) -> Iterator[tuple[str, str, str | None, Any]]:
+    if nested:
+        for question, answers in (record.get("responses") or {}).items():
+            for each in answers:
+                yield question, str(each["user_id"]), each.get("status"), each["value"]
+        return
+    for name, answers in record.items():
+        if name.endswith(".responses") and answers:
+            users = record.get(f"{name}.users") or [None] * len(answers)
+            statuses = record.get(f"{name}.status") or [None] * len(answers)
+            for value, user, status in zip(answers, users, statuses, strict=True):
+                yield name.removesuffix(".responses"), str(user), status, value
+
+
+def _ranked(value: list[Any], text: Text) -> Any:
+    """A ranking of the two fields, best first, as "a" or "b"; any other list as it is."""
+    if isinstance(text, tuple) and sorted(map(str, value)) == sorted(text):
+        return "a" if value[0] == text[0] else "b"
+    return value
+
+
+def _potato_answer(found: Any) -> Any:
+    """The value of a radio button, a slider or a text, or a list of those that are ticked."""
+    if not isinstance(found, Mapping):
+        return found
+    values = [
+        name if value in (True, "true") else value
+        for name, value in found.items()
+        if value not in (None, "", False, "false")
+    ]
+    return values[0] if len(values) == 1 else values or None
+
+
+def _table(
+    source: str,
+    answered: Iterable[_Answered],
+    text: Text,
+    label: str,
+    rationale: str | None,
+    values: str | None,
+) -> pd.DataFrame:
+    """A row per person and item that has a label."""
+    answered = list(answered)
+    texts = {"text": text} if isinstance(text, str) else {"text_a": text[0], "text_b": text[1]}
+    known = dict.fromkeys(name for each in answered for name in each.fields)
+    _need(source, "field", texts.values(), known)
+    asked = {"label": label, "rationale": rationale, "values": values}
+    wanted = {ours: theirs for ours, theirs in asked.items() if theirs is not None}
+    _need(source, "answer", wanted.values(), dict.fromkeys(n for e in answered for n in e.answers))
+    rows = []
+    for each in answered:
+        if each.answers.get(label) is None:
+            continue
+        row = {"item": each.item, **{ours: each.fields.get(t) for ours, t in texts.items()}}
+        row |= {ours: each.answers.get(theirs) for ours, theirs in wanted.items()}
+        rows.append(row | {"annotator": each.annotator})
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _need(source: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"{source} has no {what} {name!r}; found: {listed(known) or 'none'}."
+                f"{did_you_mean(name, known)}"
+            )

@@ -1,0 +1,119 @@
+"""From raw labels to ordered classes: the task forms, and what can be read off a column."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mcstl._support.errors import InputError, brief, listed
+from mcstl.data.cells import ObjectArray, comparable, is_missing, mapped, shown
+
+Task = Literal["binary", "ordinal", "preference"]
+Labels = Mapping[str, Sequence[object]]
+TASK_FORMS = (
+    "The task forms are binary (two classes), ordinal (ordered classes) and preference "
+    "(text_a against text_b)"
+)
+_MOST_INFERRED_CLASSES = 20
+_LABELS_EXAMPLE = "labels: {low: [1, 2], high: [3]}"
+
+
+def guess_task(table: pd.DataFrame, labels: Labels | None) -> Task:
+    """Return the task form that the columns, the classes or the labels of a table suggest."""
+    sides = {"text_a", "text_b"} & set(table.columns)
+    if len(sides) == 2 or (sides and "text" not in table.columns):  # the other side is misspelt
+        return "preference"
+    if labels is not None:
+        return "binary" if len(labels) == 2 else "ordinal"
+    if "label" not in table.columns:
+        return "ordinal"
+    found = set(mapped(table["label"], lambda v: None if is_missing(v) else comparable(v)))
+    return "binary" if len(found - {None}) <= 2 else "ordinal"
+
+
+def classes_of(
+    raw: pd.Series, labels: Labels | None, task: Task, source: str
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """Return the class names and (n,) class indices, -1 where a label is in no class."""
+    cells = raw.to_numpy(dtype=object)
+    if any(isinstance(cell, list | tuple | set | dict | np.ndarray) for cell in cells):
+        raise InputError(
+            f"labels in {source} are lists (multi-label); {TASK_FORMS}. Make one row per label, "
+            "or put the lists into `values` as groups"
+        )
+    classes = _inferred_labels(cells, task, source) if labels is None else labels
+    if len(classes) < 2 or (task != "ordinal" and len(classes) != 2):
+        expected = "two or more" if task == "ordinal" else "exactly two"
+        whose = f"the labels in {source} are" if labels is None else "`labels` has"
+        raise InputError(
+            f"task {task} needs {expected} classes; {whose}: {listed(classes)}. Say which raw "
+            f"values make a class, lowest first, as in {_LABELS_EXAMPLE}"
+        )
+    index: dict[float | str, int] = {}
+    for position, (name, values) in enumerate(classes.items()):
+        if isinstance(values, str) or not isinstance(values, Sequence):
+            raise InputError(
+                f"labels: {brief(name)} needs a list of raw values, as in {_LABELS_EXAMPLE}"
+            )
+        for value in values:
+            if index.setdefault(comparable(value), position) != position:
+                raise InputError(f"labels: the raw value {brief(value)!r} is in two classes")
+    codes = mapped(raw, lambda v: -1 if is_missing(v) else index.get(comparable(v), -1))
+    return tuple(str(name) for name in classes), codes.astype(np.int64)
+
+
+def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, list[object]]:
+    """Read the ordered classes off the labels, or say why they have to be written down."""
+    found = {comparable(cell): shown(cell) for cell in pd.unique(cells) if not is_missing(cell)}
+    if not found:
+        raise InputError(f"every label in {source} is missing")
+    names = sorted(found.values())
+    texts = [key for key in found if isinstance(key, str)]
+    numbers = sorted(key for key in found if not isinstance(key, str))
+    if task == "preference" and set(found) <= {0.0, 1.0}:
+        return {"0": [0], "1": [1]}
+    if not texts and task != "preference":
+        if len(numbers) > _MOST_INFERRED_CLASSES:
+            raise InputError(
+                f"labels in {source} have {len(numbers)} distinct numbers from {numbers[0]:g} to "
+                f"{numbers[-1]:g} and look continuous; {TASK_FORMS}. Cut them into a few ordered "
+                f"classes first, or merge them, as in {_LABELS_EXAMPLE}"
+            )
+        return {shown(number): [number] for number in numbers}
+    pairs = [("false", "true"), ("no", "yes")] + [("b", "a")] * (task == "preference")
+    for pair in pairs:
+        if {str(key).casefold() for key in found} <= set(pair):
+            by_folded = {name.casefold(): name for name in names}
+            return {name: [name] for name in (by_folded.get(end, end) for end in pair)}
+    if len(names) > _MOST_INFERRED_CLASSES:
+        raise InputError(
+            f"labels in {source} have {len(names)} distinct texts, as {brief(names[0])!r}; "
+            f"{TASK_FORMS}. Map another column with columns: {{label: ...}}, or merge them, as in "
+            f"{_LABELS_EXAMPLE}"
+        )
+    if task == "preference":
+        raise InputError(
+            f"labels in {source} do not say which text is preferred: {listed(names)}. Name first "
+            "the class in which text_b is preferred, then the one in which text_a is, as in "
+            f"labels: {{b: [{brief(names[-1])}], a: [{brief(names[0])}]}}; ties are left out"
+        )
+    if several := [text for text in texts if _holds_several(text, found)]:
+        raise InputError(
+            f"labels in {source} hold several values each (multi-label), as "
+            f"{brief(sorted(several)[0])!r}; {TASK_FORMS}. Make one row per label, or put them "
+            "into `values` as groups"
+        )
+    raise InputError(
+        f"labels in {source} are words without a known order (nominal?): {listed(names)}; "
+        f"{TASK_FORMS}. If they have an order, say so, lowest first, as in labels: "
+        f"{{{', '.join(f'{name}: [{name}]' for name in map(brief, (names[0], names[-1])))}}}"
+    )
+
+
+def _holds_several(label: str, labels: Iterable[object]) -> bool:
+    """Say whether a label is a list as text: ``a|b``, ``['a']``, or other labels by commas."""
+    parts = {part.strip() for part in re.split("[,;]", label)}
+    return "|" in label or label.startswith("[") or (len(parts) > 1 and parts <= set(labels))

@@ -1,0 +1,134 @@
+"""Splitting annotations into training, validation and test rows, the same on every machine."""
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from mcstl._support.errors import InputError, listed
+from mcstl.data.annotations import Annotations
+
+SplitBy = Literal["annotation", "item", "annotator"]
+IntArray = npt.NDArray[np.int64]
+
+
+class Split(NamedTuple):
+    """Row positions of the three parts of an `Annotations`, each in ascending order."""
+
+    train: IntArray
+    validation: IntArray
+    test: IntArray
+
+
+def split(
+    annotations: Annotations,
+    by: SplitBy = "annotation",
+    *,
+    test: float = 0.2,
+    validation: float = 0.1,
+    seed: int = 0,
+) -> Split:
+    """Split into training, validation and test rows; the same on every machine for a seed.
+
+    ``annotation`` is the paper's split (§3), stratified by label: the same text is on both sides.
+    ``item`` keeps all annotations of a text on one side (for pairs: of a connected component of
+    shared texts). ``annotator`` keeps a person on one side. `test` is a share of all rows and
+    `validation` a share of those left, taken the same way.
+
+    Raises InputError if a share is not in [0, 1), if annotators are missing, or if a part would
+    be empty or lack a class to train on.
+    """
+    for name, share in (("test", test), ("validation", validation)):
+        if not 0 <= share < 1:
+            raise InputError(f"split: {name} is a share from 0 to below 1; got {share}")
+    if by not in get_args(SplitBy):
+        raise InputError(f"split by {by!r} is not known; choose from {listed(get_args(SplitBy))}")
+    units = _units(annotations, by)
+    rest, test_rows = _part(units, annotations.labels, np.arange(len(annotations)), test, [seed, 0])
+    train, validation_rows = _part(units, annotations.labels, rest, validation, [seed, 1])
+    parts = Split(train, validation_rows, test_rows)
+    for name, rows, share in zip(parts._fields, parts, (1.0, validation, test), strict=True):
+        if share and not len(rows):
+            kind = "annotations" if units is None else f"{by}s that share nothing"
+            raise InputError(f"split by {by}: no rows left for {name}; there are too few {kind}")
+    present = np.bincount(annotations.labels[train], minlength=len(annotations.classes))
+    if (present == 0).any():
+        empty = [c for c, n in zip(annotations.classes, present, strict=True) if n == 0]
+        raise InputError(
+            f"no training annotation has the label {listed(empty)} (split by {by}, seed {seed}); "
+            "merge classes in `labels` or use more data"
+        )
+    return parts
+
+
+def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:
+    """(n,) codes of what must stay on one side, or None where every row stands alone."""
+    if by == "annotation":
+        return None
+    if by == "annotator":
+        if not annotations.has("annotator"):
+            raise InputError(
+                f"{annotations.source} has no annotator column, so it cannot be split by "
+                "annotator; map one with columns: {annotator: ...}, or split by item"
+            )
+        missing = int(annotations.frame["annotator"].isna().sum())
+        if missing:
+            raise InputError(
+                f"{missing} rows of {annotations.source} have no annotator; "
+                "split by item instead, or drop them"
+            )
+        return _sorted_codes(annotations.frame["annotator"])
+    # Items that share a text stay together, and so do all pairs of a connected set of texts.
+    texts, positions = annotations.distinct_texts()
+    items = _sorted_codes(annotations.frame["item"])
+    n_items = int(items.max()) + 1
+    ends = positions + n_items
+    links = coo_matrix(
+        (np.ones(ends.size), (np.repeat(items, ends.shape[1]), ends.ravel())),
+        shape=(n_items + len(texts),) * 2,
+    )
+    _, component = connected_components(links, directed=False)
+    # Each component is known by its first item in sorted order.
+    _, first, component = np.unique(component[:n_items], return_index=True, return_inverse=True)
+    return first[component][items].astype(np.int64)
+
+
+def _part(
+    units: IntArray | None, labels: IntArray, rows: IntArray, share: float, seed: list[int]
+) -> tuple[IntArray, IntArray]:
+    """Split `rows` in two, the second with `share` of them, keeping units whole."""
+    if share == 0:
+        return rows, rows[:0]
+    if units is None:
+        taken = np.zeros(len(rows), dtype=bool)
+        order = _random_order(len(rows), seed)
+        for label in np.unique(labels[rows]):
+            stratum = order[labels[rows][order] == label]
+            taken[stratum[: round(share * len(stratum))]] = True
+    else:
+        names, codes, sizes = np.unique(units[rows], return_inverse=True, return_counts=True)
+        order = _random_order(len(names), seed)
+        # A unit is taken if at least half of it still fits, so the share is met on average, and a
+        # unit larger than the share leaves room for those after it.
+        chosen = np.zeros(len(names), dtype=bool)
+        room = share * len(rows)
+        for unit in order:
+            if sizes[unit] <= 2 * room:
+                chosen[unit] = True
+                room -= sizes[unit]
+        taken = chosen[codes]
+    return rows[~taken], rows[taken]
+
+
+def _random_order(n: int, seed: list[int]) -> IntArray:
+    """Return a permutation from raw bits, whose stream NumPy promises never to change."""
+    bits = np.random.PCG64(np.random.SeedSequence(seed)).random_raw(n)
+    return np.argsort(bits, kind="stable")
+
+
+def _sorted_codes(values: pd.Series) -> IntArray:
+    """Codes in the order of the sorted values, so that they do not depend on the rows' order."""
+    return pd.factorize(values.to_numpy(dtype=object), sort=True)[0].astype(np.int64)

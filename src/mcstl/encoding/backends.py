@@ -1,0 +1,435 @@
+"""What computes an encoder's vectors: torch, or OpenVINO where it is installed.
+
+Each backend has a cache of its own, since vectors differ in their last bits between them (and, in
+half precision, before those), and a vector that is once known shall not change.
+"""
+
+import contextlib
+import json
+import logging
+import math
+import os
+import shutil
+import tempfile
+import threading
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, wraps
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mcstl._support import files
+from mcstl._support.errors import InputError, did_you_mean, first_line, need_extra
+
+FloatArray = npt.NDArray[np.float32]
+
+#: How vectors are computed: in fp32 by torch (half precision on a GPU), in fp32 by OpenVINO, or by
+#: OpenVINO with the processor's bfloat16 units.
+BackendName = Literal["torch", "openvino", "openvino-bf16"]
+BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
+
+#: How many texts are sorted by length and held as tokens at once.
+WINDOW = 16384
+# More do not fit a laptop's CPU cache and are slower; OpenVINO has two batches at once.
+_TOKENS_PER_BATCH = 1024
+_TOKENS_PER_STREAM = 384
+_TOKENS_PER_GPU_BATCH = 65536
+#: Encoders that OpenVINO gets unless torch is asked for: those that were tried.
+_CONVERTED = ("bert",)
+#: A converted network must give these as torch does, or it is not used.
+_PROBES = ("Tea", "  Two  spaces, CAPITALS and naïve café 🎈", "word " * 600, "tea and bread " * 9)
+_LEAST_COSINE = 0.999
+
+
+class Batch(NamedTuple):
+    """Some of the texts asked for: where they stand, their vectors, and which had to be cut."""
+
+    positions: npt.NDArray[np.int64]
+    vectors: FloatArray
+    truncated: npt.NDArray[np.bool_]
+
+
+class Backend(Protocol):
+    """Texts to vectors; `key` says what computes them and how precisely."""
+
+    key: str
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+
+    def batches(self, texts: Sequence[str]) -> Iterator[Batch]:
+        """Yield the vectors of `texts` by batches of texts of like length, in any order."""
+
+
+def find_backend(
+    backend: str | None, name: str, folder: Path, device: str | None, converted: Path
+) -> Backend:
+    """Return the `backend` of the encoder `name` in `folder`, or the one that suits it best.
+
+    Without `backend` it is what MCSTL_BACKEND says, else OpenVINO in fp32 where that is installed,
+    no GPU is, and the encoder is of a kind that was tried; else torch. bfloat16 is never chosen
+    unasked. `converted` is where a converted network is kept.
+
+    Raises InputError if there is no backend of that name or it is not installed.
+    """
+    backend = backend or os.environ.get("MCSTL_BACKEND")
+    if backend is None:
+        convertible = device in (None, "cpu") and _kind(folder) in _CONVERTED
+        use_openvino = convertible and find_spec("openvino") is not None and not _has_gpu()
+        backend = "openvino" if use_openvino else "torch"
+    if backend == "torch":
+        return _Torch(name, folder, device or ("cuda" if _has_gpu() else None))
+    if backend not in BACKENDS:
+        near = did_you_mean(backend, BACKENDS) or f" Choose one of {', '.join(BACKENDS)}"
+        raise InputError(f"{backend!r} is no backend of an encoder.{near}")
+    return _OpenVINO(name, folder, converted, bf16=backend == "openvino-bf16")
+
+
+def _kind(folder: Path) -> str:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return str(config.get("model_type"))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _has_gpu() -> bool:
+    """Say whether torch has a GPU; torch, slow to load, is asked only where there may be one."""
+    drivers = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+    if os.name == "posix" and not any(Path(driver).exists() for driver in drivers):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+class _Torch:
+    """Sentence-transformers as it is, loaded at the first need; half precision on a GPU."""
+
+    def __init__(self, name: str, folder: Path, device: str | None) -> None:
+        self._name = name
+        self._folder = folder
+        self._device = device
+        self._on_gpu = (device or "").startswith("cuda")
+        self.key = "torch-f16" if self._on_gpu else "torch-f32"
+        # A tokenizer can serve one thread at a time.
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _model(self) -> Any:
+        model = load_sentence_transformer(self._name, self._folder, self._device)
+        return model.half() if self._on_gpu else model
+
+    @property
+    def dimension(self) -> int:
+        with self._lock:
+            return int(self._model.get_embedding_dimension())
+
+    def batches(self, texts: Sequence[str]) -> Iterator[Batch]:
+        for start in range(0, len(texts), WINDOW):
+            part = texts[start : start + WINDOW]
+            with self._lock:
+                model = self._model
+                lengths = _token_counts(model, part)
+            limit = min(model.max_seq_length or math.inf, int(lengths.max()))
+            truncated = lengths > limit
+            budget = _TOKENS_PER_GPU_BATCH if self._on_gpu else _TOKENS_PER_BATCH
+            for rows in by_length(np.minimum(lengths, limit), budget):
+                with self._lock:
+                    vectors = model.encode(
+                        [part[row] for row in rows],
+                        batch_size=len(rows),
+                        show_progress_bar=False,
+                    )
+                yield Batch(start + rows, vectors.astype("<f4", copy=False), truncated[rows])
+
+
+class _OpenVINO:
+    """The network converted to OpenVINO, with a stream of batches per core.
+
+    It is converted from sentence-transformers' once and kept on disk with its tokenizer, after
+    which texts are encoded without loading torch.
+    """
+
+    def __init__(self, name: str, folder: Path, converted: Path, bf16: bool) -> None:
+        self._name = name
+        self._folder = folder
+        self._converted = converted
+        self._precision = "bf16" if bf16 else "f32"
+        self.key = f"openvino-{self._precision}"
+        self._lock = threading.Lock()
+        self._loaded: _Converted | None = None
+
+    @property
+    def dimension(self) -> int:
+        with self._lock:
+            return int(self._load().facts["dimension"])
+
+    def batches(self, texts: Sequence[str]) -> Iterator[Batch]:
+        with self._lock, ThreadPoolExecutor(1) as ahead:
+            parts = self._load()
+            tokens = ahead.submit(parts.tokens, texts[:WINDOW])
+            for start in range(0, len(texts), WINDOW):
+                ids, truncated = tokens.result()
+                # The next window's tokens are made while this one's vectors are.
+                following = texts[start + WINDOW : start + 2 * WINDOW]
+                tokens = ahead.submit(parts.tokens, following)
+                for rows, vectors in parts.vectors(ids):
+                    yield Batch(start + rows, vectors, truncated[rows])
+
+    def _load(self) -> "_Converted":
+        if self._loaded is None:
+            with need_extra("fast"):
+                import openvino  # noqa: F401 (said before any work is done)
+            self._loaded = self._find()
+        return self._loaded
+
+    def _find(self) -> "_Converted":
+        """Read the converted network, or convert it."""
+        if not self._converted.exists():
+            try:
+                _convert(self._name, self._folder, self._converted)
+            except OSError:  # no room to keep it
+                with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                    _convert(self._name, self._folder, Path(folder) / "model")
+                    return _Converted.read(Path(folder) / "model", self._precision)
+        return _Converted.read(self._converted, self._precision)
+
+
+class _Converted(NamedTuple):
+    """A compiled network, its tokenizer and its facts: the padding, the prompt, the dimension."""
+
+    network: Any
+    tokenizer: Any
+    facts: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path, precision: str) -> Self:
+        """Read what `_convert` wrote."""
+        import openvino
+        from joblib import cpu_count
+        from tokenizers import Tokenizer
+
+        # A stream per core: two that share the work of a batch would wait for each other.
+        streams = cpu_count(only_physical_cores=True)
+        settings = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": streams}
+        try:
+            facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            network = openvino.compile_model(folder / "model.xml", "CPU", settings)
+        except Exception as error:  # tokenizers raise no kind of their own
+            raise InputError(
+                f"the converted encoder in {folder} cannot be read ({first_line(error)}); "
+                "type: mcstl cache clear"
+            ) from error
+        return cls(network, tokenizer, facts)
+
+    def tokens(self, texts: Sequence[str]) -> tuple[list[list[int]], npt.NDArray[np.bool_]]:
+        """The tokens of each text, and whether they had to be cut."""
+        encoded = self.tokenizer.encode_batch([self.facts["prompt"] + text for text in texts])
+        return [one.ids for one in encoded], np.array([bool(one.overflowing) for one in encoded])
+
+    def vectors(
+        self, ids: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], FloatArray]]:
+        """Yield rows of `ids` and their vectors, in the order in which they were started."""
+        # No callback into Python: a network that is freed while one ends waits for it for ever.
+        waiting = int(self.network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
+        idle = [self.network.create_infer_request() for _ in range(waiting)]
+        running: deque[tuple[Any, npt.NDArray[np.int64]]] = deque()
+
+        def finished() -> tuple[npt.NDArray[np.int64], FloatArray]:
+            request, rows = running.popleft()
+            request.wait()
+            idle.append(request)
+            return rows, request.get_output_tensor(0).data.copy()
+
+        for rows in by_length(np.array([len(one) for one in ids]), _TOKENS_PER_STREAM):
+            width = len(ids[rows[0]])
+            padded = np.full((len(rows), width), self.facts["padding"], dtype=np.int64)
+            mask = np.zeros((len(rows), width), dtype=np.int64)
+            for i, row in enumerate(rows):
+                padded[i, : len(ids[row])] = ids[row]
+                mask[i, : len(ids[row])] = 1
+            if not idle:
+                yield finished()
+            request = idle.pop()
+            request.start_async({0: padded, 1: mask})
+            running.append((request, rows))
+        while running:
+            yield finished()
+
+
+def by_length(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield positions by batches of like length that have `budget` tokens, padding included.
+
+    >>> [batch.tolist() for batch in by_length(np.array([1, 5, 2, 2]), budget=6)]
+    [[1], [2, 3, 0]]
+    """
+    order = np.argsort(-lengths, kind="stable")
+    while len(order):
+        most = max(1, budget // max(1, int(lengths[order[0]])))
+        yield order[:most]
+        order = order[most:]
+
+
+def _convert(name: str, folder: Path, converted: Path) -> None:
+    """Write the network of sentence-transformers, in OpenVINO's form, and its tokenizer."""
+    import openvino
+    import torch
+    from tokenizers import Tokenizer
+
+    original = load_sentence_transformer(name, folder, "cpu").eval().requires_grad_(False)
+
+    class Whole(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            tokens = {"input_ids": input_ids, "attention_mask": attention_mask}
+            return original(tokens)["sentence_embedding"]  # type: ignore[no-any-return]
+
+    tokenizer = Tokenizer.from_str(original.tokenizer.backend_tokenizer.to_str())
+    tokenizer.no_padding()
+    if original.max_seq_length:
+        side = original.tokenizer.truncation_side
+        tokenizer.enable_truncation(original.max_seq_length, direction=side)
+    facts = {
+        "dimension": original.get_embedding_dimension(),
+        "padding": original.tokenizer.pad_token_id,
+        "prompt": original.prompts.get(original.default_prompt_name) or "",
+    }
+    # Two texts of unlike length, so that what is traced holds for all.
+    ids = torch.tensor([tokenizer.encode("a" * n).ids[:4] for n in (1, 1)])
+    converted.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=converted.parent, prefix=".converting"))
+    try:
+        with quiet(), torch.no_grad():
+            ones = torch.ones_like(ids)
+            model = openvino.convert_model(
+                Whole(), example_input={"input_ids": ids, "attention_mask": ones}
+            )
+        with files.writing(temporary):
+            openvino.save_model(model, temporary / "model.xml", compress_to_fp16=False)
+            tokenizer.save(str(temporary / "tokenizer.json"))
+        (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+        _check_converted(name, original, _OpenVINO(name, folder, temporary, bf16=False))
+        # Another process may have been faster.
+        with contextlib.suppress(FileExistsError):
+            temporary.rename(converted)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_converted(name: str, original: Any, converted: Backend) -> None:
+    """Raise InputError unless the converted network gives some texts as the original does."""
+    expected = original.encode(list(_PROBES), show_progress_bar=False)
+    found = np.empty_like(expected)
+    for batch in converted.batches(_PROBES):
+        found[batch.positions] = batch.vectors
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+    least = ((expected * found).sum(1) / norms).min()
+    if not least >= _LEAST_COSINE:
+        raise InputError(
+            f"OpenVINO gives other vectors for encoder {name!r} than torch does (cosine "
+            f"{least:.4f}); set MCSTL_BACKEND=torch"
+        )
+
+
+def _token_counts(model: Any, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """(n,) tokens of each text before it is cut, the model's prompt included."""
+    prompt = model.prompts.get(model.default_prompt_name) or ""
+    if not callable(model.tokenizer):  # static embeddings read texts of any length
+        return np.array([len(text) for text in texts], dtype=np.int64)
+    counts: list[int] = []
+    for start in range(0, len(texts), 10_000):
+        part = [prompt + text for text in texts[start : start + 10_000]]
+        tokens = model.tokenizer(part, verbose=False, return_attention_mask=False)["input_ids"]
+        counts += map(len, tokens)
+    return np.array(counts, dtype=np.int64)
+
+
+def _refuse_code(name: str, folder: Path) -> None:
+    """Raise InputError if a model names code to run that is not sentence-transformers' own.
+
+    That library imports any module that modules.json names, and an encoder is named by a model
+    directory that may come from anybody.
+    """
+    path = folder / "modules.json"
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        kinds = [str(module["type"]) for module in modules]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"encoder {name!r}: {path} cannot be read ({error!r})") from error
+    if strange := [kind for kind in kinds if not kind.startswith("sentence_transformers.")]:
+        raise InputError(
+            f"encoder {name!r} wants to run code of its own ({', '.join(strange)}), which is not "
+            "done; choose one of sentence-transformers' own kinds"
+        )
+
+
+def load_sentence_transformer(name: str, folder: Path, device: str | None) -> Any:
+    """Load the encoder `name` from `folder`; raises InputError if it cannot be read."""
+    # Unset, it makes tokenizers warn in every process that is forked later on.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from sentence_transformers import SentenceTransformer
+
+    _refuse_code(name, folder)
+    try:
+        with quiet():
+            model = SentenceTransformer(str(folder), device=device, local_files_only=True)
+    except Exception as error:  # torch, safetensors and transformers each have their own kinds
+        raise InputError(
+            f"encoder {name!r} in {folder} cannot be loaded: {first_line(error)}"
+        ) from error
+    attend_from_first(getattr(model[0], "auto_model", None))
+    return model
+
+
+def attend_from_first(transformer: Any) -> None:
+    """Give a Longformer's first token global attention, as its authors do to classify a text.
+
+    Beltagy et al. (2020, §3.1): the other tokens see a window of neighbours, [CLS] sees and is seen
+    by all. transformers leaves that to the caller. Any other model is left as it is.
+    """
+    if getattr(getattr(transformer, "config", None), "model_type", "") != "longformer":
+        return
+    import torch
+
+    forward = transformer.forward
+
+    # Not a hook: sentence-transformers calls `forward` itself.
+    @wraps(forward)
+    def with_mask(*given: Any, attention_mask: Any, **named: Any) -> Any:
+        mask = torch.zeros_like(attention_mask)
+        mask[:, 0] = 1
+        named |= {"attention_mask": attention_mask, "global_attention_mask": mask}
+        return forward(*given, **named)
+
+    transformer.forward = with_mask
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars, log lines and warnings off the terminal for a while."""
+    from transformers.utils import logging as transformers_logging
+
+    bars = transformers_logging.is_progress_bar_enabled()
+    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
+    levels = [logger.level for logger in loggers]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

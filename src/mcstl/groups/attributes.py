@@ -1,0 +1,107 @@
+"""Groups from what is known of the annotators: one per answer, or one per combination (§2.1)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy.typing as npt
+from pydantic import Field
+from scipy.sparse import csr_matrix
+
+from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl._support.progress import Progress, silent
+from mcstl.data.annotations import Annotations
+from mcstl.encoding.encoders import Encoder
+from mcstl.groups.base import (
+    Arrays,
+    Groups,
+    LeftOut,
+    Scheme,
+    SizedConfig,
+    leave_out_small,
+    make_groups,
+    memberships,
+    need_people,
+)
+
+
+class AttributesConfig(SizedConfig):
+    """``{by: attributes}``: `attributes` are all that the table has unless they are named."""
+
+    by: Literal["attributes"] = "attributes"
+    attributes: tuple[str, ...] | None = Field(default=None, min_length=1)
+    crossed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class AttributesScheme(Scheme):
+    """Annotator attributes as groups: overlapping, or `crossed` into a partition."""
+
+    attributes: tuple[str, ...]
+    crossed: bool
+    kind: ClassVar[str] = "attributes"
+
+    def assign(
+        self,
+        annotations: Annotations,
+        encoder: Encoder | None = None,
+        progress: Progress = silent,
+    ) -> csr_matrix:
+        """See `Scheme.assign`; a missing attribute puts the annotation in no group of it."""
+        rows = zip(*_answers(annotations, self.attributes, self.crossed), strict=True)
+        return memberships(rows, self.names)
+
+    def _own_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        return {"attributes": self.attributes, "crossed": self.crossed}, {}
+
+    @classmethod
+    def _from_state(
+        cls, groups: Groups, left_out: LeftOut, own: Mapping[str, Any], arrays: Arrays
+    ) -> Self:
+        return cls(groups, left_out, tuple(own["attributes"]), own["crossed"])
+
+
+def fit(config: AttributesConfig, annotations: Annotations) -> AttributesScheme:
+    """Fit groups named ``gender=Woman``, crossed ``gender=Woman & race=Asian``.
+
+    They come in the order of the attributes, then of the answers. Raises InputError if the table
+    has no attributes or not the ones asked for.
+    """
+    attributes = annotations.attributes if config.attributes is None else config.attributes
+    if not attributes:
+        raise InputError(
+            f"groups by attributes need columns that describe the annotators, as gender; "
+            f"{annotations.source} has none"
+        )
+    need_people(annotations, config.min_annotators)
+    answers = _answers(annotations, attributes, config.crossed)
+    names = [name for column in answers for name in sorted(set(filter(None, column)))]
+    membership = memberships(zip(*answers, strict=True), names)
+    descriptions = [f"annotators with {name.replace(' & ', ' and ')}" for name in names]
+    groups, left_out = leave_out_small(
+        make_groups(membership, names, descriptions, annotations),
+        config.min_size,
+        config.min_annotators,
+    )
+    return AttributesScheme(groups, left_out, tuple(attributes), config.crossed)
+
+
+def _answers(
+    annotations: Annotations, attributes: tuple[str, ...], crossed: bool
+) -> list[list[str]]:
+    """Return per attribute (crossed: once) the group name of each row, "" where one is missing."""
+    known = annotations.attributes
+    for name in attributes:
+        if name not in known:
+            raise InputError(
+                f"groups: attribute {name!r} is not in {annotations.source}; found: "
+                f"{listed(known) or 'none'}.{did_you_mean(name, known)}"
+            )
+    columns = [annotations.frame[name].tolist() for name in attributes]
+    named = [
+        [f"{name}={answer}" if isinstance(answer, str) else "" for answer in column]
+        for name, column in zip(attributes, columns, strict=True)
+    ]
+    if not crossed:
+        return named
+    return [[" & ".join(parts) if all(parts) else "" for parts in zip(*named, strict=True)]]

@@ -1,0 +1,108 @@
+"""Taxonomies of human values as data: names, definitions, keywords, and what refines what.
+
+The package has Schwartz's ten values, ValueImprint's seven and ValueEval's twenty, which refine
+the ten; a taxonomy of a user's own is a YAML file of the same form.
+
+>>> ten = load("schwartz")
+>>> len(ten.names), ten.value("Hedonism").definition
+(10, 'pleasure, comfort and enjoyment for oneself')
+>>> load("valueeval").coarser(["Face", "Humility", "Stimulation"])
+['Power', 'Security', 'Stimulation', 'Tradition']
+"""
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml.error import YAMLError
+
+from mcstl._support import files
+from mcstl._support.errors import InputError, brief, did_you_mean, listed
+
+_FOLDER = Path(__file__).parent
+
+
+class Value(BaseModel):
+    """One value of a taxonomy; `refines` are the values of a coarser one that it is a part of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    definition: str = Field(min_length=1)
+    keywords: tuple[str, ...] = ()
+    refines: tuple[str, ...] = ()
+
+
+class Taxonomy(BaseModel):
+    """A set of values with the source that they are from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    title: str = ""
+    source: str = ""
+    refines: str = ""
+    values: tuple[Value, ...] = Field(min_length=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the values, in the order of the file."""
+        return tuple(value.name for value in self.values)
+
+    def value(self, name: str) -> Value:
+        """Return the value of that name. Raises InputError if there is none, with the nearest."""
+        for value in self.values:
+            if value.name == name:
+                return value
+        raise InputError(
+            f"{brief(name)!r} is no value of {self.name}; its values: {listed(self.names, 20)}."
+            f"{did_you_mean(name, self.names)}"
+        )
+
+    def coarser(self, names: Iterable[str]) -> list[str]:
+        """Return, sorted, the values of the taxonomy that this one refines which `names` are."""
+        return sorted({parent for name in names for parent in self.value(name).refines})
+
+
+def built_in() -> tuple[str, ...]:
+    """Return the names of the taxonomies that come with mcstl."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+@functools.lru_cache(maxsize=32)
+def load(name: str | Path) -> Taxonomy:
+    """Return a taxonomy that comes with mcstl, by name, or one of a user's own, by YAML file.
+
+    Raises InputError if there is none, or if the file is not one.
+    """
+    path = _FOLDER / f"{name}.yaml"
+    if str(name) not in built_in():
+        path = Path(name)
+        if not path.is_file():
+            raise InputError(
+                f"there is no taxonomy {str(name)!r}; choose from {listed(built_in())}, or name a "
+                f"YAML file of your own.{did_you_mean(str(name), built_in())}"
+            )
+    try:
+        taxonomy = Taxonomy.model_validate(files.yaml().load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "the file"
+        raise InputError(
+            f"{path} is no taxonomy: {where}: {fault['msg']}; expected name and values, each with "
+            "name, definition and, if wanted, keywords"
+        ) from None
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is not YAML: {brief(error, 200)}") from error
+    repeated = sorted({each for each in taxonomy.names if taxonomy.names.count(each) > 1})
+    if repeated:
+        raise InputError(f"{path} names a value twice: {listed(repeated)}")
+    if marked := [each for each in taxonomy.names if "|" in each or "=" in each]:
+        raise InputError(f"{path}: a value's name cannot hold '|' or '=': {listed(marked)}")
+    return taxonomy
+
+
+def refinements(name: str) -> tuple[Taxonomy, ...]:
+    """Return the taxonomies that come with mcstl and refine the one of that name."""
+    return tuple(each for each in map(load, built_in()) if each.refines == name)

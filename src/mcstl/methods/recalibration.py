@@ -1,0 +1,146 @@
+"""Post-hoc recalibration: a fitted model's probabilities mapped to the labels, group by group.
+
+Guo et al. (2017) compare temperature, Platt and isotonic maps for one population; here every value
+group has its own, and an annotation in several groups, which may overlap, has the mean of theirs on
+the logit scale. MCGrad (Tax et al., 2025) boosts trees on the logit and the groups instead.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from mcstl._support.errors import need_extra
+from mcstl.evaluation import metrics
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Kind = Literal["temperature", "platt", "isotonic", "mcgrad"]
+KINDS: tuple[str, ...] = get_args(Kind)
+#: From logits (n,) to recalibrated logits.
+_Map = Callable[[FloatArray], FloatArray]
+_MARGIN = 1e-6
+
+
+def recalibrate(
+    kind: Kind,
+    p_validation: FloatArray,
+    labels: npt.NDArray[np.int64],
+    groups_validation: BoolArray,
+    p: FloatArray,
+    groups: BoolArray,
+    *,
+    symmetric: bool = False,
+    seed: int = 0,
+) -> FloatArray:
+    """Return class probabilities (n, L) for `p`, mapped as validation rows and `labels` teach.
+
+    `groups` are dense memberships, (rows, K). Every threshold P(y > t) is mapped on its own, and
+    kept in order. With `symmetric`, for preference, P(A preferred) and P(B preferred) are mapped
+    alike.
+
+    Raises InputError if `mcgrad` is asked for and not installed.
+    """
+    known, asked = (metrics.exceedance(each) for each in (p_validation, p))  # (rows, T)
+    mapped = np.empty_like(asked)
+    fit = _fit_mcgrad if kind == "mcgrad" else _fit_by_group
+    for t in range(asked.shape[1]):
+        z, y, inside = _logit(known[:, t]), labels > t, groups_validation
+        if symmetric:
+            z, y, inside = np.r_[z, -z], np.r_[y, ~y], np.r_[inside, inside]
+        predict = fit(kind, z, y, inside, seed)
+        new = predict(_logit(asked[:, t]), groups)
+        if symmetric:
+            new = (new - predict(-_logit(asked[:, t]), groups)) / 2
+        mapped[:, t] = expit(new)
+    edges = np.ones((len(p), mapped.shape[1] + 2))
+    edges[:, 1:-1] = np.minimum.accumulate(mapped, axis=1)
+    edges[:, -1] = 0
+    return -np.diff(edges, axis=1)
+
+
+def _logit(p: FloatArray) -> FloatArray:
+    return np.asarray(logit(np.clip(p, _MARGIN, 1 - _MARGIN)))
+
+
+def _fit_by_group(
+    kind: Kind, z: FloatArray, y: BoolArray, groups: BoolArray, seed: int
+) -> Callable[[FloatArray, BoolArray], FloatArray]:
+    """Fit a map for everybody and, from what it gives, one for every group with both labels."""
+    fit = {"temperature": _temperature, "platt": _platt, "isotonic": _isotonic}[kind]
+    everybody = fit(z, y)
+    own: dict[int, _Map] = {}
+    for k, inside in enumerate(groups.T):
+        if 0 < y[inside].sum() < inside.sum():
+            own[k] = fit(everybody(z[inside]), y[inside])
+
+    def predict(z: FloatArray, groups: BoolArray) -> FloatArray:
+        z = everybody(z)
+        counts = groups.sum(axis=1)
+        total = np.where(counts == 0, z, 0.0)
+        for k, inside in enumerate(groups.T):
+            total[inside] += own[k](z[inside]) if k in own else z[inside]
+        return np.asarray(total / np.maximum(counts, 1))
+
+    return predict
+
+
+def _temperature(z: FloatArray, y: BoolArray) -> _Map:
+    slope, _ = _line(z, y, with_intercept=False)
+    return lambda z: slope * z
+
+
+def _platt(z: FloatArray, y: BoolArray) -> _Map:
+    slope, intercept = _line(z, y, with_intercept=True)
+    return lambda z: slope * z + intercept
+
+
+def _line(z: FloatArray, y: BoolArray, with_intercept: bool) -> tuple[float, float]:
+    """Return the slope and intercept of P(y) = sigma(slope z + intercept).
+
+    Both have a normal prior with sd 1 around no change, which matters in small groups only.
+    """
+
+    def loss(line: FloatArray) -> tuple[float, FloatArray]:
+        new = line[0] * z + line[1]
+        off = expit(new) - y
+        away = line - [1, 0]
+        value = np.logaddexp(0, np.where(y, -new, new)).sum() + away @ away / 2
+        return float(value), np.array([off @ z, off.sum()]) + away
+
+    bounds = [(0.01, None), (None, None) if with_intercept else (0.0, 0.0)]
+    slope, intercept = minimize(loss, [1.0, 0.0], jac=True, bounds=bounds, method="L-BFGS-B").x
+    return float(slope), float(intercept)
+
+
+def _isotonic(z: FloatArray, y: BoolArray) -> _Map:
+    from sklearn.isotonic import IsotonicRegression
+
+    # As close to 0 and 1 as one more row either way would allow.
+    margin = 1 / (len(y) + 2)
+    steps = IsotonicRegression(y_min=margin, y_max=1 - margin, out_of_bounds="clip").fit(z, y)
+    return lambda z: _logit(steps.predict(z))
+
+
+def _fit_mcgrad(
+    kind: Kind, z: FloatArray, y: BoolArray, groups: BoolArray, seed: int
+) -> Callable[[FloatArray, BoolArray], FloatArray]:
+    import pandas as pd
+
+    with need_extra("mcgrad"):
+        from mcgrad.methods import MCGrad
+
+    columns = [f"group {k}" for k in range(groups.shape[1])]
+
+    def table(z: FloatArray, groups: BoolArray) -> pd.DataFrame:
+        return pd.DataFrame(groups.astype(int), columns=columns).assign(p=expit(z))
+
+    # It warns where it finds nothing to mend, which is not ours to say.
+    logging.getLogger("mcgrad").setLevel(logging.ERROR)
+    model = MCGrad(random_state=seed)
+    model.fit(table(z, groups).assign(y=y.astype(int)), "p", "y", None, columns)
+    return lambda z, groups: _logit(model.predict(table(z, groups), "p", columns))

@@ -1,0 +1,1 @@
+"""What is trained and what answers: networks, examples, training, the saved model."""

@@ -1,0 +1,154 @@
+"""The card of a model that nobody has measured: README.md of a model directory, in Markdown.
+
+What a card is made of is here as well, for the one that a study writes with its figures.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mcstl.groups.base import FEW_PEOPLE
+
+_PAPER = (
+    "MC-STL (Parappan and Henao, *Labels have Human Values: Value Calibration of Subjective Tasks*)"
+)
+_LIMITS = (
+    "A group is a set of annotations, not a people: what the model says of a group is how its "
+    "annotators labelled these texts, not what everybody who could be counted in it thinks.",
+    "Do not use it to guess who wrote or labelled a text, nor to speak for a group that was not "
+    "asked.",
+    "Small groups are uncertain: read their intervals and warnings before their numbers.",
+    "Calibration was measured on texts like those of the data; on other texts, languages or times "
+    "measure again (`mcstl evaluate`).",
+)
+
+
+def of_model(
+    task: str, classes: Sequence[str], groups: Iterable[Mapping[str, Any]], encoder: str
+) -> str:
+    """Return the card of a model that no study has measured, in Markdown.
+
+    `groups` have ``name``, ``size``, ``annotators`` and ``warning``, as `Group` has.
+    """
+    groups = list(groups)
+    parts = [
+        metadata(encoder, []),
+        "# An mcstl model",
+        prediction(task, classes, len(groups)),
+        use(task, [str(group["name"]) for group in groups]),
+        "## Results\n\nIt has not been measured: `mcstl evaluate MODEL new.csv` does it, and "
+        "`mcstl run` trains a model together with baselines, intervals and a test of calibration.",
+        table_of_groups(groups),
+        limits(),
+    ]
+    return joined(parts)
+
+
+def people(count: int | None) -> str:
+    """Return a count of people as a reader may see it: a small one may mean somebody in particular.
+
+    >>> people(4), people(1200), people(None)
+    ('fewer than 5', '1,200', '–')
+    """
+    if count is None:
+        return "–"
+    return f"fewer than {FEW_PEOPLE}" if count < FEW_PEOPLE else f"{count:,}"
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Return the sections that are not empty as one text."""
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def metadata(encoder: str, evaluations: list[Any]) -> str:
+    """Return the YAML head that the Hub reads, by huggingface_hub's own writer."""
+    from huggingface_hub import ModelCardData
+
+    hub_name = f"sentence-transformers/{encoder}" if encoder == "all-MiniLM-L6-v2" else encoder
+    is_name = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", hub_name)
+    data = ModelCardData(
+        library_name="mcstl",
+        pipeline_tag="text-classification",
+        base_model=hub_name if is_name else None,
+        tags=["mcstl", "calibration", "multicalibration", "perspectivism", "subjectivity"],
+        model_name="mcstl" if evaluations else None,
+        eval_results=evaluations or None,
+    )
+    return f"---\n{data.to_yaml().strip()}\n---"
+
+
+def prediction(task: str, classes: Sequence[str], n_groups: int) -> str:
+    """Return the sentence that says what a model predicts, and by which method."""
+    about = f"each of {n_groups} groups" if n_groups else "the annotators as a whole"
+    if task == "preference":
+        question = f"which of two texts {about} would prefer"
+    else:
+        question = f"how {about} would label a text ({plain(' < '.join(classes))})"
+    return f"It predicts {question}, as probabilities that shall mean what they say. By {_PAPER}."
+
+
+def use(task: str, names: Sequence[str]) -> str:
+    """Return the section that shows how a model is asked."""
+    text = '("It rains.", "It pours.")' if task == "preference" else '"It rains."'
+    asked = f"\nmodel.predict_proba([{text}], perspectives=[[{names[0]!r}]])" if names else ""
+    return (
+        "## Use\n\n```python\nfrom mcstl import Model\n\n"
+        'model = Model.from_pretrained("NAME-OR-FOLDER")  # this repository or directory\n'
+        f"model.predict_proba([{text}])  # the population's view{asked}\n```"
+    )
+
+
+def table_of_groups(
+    groups: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, Sequence[str]] | None = None,
+    left_out: int = 0,
+) -> str:
+    """Return the section on a model's groups: how large they are and what to beware of.
+
+    `figures` are further columns by their titles, a cell for each group.
+    """
+    if not groups:
+        return ""
+    figures = figures or {}
+    head = ["group", "annotations", "people", *figures, "warning"]
+    rows = [
+        [
+            plain(group["name"]),
+            f"{group['size']:,}",
+            people(group["annotators"]),
+            *cells,
+            plain(group["warning"]),
+        ]
+        for group, *cells in zip(groups, *figures.values(), strict=True)
+    ]
+    note = "Sizes are those of the training part; groups may overlap."
+    if left_out:
+        note += f" Left out as too small: {left_out}."
+    return f"## Groups\n\n{table(head, rows)}\n\n{note}"
+
+
+def limits() -> str:
+    """Return the section on what a model must not be used for."""
+    return f"## Limits\n\n{bullets(_LIMITS)}"
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    """Return sentences as a list in Markdown."""
+    return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown, all columns but the first right-aligned."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain(text: object) -> str:
+    r"""Return a text that Markdown and HTML show as it is, on one line.
+
+    >>> plain("<b>a|b</b> *c*")
+    '&lt;b&gt;a\\|b&lt;/b&gt; \\*c\\*'
+    """
+    line = " ".join(str(text).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", line)

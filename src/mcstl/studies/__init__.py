@@ -1,0 +1,1 @@
+"""A study: its file, the one protocol, its results, and what chooses from them."""

@@ -1,0 +1,125 @@
+"""A column of a user's table, and what tells it from the others."""
+
+import math
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mcstl._support.errors import listed
+from mcstl.data.cells import cell_text, comparable, mapped
+from mcstl.studies.first_study.words import ANNOTATOR, ITEM, MOST_CLASSES, MOST_WORDS
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of the table as text, with what tells columns apart."""
+
+    name: str
+    cells: pd.Series  # text, missing as None
+    lists: bool  # whether cells are lists; their parts are joined by "|"
+
+    @cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """The words of the name in the singular: rater, id of raterID, RATER_ID and raterid."""
+        return tokens_of(self.name)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The distinct words of the name."""
+        return frozenset(self.tokens)
+
+    @cached_property
+    def counts(self) -> pd.Series:
+        """How often each distinct cell occurs, the most frequent first."""
+        return self.cells.value_counts()
+
+    @cached_property
+    def length(self) -> float:
+        """The mean length of the distinct cells in characters."""
+        return float(np.mean([len(cell) for cell in self.counts.index] or [0]))
+
+    @cached_property
+    def is_number(self) -> bool:
+        """Whether all cells are numbers."""
+        return all(isinstance(comparable(cell), float) for cell in self.counts.index)
+
+    @cached_property
+    def is_prose(self) -> bool:
+        """Whether cells hold some words each, rather than a number, a name or a class."""
+        # In Thai, Chinese and Japanese two characters stand for a word: no blanks part them.
+        breaks = [len(re.findall(r" |[\u0e00-\uffff]{2}", cell)) for cell in self.counts.index]
+        worded = bool(np.mean(breaks or [0]) >= 1)
+        return not self.is_number and not self.lists and worded and len(self.counts) > 2
+
+    @property
+    def has_few(self) -> bool:
+        """Whether the distinct cells can be classes."""
+        return 2 <= len(self.counts) <= (MOST_CLASSES if self.is_number else MOST_WORDS)
+
+    def share_named(self, words: Collection[str]) -> float:
+        """The share of the name's words that are among `words`."""
+        return sum(token in words for token in self.tokens) / max(len(self.tokens), 1)
+
+    def varies_within(self, units: pd.Series | None) -> float:
+        """The share of units of two or more rows in which rows differ; nan if there are none."""
+        if units is None:
+            return math.nan
+        by_unit = self.cells.groupby(units.to_numpy(dtype=object))
+        several = by_unit.count() > 1
+        return float((by_unit.nunique()[several] > 1).mean()) if several.any() else math.nan
+
+
+class Guess(NamedTuple):
+    """A column for one of our names, why, and the names of the next best ones."""
+
+    column: Column
+    why: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def comment(self) -> str:
+        """Why, and what else it may be."""
+        return self.why + (f"; or: {listed(self.others, 5)}" if self.others else "")
+
+
+def columns_of(table: pd.DataFrame) -> list[Column]:
+    """Return the columns of a table, without a saved index."""
+    columns = []
+    for name in map(str, table.columns):
+        if not name or name.startswith("Unnamed: "):  # a saved index
+            continue
+        cells = table[name].to_numpy(dtype=object)
+        lists = any(isinstance(cell, list | tuple | np.ndarray) for cell in cells)
+        text = mapped(table[name], lambda cell: cell_text(_joined(cell)))
+        columns.append(Column(name, pd.Series(text, dtype=object), lists))
+    return columns
+
+
+def _joined(cell: object) -> object:
+    return "|".join(map(str, cell)) if isinstance(cell, list | tuple | np.ndarray) else cell
+
+
+def tokens_of(name: str) -> tuple[str, ...]:
+    """Return the words of a name in the singular.
+
+    >>> tokens_of("raterid"), tokens_of("text_a")
+    (('rater', 'id'), ('text', 'a'))
+    """
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d])(?=\d)|[\W_]+", " ", name)
+    tokens = []
+    for word in parts.casefold().split():
+        known = word.removesuffix("id") in ANNOTATOR | ITEM
+        tokens += [word.removesuffix("id"), "id"] if known and word.endswith("id") else [word]
+    return tuple(
+        token[:-1] if len(token) > 3 and re.search("[^siu]s$", token) else token for token in tokens
+    )
+
+
+def names_of(columns: Iterable[Column]) -> tuple[str, ...]:
+    """Return the columns' names."""
+    return tuple(column.name for column in columns)

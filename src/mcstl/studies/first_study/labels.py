@@ -1,0 +1,114 @@
+"""The ordered classes that a label column seems to have."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mcstl._support import files
+from mcstl._support.errors import listed
+from mcstl.data.cells import cell_text, comparable
+from mcstl.data.labels import Task
+from mcstl.studies.first_study.columns import Column, tokens_of
+from mcstl.studies.first_study.words import A_WINS, B_WINS, MOST_CLASSES, NO_ANSWER, SCALES
+
+
+class LabelsGuess(NamedTuple):
+    """The task, the ordered classes (None: no need to write them), and whether they are sure."""
+
+    task: Task
+    classes: dict[str, list[object]] | None
+    sure: bool
+    comments: list[str]
+
+
+def ordered_classes(label: Column) -> LabelsGuess:
+    """Order the answers of a label column by number, or as such words usually are."""
+    found = [str(cell) for cell in label.counts.index]
+    answers = [cell for cell in found if cell.casefold() not in NO_ANSWER]
+    numbers = sorted(value for value in map(comparable, answers) if isinstance(value, float))
+    classes: dict[str, list[object]] | None = None
+    why = "in the order of the numbers"
+    if len(numbers) == len(answers):
+        kept = _without_codes(numbers)
+        classes = {str(cell_text(number)): [_raw(number)] for number in kept}
+        answers = [cell for cell in answers if comparable(cell) in kept]
+    elif scale := _scale(answers):
+        why = "in the usual order of these words"
+        classes = {members[0]: [*members] for members in scale}
+    sure = classes is not None
+    if classes is None and len(answers) == 2:
+        sure, why = True, "two words; the probability given is that of the second"
+        classes = {answer: [answer] for answer in sorted(answers)}
+    if classes is None:
+        classes = {answer: [answer] for answer in answers}
+        why = "put them in order, lowest first, and take away the # before labels"
+    out = [cell for cell in found if cell not in answers]
+    comments = [f"{len(classes)} classes, lowest first: {why}." if sure else f"CLASSES: {why}."]
+    if out:
+        comments.append(f"Left out, as they look like no answer: {listed(out)}.")
+    if sure and len(classes) > 2:
+        first, *rest = classes.items()
+        merged = {"low": first[1], "high": [value for _, values in rest for value in values]}
+        comments.append(f"Or merge classes, as in task: binary, labels: {files.flow(merged)}")
+    return LabelsGuess("binary" if len(classes) == 2 else "ordinal", classes, sure, comments)
+
+
+def preference_classes(label: Column) -> LabelsGuess:
+    """Find out which answers of a label column prefer the first text, and which the second."""
+    found = [str(cell) for cell in label.counts.index]
+    numbers = {value for value in map(comparable, found) if isinstance(value, float)}
+    wins: dict[str, list[object]] = {"b": [], "a": []}
+    if len(numbers) == len(found):
+        wins["a"] = [1]
+        wins["b"] = [_raw(min(numbers)) if numbers <= {-1, 0, 1} else 2]
+    else:
+        for cell in found:
+            last = (tokens_of(cell) or ("",))[-1]
+            side = "a" if last in A_WINS else "b" if last in B_WINS else ""
+            if side:
+                wins[side].append(cell)
+    sure = all(wins.values()) and numbers <= {-1, 0, 1, 2}
+    comments = [
+        "The first class means that text_b is preferred, the second that text_a is; other rows",
+        f"(ties) are dropped. The raw values are: {listed(found)}. A guess: check it.",
+        "If the label is about both texts together, put both into one column and map it as text.",
+    ]
+    if not sure:
+        wins = {"b": ["?"], "a": ["?"]}
+        comments[1] = (
+            f"(ties) are dropped. Fill in the raw values ({listed(found)}) and take away the #."
+        )
+    return LabelsGuess("preference", wins, sure, comments)
+
+
+def _without_codes(numbers: list[float]) -> list[float]:
+    """Leave out numbers that stand for no answer: -1 below a scale from 0, 99 far above one."""
+    scale = [number for number in numbers if 0 <= number <= MOST_CLASSES]
+    if len(scale) < 2:
+        return numbers
+    codes = {-99.0, -9.0, 98.0, 99.0, 999.0} | (
+        {-1.0} if scale[0] == 0 and scale[-1] > 2 else set()
+    )
+    kept = [number for number in numbers if number not in codes]
+    return kept if len(kept) >= 2 else numbers
+
+
+def _scale(answers: Sequence[str]) -> list[list[str]] | None:
+    """Return the answers level by level, lowest first, if a known order has all of them."""
+    plain = {answer: re.sub(r"[\s_-]+", " ", answer.casefold()).strip(" .!") for answer in answers}
+    for order in SCALES:
+        level = {w: i for i, ws in enumerate(order.split(" < ")) for w in ws.split("/")}
+        if set(plain.values()) <= level.keys():
+            levels: dict[int, list[str]] = {}
+            for answer in answers:
+                levels.setdefault(level[plain[answer]], []).append(answer)
+            return [levels[i] for i in sorted(levels)] if len(levels) > 1 else None
+    if len(answers) == 2:
+        for low, high in (answers, answers[::-1]):
+            if plain[low] in (f"{no}{plain[high]}" for no in ("not ", "non ", "non", "un", "in")):
+                return [[low], [high]]
+    return None
+
+
+def _raw(number: float) -> int | float:
+    return int(number) if number.is_integer() else number

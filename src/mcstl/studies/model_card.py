@@ -1,0 +1,207 @@
+"""The model card that a study writes: what its report tells, from results.json alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mcstl._support.errors import listed
+from mcstl.evaluation import metrics
+from mcstl.models import card
+
+_ALARM = 0.05
+_SPLITS = {
+    "annotation": "texts under test may have other annotations in training",
+    "item": "no text under test was seen in training",
+    "annotator": "no person under test was seen in training",
+}
+
+
+def of_study(results: Mapping[str, Any]) -> str:
+    """Return the card of the model that a study saved, in Markdown, from its results.json.
+
+    The figures are the report's: means over seeds with 95% intervals, groups with their sizes and
+    warnings, the test of multicalibration, the checks for leaks.
+    """
+    study, data, summary = results["study"], results["data"], results["summary"]
+    table = metrics.table(summary, results["runs"])
+    score, first = table.columns[0].metric, next(iter(summary))
+    of_group = {row["group"]: row for row in metrics.summarise_groups(results["runs"], first)}
+    asked = study["encoder"]
+    # A mapping says how it is trained further; what its name says is where it came from.
+    name, told = asked, asked
+    if isinstance(asked, Mapping):
+        name, told = asked["name"], ", ".join(f"{k} {v}" for k, v in asked.items() if v)
+    titles = {score: {"auc": "AUC"}.get(score, score), "slope": "slope", "bias": "bias"}
+    figures = {
+        title: [_number(of_group.get(group["name"], {}).get(key)) for group in results["groups"]]
+        for key, title in titles.items()
+    }
+    facts = [
+        ("data", f"{data['source']}, fingerprint {data['fingerprint']}"),
+        ("encoder", f"{told}, fingerprint {study['made_with']['encoder']}"),
+        ("made with", ", ".join(f"{k} {v}" for k, v in _versions(study["made_with"]))),
+    ]
+    left_out = len(data["groups_left_out"])
+    parts = [
+        card.metadata(name, _evaluations(data, summary[first], table.columns)),
+        f"# {card.plain(study['name'] or data['source'])}",
+        card.prediction(data["task"], data["classes"], len(results["groups"])),
+        _measured(data, results["runs"], list(summary)),
+        card.bullets(notices(results)),
+        card.use(data["task"], [group["name"] for group in results["groups"]]),
+        f"## Results\n\n{_rows(table)}\n\n{_how_to_read(data, summary, table)}",
+        _differences(results, table.columns),
+        card.table_of_groups(results["groups"], figures, left_out),
+        _off(results),
+        _leaks(results),
+        card.limits(),
+        "## Made with\n\n" + "\n".join(f"- {name}: {card.plain(fact)}" for name, fact in facts),
+    ]
+    return card.joined(parts)
+
+
+def notices(results: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know before the numbers of a study, a sentence each."""
+    data, runs = results["data"], results["runs"]
+    found = [data["warning"]] if data["warning"] else []
+    if warned := [group["name"] for group in results["groups"] if group["warning"]]:
+        found.append(f"Read with care, see the table of groups: {listed(warned)}.")
+    if len({run["seed"] for run in runs}) == 1:
+        found.append("One seed only: differences between methods may be chance.")
+    for key, what in (
+        ("groups_without_auc", "have annotations of one class only, hence no AUC"),
+        ("lines_without_slope", "got (nearly) one prediction for all, hence no slope"),
+    ):
+        most = {run["method"]: run["metrics"].get(key) or 0 for run in runs}
+        for run in runs:
+            most[run["method"]] = max(most[run["method"]], run["metrics"].get(key) or 0)
+        if some := [f"{method} ({n})" for method, n in most.items() if n]:
+            found.append(f"Some groups {what}, and their means leave them out: {listed(some)}.")
+    if data["truncated_texts"]:
+        found.append(
+            f"{data['truncated_texts']:,} texts are longer than the encoder reads and were cut."
+        )
+    return found
+
+
+def _evaluations(
+    data: Mapping[str, Any], found: Mapping[str, Any], columns: Sequence[metrics.Column]
+) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=data["source"],
+            dataset_name=data["source"],
+            dataset_split=f"test part, split by {data['split']['by']}",
+            metric_type=column.metric,
+            metric_name=column.title,
+            metric_value=round(found[column.metric]["mean"], 4),
+        )
+        for column in columns
+        if found[column.metric]["mean"] is not None
+    ]
+
+
+def _measured(data: Mapping[str, Any], runs: Sequence[Any], methods: Sequence[str]) -> str:
+    seeds = len({run["seed"] for run in runs})
+    by = f" by {data['annotators']:,} people" if data["annotators"] else ""
+    units = "pairs of texts" if data["task"] == "preference" else "texts"
+    return (
+        f"Trained on {data['split']['train']:,} annotations{by} of {data['items']:,} {units} "
+        f"({card.plain(data['source'])}) and judged on {data['split']['test']:,} others, "
+        f"{'once' if seeds == 1 else f'{seeds} times with different seeds'}, beside "
+        f"{len(methods) - 1} other methods. Split by {data['split']['by']}: "
+        f"{_SPLITS[data['split']['by']]}. The weights are those of the first seed."
+    )
+
+
+def _rows(table: metrics.Table) -> str:
+    head = ["method", *(f"{column.title} ({column.best})" for column in table.columns)]
+    rows = []
+    for method, cells in table.rows:
+        shown = []
+        for cell in cells:
+            ends = "" if cell.low is None else f" [{_number(cell.low)}, {_number(cell.high)}]"
+            shown.append(f"**{cell.text}**{ends}" if cell.mark == "best" else f"{cell.text}{ends}")
+        rows.append([card.plain(method), *shown])
+    return card.table(head, rows)
+
+
+def _how_to_read(data: Mapping[str, Any], summary: Mapping[str, Any], table: metrics.Table) -> str:
+    over = next(iter(summary.values()))[table.columns[0].metric]["interval"]
+    units = "pairs" if data["task"] == "preference" else "texts"
+    what = f"drawing whole {units}" if over == "items" else "the seeds"
+    return (
+        f"Mean ± sd [95% interval, over {what}]. The sd of Group, Slope and Bias is over groups "
+        "(and thresholds), the others' over seeds. A calibrated model has slope 1 and bias 0 in "
+        "every group; 1-EMD is over labels that differ from their item's majority. Bold: better "
+        "than every other method by paired differences."
+    )
+
+
+def _differences(results: Mapping[str, Any], columns: Sequence[metrics.Column]) -> str:
+    found = results.get("differences")
+    if not found or not found["methods"]:
+        return ""
+    rows = [
+        [
+            card.plain(method),
+            *(
+                f"{_number(of[c.metric]['mean'])} "
+                f"[{_number(of[c.metric]['low'])}, {_number(of[c.metric]['high'])}]"
+                for c in columns
+            ),
+        ]
+        for method, of in found["methods"].items()
+    ]
+    head = ["method", *(column.title for column in columns)]
+    return f"Differences from {card.plain(found['baseline'])}, paired:\n\n{card.table(head, rows)}"
+
+
+def _off(results: Mapping[str, Any]) -> str:
+    found = results.get("audit")
+    if not found:
+        return ""
+    rows = []
+    for method, of_method in found["methods"].items():
+        tested = of_method["multicalibration"]
+        cells = [cell for cell in tested["cells"] if cell["in_sigmas"] is not None]
+        off = {cell["group"] or "everyone" for cell in cells if cell["p_adjusted"] < _ALARM}
+        groups = {cell["group"] for cell in cells}
+        error, p = _number(tested["error"]), _number(tested["p_value"])
+        counted = f"{len(off)} of {len(groups)}"
+        rows.append([card.plain(method), error, p, counted, card.plain(listed(sorted(off)))])
+    head = ["method", "error, in units of its noise", "chance of one as large", "off", "which"]
+    return (
+        f"## Is any group off?\n\n{card.table(head, rows)}\n\nThe largest cumulative calibration "
+        "error of any group and threshold; a group is called off below a chance of 0.05, all groups "
+        "considered. Nothing seen is not calibrated: a small group can hide a large error."
+    )
+
+
+def _leaks(results: Mapping[str, Any]) -> str:
+    checks = results.get("controls")
+    if not checks:
+        return ""
+    rows = [
+        [
+            card.plain(each["check"]),
+            _number(each["value"]),
+            each["unit"],
+            "**fires**" if each["fires"] else "nothing seen",
+        ]
+        for each in checks
+    ]
+    said = card.bullets([each["said"] for each in checks if each["fires"]])
+    return card.joined(
+        ["## Could it be a leak?", card.table(["check", "found", "of what", "verdict"], rows), said]
+    ).strip()
+
+
+def _versions(made_with: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(k, v) for k, v in made_with.items() if k not in ("encoder", "data")]
+
+
+def _number(value: float | None) -> str:
+    return metrics.rounded(value)
