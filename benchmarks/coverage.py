@@ -14,13 +14,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
 from mcstl import evaluation as audit
+from mcstl._support.arrays import FloatArray
 from mcstl.evaluation import Rows
-
-FloatArray = npt.NDArray[np.float64]
 
 CUTS = np.array([-0.6, 0.9])
 IN_GROUP = np.array([0.5, 0.3, 0.2, 0.1])

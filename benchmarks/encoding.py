@@ -17,14 +17,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from mcstl import datasets
+from mcstl._support.arrays import Float32Array
 from mcstl.encoding import encoders
 from mcstl.encoding.backends import BACKENDS, BackendName
 from mcstl.encoding.encoders import load_encoder
 
-FloatArray = npt.NDArray[np.float32]
 #: Multiplications and additions of the paper's encoder for a token, without attention's.
 FLOP_PER_TOKEN = 6 * 2 * (4 * 384 * 384 + 2 * 384 * 1536)
 
@@ -36,7 +35,7 @@ class Spent(NamedTuple):
     processor: float
 
 
-def timed(work: Callable[[], FloatArray]) -> tuple[Spent, FloatArray]:
+def timed(work: Callable[[], Float32Array]) -> tuple[Spent, Float32Array]:
     """Return what `work` took and what it returned."""
     clock, processor = time.perf_counter(), time.process_time()
     found = work()

@@ -24,15 +24,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
+from mcstl._support.arrays import Float32Array, IntArray
 from mcstl.models.examples import Examples
 from mcstl.models.training import TrainingConfig, fit
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 DIMENSION = 384
 _ITEMS_PER_CHUNK = 20_000
@@ -48,7 +45,7 @@ class Size(NamedTuple):
     classes: int = 2
 
 
-def vectors_of(items: int, path: Path) -> FloatArray:
+def vectors_of(items: int, path: Path) -> Float32Array:
     """Write random unit vectors by chunks and return them memory-mapped."""
     vectors = np.lib.format.open_memmap(path, "w+", np.float32, (items, DIMENSION))
     random = np.random.default_rng(0)
@@ -57,11 +54,11 @@ def vectors_of(items: int, path: Path) -> FloatArray:
         drawn = random.standard_normal(part.shape, dtype=np.float32)
         part[:] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     vectors.flush()
-    found: FloatArray = np.load(path, mmap_mode="r")
+    found: Float32Array = np.load(path, mmap_mode="r")
     return found
 
 
-def rows_of(size: Size, vectors: FloatArray) -> tuple[Examples, Examples]:
+def rows_of(size: Size, vectors: Float32Array) -> tuple[Examples, Examples]:
     """Draw annotations by chunks of items and keep how often each kind of them occurs.
 
     A twentieth of the annotations validates.

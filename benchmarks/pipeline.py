@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mcstl._support.arrays import FloatArray
 from mcstl.data.annotations import minority_rows
 from mcstl.encoding import encoders
 from mcstl.encoding.encoders import load_encoder
@@ -29,7 +29,6 @@ from mcstl.studies.methods import Prepared, fit_method
 from mcstl.studies.study_file import Study
 
 STUDIES = Path(__file__).parents[1] / "studies"
-FloatArray = npt.NDArray[np.float64]
 
 
 def by_hand(prepared: Prepared) -> FloatArray:

@@ -12,10 +12,10 @@ from typing import get_args
 
 import numpy as np
 
+from mcstl._support.arrays import FloatArray
 from mcstl.data.labels import Task
 from mcstl.datasets import simulated
 from mcstl.encoding.encoders import load_encoder
-from mcstl.models.model import FloatArray
 from mcstl.models.networks import Layer
 from mcstl.studies import run as study
 from mcstl.studies.methods import Prepared, fit_method, has_recipe

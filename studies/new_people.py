@@ -12,18 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_predict
 
+from mcstl._support.arrays import FloatArray
 from mcstl.encoding.encoders import load_encoder
 from mcstl.studies.methods import fit_method
 from mcstl.studies.run import prepare
 from mcstl.studies.study_file import MethodConfig, Study
 
-FloatArray = npt.NDArray[np.float64]
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 
 

@@ -10,10 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcstl import evaluation as audit
+from mcstl._support.arrays import FloatArray
 from mcstl.data.labels import Task
 from mcstl.evaluation import metrics
-
-FloatArray = npt.NDArray[np.float64]
 
 GROUPS = ("gender=Woman", "gender=Man", "age=18-29", "age=30-49", "age=50 and over", "race=Asian")
 #: How each method turns the true scores without and with the group's part into its own.

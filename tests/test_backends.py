@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mcstl._support.arrays import Float32Array
 from mcstl._support.errors import InputError
 from mcstl.encoding import backends, encoders
-from mcstl.encoding.backends import BackendName, Batch, FloatArray, find_backend
+from mcstl.encoding.backends import BackendName, Batch, find_backend
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, cache_info, clear_cache, load_encoder
 
 TEXTS = [
@@ -26,8 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def cosines(a: FloatArray, b: FloatArray) -> FloatArray:
-    found: FloatArray = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+def cosines(a: Float32Array, b: Float32Array) -> Float32Array:
+    found: Float32Array = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     return found
 
 
@@ -124,7 +125,7 @@ class Wrong:
 
 
 class Original:
-    def encode(self, texts: list[str], **_: Any) -> FloatArray:
+    def encode(self, texts: list[str], **_: Any) -> Float32Array:
         return np.ones((len(texts), 2), np.float32)
 
 

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import mcstl
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
@@ -25,7 +26,7 @@ from mcstl.evaluation import metrics
 from mcstl.methods import irpm, tabular
 from mcstl.methods.dawid_skene import label_probabilities
 from mcstl.methods.recalibration import Kind, recalibrate
-from mcstl.methods.tabular import FloatArray, Predictor
+from mcstl.methods.tabular import Predictor
 from mcstl.models.examples import Examples
 from mcstl.studies.study_file import Study
 from tiny_transformers import tiny

@@ -21,12 +21,13 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from mcstl import equations
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import TaxonomyConfig, fit_scheme
-from mcstl.models.model import FloatArray, Model, predict_rows
+from mcstl.models.model import Model, predict_rows
 from mcstl.models.model_directory import FILES
 from mcstl.models.networks import Form, Layer, Network
 

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 import mcstl
 from mcstl import Jury, Person, equations
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.datasets.simulated import simulate
@@ -18,7 +19,7 @@ from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import AttributesConfig, CombineConfig, TaxonomyConfig, fit_scheme
 from mcstl.models.examples import Examples
 from mcstl.models.growing import add_group
-from mcstl.models.model import FloatArray, Model
+from mcstl.models.model import Model
 from mcstl.models.people import PeopleNetwork
 from mcstl.models.perspectives import Perspective
 

@@ -8,15 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
-from mcstl.models.perspectives import (
-    FloatArray,
-    Views,
-    check_weights,
-    disagreement,
-    mean_level,
-    parse,
-)
+from mcstl.models.perspectives import Views, check_weights, disagreement, mean_level, parse
 
 law = settings(deadline=None, max_examples=40)
 

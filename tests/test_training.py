@@ -15,13 +15,14 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from mcstl import equations
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
 from mcstl.data.labels import Task
 from mcstl.equations import KLForm
 from mcstl.models import training
 from mcstl.models.distributed import Processes
 from mcstl.models.examples import Cells, Examples
-from mcstl.models.model import FloatArray, predict_rows
+from mcstl.models.model import predict_rows
 from mcstl.models.networks import Layer, Network
 from mcstl.models.training import Fitted, TrainingConfig, fit, predict
 

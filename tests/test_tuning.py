@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 
 import mcstl
 from mcstl._support.errors import InputError
+from mcstl._support.files import read_yaml
 from mcstl.cli import app
 from mcstl.data.annotations import Annotations
 from mcstl.data.splits import split
 from mcstl.encoding.encoders import load_encoder
 from mcstl.studies import tuning
-from mcstl.studies.study_file import Study, read_yaml
+from mcstl.studies.study_file import Study
 from tiny import write_study
 
 GRID: dict[str, list[Any]] = {"lambda_1": ["paper", 5], "hidden": [4, 8]}

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 import mcstl
+from mcstl._support.files import write_yaml
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.datasets import simulated
 from mcstl.studies.results import Results
-from mcstl.studies.study_file import Study, write_yaml
+from mcstl.studies.study_file import Study
 
 METHODS = ["mc-stl", "none", "majority", "gbm", "logistic"]
 #: Names of ours to those that a stranger's table has.

@@ -12,9 +12,13 @@ from typing import Any
 
 import platformdirs
 from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.representer import SafeRepresenter
 
-from mcstl._support.errors import first_line
+from mcstl._support.errors import InputError, brief, did_you_mean, first_line
+
+#: What the kinds of YAML files look like.
+_EXAMPLES = {"study": "data, groups and methods", "mix": "Security: 0.5"}
 
 
 @contextmanager
@@ -80,6 +84,32 @@ def flow(value: object) -> str:
     stream = io.StringIO()
     one.dump(value, stream)
     return stream.getvalue().removesuffix("...\n").strip("\n")
+
+
+def read_yaml(path: Path, what: str = "study") -> dict[str, Any]:
+    """Read a YAML 1.2 file of keys, the `what` of the messages. Raises InputError for others."""
+    try:
+        fields = yaml().load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")])
+        raise InputError(f"there is no {what} file {path}.{near}") from None
+    except MarkedYAMLError as error:
+        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise InputError(f"{path} is not YAML: {brief(error.problem, 200)}{line}") from error
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is not YAML: {brief(error, 200)}") from error
+    if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
+        keys = _EXAMPLES[what]
+        raise InputError(f"{path} is no {what}; expected keys such as {keys}")
+    return fields
+
+
+def write_yaml(path: Path, fields: dict[str, Any]) -> None:
+    """Write `fields` in their order, whole or not at all."""
+    plain = yaml()
+    plain.default_flow_style = None
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        plain.dump(fields, stream)
 
 
 class _Quoting(SafeRepresenter):

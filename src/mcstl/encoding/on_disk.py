@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from mcstl._support import files
-from mcstl._support.distinct import distinct
+from mcstl._support.arrays import Float32Array, IntArray, distinct
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress, silent
 from mcstl.encoding.backends import WINDOW
-from mcstl.encoding.encoders import Encoder, FloatArray, text_key
+from mcstl.encoding.encoders import Encoder, text_key
 
 
 class Encoded(NamedTuple):
@@ -24,8 +23,8 @@ class Encoded(NamedTuple):
     Both are memory-mapped, and are what `rows.Examples` takes.
     """
 
-    vectors: FloatArray
-    positions: npt.NDArray[np.int64]
+    vectors: Float32Array
+    positions: IntArray
 
 
 def encode_to_disk(
@@ -75,9 +74,7 @@ def encode_to_disk(
     return Encoded(np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r"))
 
 
-def _read(
-    texts: Iterable[str], progress: Progress
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], str]:
+def _read(texts: Iterable[str], progress: Progress) -> tuple[IntArray, IntArray, str]:
     """Return where each distinct text comes first, each text's place among them, and a hash."""
     whole, parts, n = hashlib.sha256(), [], 0
     for window in _in_windows(texts):
@@ -109,7 +106,7 @@ def _claimed(folder: Path, made_of: dict[str, Any]) -> int | None:
     return int(found["done"])
 
 
-def _windows(texts: Iterable[str], first: npt.NDArray[np.int64], done: int) -> Iterator[list[str]]:
+def _windows(texts: Iterable[str], first: IntArray, done: int) -> Iterator[list[str]]:
     """Yield the distinct texts from number `done` on, by windows."""
     wanted = iter(first[done:])
 

@@ -6,8 +6,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.evaluation import metrics
-from mcstl.evaluation.metrics import BINS, BoolArray, FloatArray, IntArray
+from mcstl.evaluation.metrics import BINS
 from mcstl.evaluation.rows import LEVEL, RESAMPLES, Rows, in_blocks, nanmean, ratio
 
 #: Whole numbers, half as wide as usual where moving them is what takes time.

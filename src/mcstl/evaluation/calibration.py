@@ -10,9 +10,10 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 from scipy.stats import false_discovery_control
 
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.evaluation import metrics
 from mcstl.evaluation.bootstrap import Cells, Draws
-from mcstl.evaluation.metrics import BINS, BoolArray, FloatArray, IntArray
+from mcstl.evaluation.metrics import BINS
 from mcstl.evaluation.rows import LEVEL, RESAMPLES, Rows, in_blocks, nanmean, ratio
 
 #: The smallest detectable error is one that the test finds this often.

@@ -6,13 +6,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from mcstl._support.arrays import FloatArray
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.evaluation import metrics
 from mcstl.evaluation.bootstrap import Values, bootstrap, interval
 from mcstl.evaluation.calibration import Multicalibration, ece, multicalibration, smooth_ece
-from mcstl.evaluation.metrics import FloatArray
 from mcstl.evaluation.other_measures import (
     error_rates,
     krippendorff_alpha,

@@ -12,12 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.data.labels import Task
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Run = Mapping[str, Any]
 Summary = dict[str, dict[str, dict[str, Any]]]
 

@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mcstl._support.arrays import FloatArray, IntArray
 from mcstl.evaluation import metrics
-from mcstl.evaluation.metrics import FloatArray, IntArray
 from mcstl.evaluation.rows import Rows, nanmean, ratio
 
 

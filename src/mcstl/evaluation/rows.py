@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.data.labels import Task
-from mcstl.evaluation.metrics import BoolArray, FloatArray, IntArray
 
 T = TypeVar("T")
 

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from mcstl._support.arrays import Float32Array, FloatArray, IntArray
 from mcstl._support.progress import Progress, silent
-from mcstl.encoding.encoders import FloatArray
 from mcstl.groups import clustering, phrases
 from mcstl.groups.clustering import Algorithm, Clusters
 
@@ -53,7 +52,7 @@ class Candidate(NamedTuple):
 
     k: int
     clusters: Clusters
-    overlaps: npt.NDArray[np.float64]
+    overlaps: FloatArray
     overlap: float
     silhouette: float
     stability: float
@@ -61,8 +60,8 @@ class Candidate(NamedTuple):
 
 def compare(
     texts: Sequence[str],
-    vectors: FloatArray,
-    counts: npt.NDArray[np.int64],
+    vectors: Float32Array,
+    counts: IntArray,
     algorithm: Algorithm = "k-means",
     ks: Sequence[int] = RANGE,
     progress: Progress = silent,
@@ -109,7 +108,7 @@ def chosen(candidates: Sequence[Figures]) -> int:
     return max(candidates, key=lambda each: each.stability).k
 
 
-def _silhouette(vectors: FloatArray, clusters: Clusters) -> float:
+def _silhouette(vectors: Float32Array, clusters: Clusters) -> float:
     from sklearn.metrics import silhouette_score
 
     some = vectors[clustering.sample(len(vectors), _MOST_SILHOUETTE)]
@@ -120,8 +119,8 @@ def _silhouette(vectors: FloatArray, clusters: Clusters) -> float:
 
 
 def _stability(
-    vectors: FloatArray,
-    counts: npt.NDArray[np.int64],
+    vectors: Float32Array,
+    counts: IntArray,
     clusters: Clusters,
     k: int,
     algorithm: Algorithm,

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from mcstl.encoding.encoders import FloatArray
+from mcstl._support.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from mcstl.labelling.value_cells import in_steps
 
 Algorithm = Literal["k-means", "gaussian-mixture", "agglomerative", "hdbscan"]
-IntArray = npt.NDArray[np.int64]
 
 _STARTS = 4  # of K-means and the mixture, of which the best is kept
 #: Dimensions in which densities are estimated; in more, every vector is far from every other.
@@ -44,14 +43,14 @@ class Clusters:
     components and their ``weights`` (K,), ``means`` (K, p) and ``precisions`` (K, p, p, Cholesky).
     """
 
-    centroids: FloatArray
-    radii: FloatArray
-    mixture: Mapping[str, FloatArray]
+    centroids: Float32Array
+    radii: Float32Array
+    mixture: Mapping[str, Float32Array]
 
     def __len__(self) -> int:
         return len(self.centroids)
 
-    def membership(self, vectors: FloatArray, soft: bool = False) -> csr_matrix:
+    def membership(self, vectors: Float32Array, soft: bool = False) -> csr_matrix:
         """Return (n, K): 1 at each vector's cluster, or where `soft` its posteriors in tenths.
 
         Of those the largest stays and any of at least 0.2; whoever has less is not in the group.
@@ -65,7 +64,7 @@ class Clusters:
         ones = np.ones(len(rows), dtype=np.float32)
         return csr_matrix((ones, (rows, nearest[rows])), shape=(len(vectors), len(self)))
 
-    def nearest(self, vectors: FloatArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+    def nearest(self, vectors: Float32Array) -> tuple[IntArray, BoolArray]:
         """Return (n,) the cluster of each vector and whether it is near enough to belong."""
         if self.mixture:
             clusters = np.argmax(self._posterior(vectors), axis=1)
@@ -100,7 +99,7 @@ class Clusters:
         radii = found.pop("radii", np.full(len(centroids), np.inf, dtype=np.float32))
         return cls(centroids, radii, found)
 
-    def _posterior(self, vectors: FloatArray) -> npt.NDArray[np.float64]:
+    def _posterior(self, vectors: Float32Array) -> FloatArray:
         from sklearn.mixture import GaussianMixture
 
         model = GaussianMixture(len(self))
@@ -108,11 +107,11 @@ class Clusters:
         model.means_ = self.mixture["means"].astype(np.float64)
         model.precisions_cholesky_ = self.mixture["precisions"].astype(np.float64)
         inside = (vectors - self.mixture["origin"]) @ self.mixture["axes"].T
-        posterior: npt.NDArray[np.float64] = model.predict_proba(inside.astype(np.float64))
+        posterior: FloatArray = model.predict_proba(inside.astype(np.float64))
         return posterior
 
 
-def find(vectors: FloatArray, counts: IntArray, k: int, algorithm: Algorithm) -> Clusters:
+def find(vectors: Float32Array, counts: IntArray, k: int, algorithm: Algorithm) -> Clusters:
     """Find clusters of the distinct `vectors` (m, d), each there `counts` (m,) times, by size.
 
     ``k-means`` is the paper's. ``gaussian-mixture`` is fitted in 16 principal components and can
@@ -136,14 +135,14 @@ def find(vectors: FloatArray, counts: IntArray, k: int, algorithm: Algorithm) ->
     return clusters.reordered(np.argsort(-sizes, kind="stable"))
 
 
-def _k_means(vectors: FloatArray, counts: IntArray, k: int) -> Clusters:
+def _k_means(vectors: Float32Array, counts: IntArray, k: int) -> Clusters:
     from sklearn.cluster import KMeans
 
     means = KMeans(k, n_init=_STARTS, random_state=0).fit(vectors, sample_weight=counts)
     return _unbounded(means.cluster_centers_)
 
 
-def _mixture(vectors: FloatArray, counts: IntArray, k: int) -> Clusters:
+def _mixture(vectors: Float32Array, counts: IntArray, k: int) -> Clusters:
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
@@ -164,7 +163,7 @@ def _mixture(vectors: FloatArray, counts: IntArray, k: int) -> Clusters:
     return replace(_unbounded(centroids), mixture=small)
 
 
-def _agglomerative(vectors: FloatArray, counts: IntArray, k: int) -> Clusters:
+def _agglomerative(vectors: Float32Array, counts: IntArray, k: int) -> Clusters:
     from sklearn.cluster import AgglomerativeClustering
 
     some = sample(len(vectors), _MOST_VECTORS)
@@ -172,7 +171,7 @@ def _agglomerative(vectors: FloatArray, counts: IntArray, k: int) -> Clusters:
     return _unbounded(_means(vectors[some], counts[some], labels))
 
 
-def _hdbscan(vectors: FloatArray, counts: IntArray, k: int) -> Clusters:
+def _hdbscan(vectors: Float32Array, counts: IntArray, k: int) -> Clusters:
     from sklearn.cluster import HDBSCAN
     from sklearn.decomposition import PCA
 
@@ -212,7 +211,7 @@ def _unbounded(centroids: npt.NDArray[Any]) -> Clusters:
     return Clusters(centroids.astype(np.float32), radii, {})
 
 
-def _means(vectors: FloatArray, counts: IntArray, labels: IntArray) -> FloatArray:
+def _means(vectors: Float32Array, counts: IntArray, labels: IntArray) -> Float32Array:
     """(K, d) mean of each cluster, every vector as often as it is there; label -1 is noise."""
     rows = np.flatnonzero(labels >= 0)
     weights = csr_matrix(

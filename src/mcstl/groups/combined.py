@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from scipy.sparse import csr_matrix, hstack
 
 from mcstl._support import plugins
+from mcstl._support.arrays import IntArray
 from mcstl._support.errors import InputError, brief, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
@@ -271,7 +272,7 @@ class IntersectedScheme(_Composite):
         first, second = (member.assign(annotations, encoder, progress) for member in self.members)
         return _pairs(first, second)[:, self._columns()]
 
-    def _columns(self) -> npt.NDArray[np.int64]:
+    def _columns(self) -> IntArray:
         """(K,) where the groups kept stand among all pairs."""
         first, second = self.members
         every = {name: i for i, name in enumerate(_pair_names(first, second))}

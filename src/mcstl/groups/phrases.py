@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
+
+from mcstl._support.arrays import BoolArray, FloatArray
 
 _MORE_STOP_WORDS = frozenset({"argument", "arguments", "did", "does", "just", "really"})
 _PHRASES_RANKED = 40
@@ -19,8 +20,8 @@ class Terms(NamedTuple):
     """
 
     words: list[str]
-    scores: npt.NDArray[np.float64]
-    typical: npt.NDArray[np.bool_]
+    scores: FloatArray
+    typical: BoolArray
 
     def phrases(self) -> list[list[str]]:
         """Return per group the terms that set it apart, the best first."""
@@ -29,7 +30,7 @@ class Terms(NamedTuple):
             for row in self.scores * self.typical
         ]
 
-    def overlaps(self) -> npt.NDArray[np.float64]:
+    def overlaps(self) -> FloatArray:
         """(K, K) cosines of the groups' scores: 1 where two groups say the same."""
         norms = np.linalg.norm(self.scores, axis=1, keepdims=True)
         unit = self.scores / np.maximum(norms, 1e-12)

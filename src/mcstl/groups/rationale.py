@@ -12,6 +12,7 @@ from pydantic import AfterValidator, model_validator
 from pydantic_core import PydanticCustomError
 from scipy.sparse import csr_matrix
 
+from mcstl._support.arrays import IntArray
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
@@ -253,9 +254,9 @@ class Said(NamedTuple):
     """
 
     texts: list[str]
-    rows: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int64]
-    counts: npt.NDArray[np.int64]
+    rows: IntArray
+    positions: IntArray
+    counts: IntArray
     n: int
 
     def spread(self, inside: csr_matrix) -> csr_matrix:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from mcstl._support.arrays import Float32Array
 from mcstl._support.progress import Progress, silent
-from mcstl.encoding.encoders import Encoder, FloatArray
+from mcstl.encoding.encoders import Encoder
 from mcstl.labelling.taxonomies import Taxonomy
 
 #: A value is given from this many standard deviations above its mean similarity on: a choice on the
@@ -24,8 +25,8 @@ class ZeroShot:
     """
 
     taxonomy: Taxonomy
-    means: FloatArray
-    sds: FloatArray
+    means: Float32Array
+    sds: Float32Array
 
     def membership(
         self, rationales: Sequence[str], encoder: Encoder, progress: Progress = silent
@@ -50,7 +51,7 @@ def fit(
 
 def similarities(
     rationales: Sequence[str], taxonomy: Taxonomy, encoder: Encoder, progress: Progress = silent
-) -> FloatArray:
+) -> Float32Array:
     """Return (n, K) cosines of rationales with each value's name, definition and keywords."""
     said = [
         f"{value.name}: {value.definition}. {', '.join(value.keywords)}"

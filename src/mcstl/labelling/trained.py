@@ -20,9 +20,10 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from mcstl._support import files
+from mcstl._support.arrays import Float32Array, IntArray
 from mcstl._support.errors import InputError, listed
 from mcstl._support.progress import Progress, silent
-from mcstl.encoding.encoders import Encoder, FloatArray, load_encoder
+from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.labelling.value_cells import in_steps
 
 if TYPE_CHECKING:
@@ -53,16 +54,16 @@ class Labeller:
     names: tuple[str, ...]
     encoder: str
     fingerprint: str
-    weights: Mapping[str, FloatArray]
-    slopes: FloatArray
-    offsets: FloatArray
-    thresholds: FloatArray
-    f1: FloatArray
+    weights: Mapping[str, Float32Array]
+    slopes: Float32Array
+    offsets: Float32Array
+    thresholds: Float32Array
+    f1: Float32Array
     tuned: tuple[tuple[str, str], ...] = ()
 
     def probabilities(
         self, rationales: Sequence[str], encoder: Encoder, progress: Progress = silent
-    ) -> FloatArray:
+    ) -> Float32Array:
         """Return (n, K) calibrated probabilities, 0 where there is no rationale.
 
         Raises InputError if `encoder` is not the one that the labeller was fitted with, or if one
@@ -82,12 +83,12 @@ class Labeller:
             p[rows] = self._calibrated(_logits(self.weights, vectors).mean(axis=0))
         return p
 
-    def membership(self, p: FloatArray, soft: bool = False) -> csr_matrix:
+    def membership(self, p: Float32Array, soft: bool = False) -> csr_matrix:
         """Return (n, K): 1 from its threshold on, or where `soft` the probability in tenths."""
         inside = p >= self.thresholds
         return csr_matrix(in_steps(p * inside) if soft else inside.astype(np.float32))
 
-    def _calibrated(self, logits: FloatArray) -> FloatArray:
+    def _calibrated(self, logits: Float32Array) -> Float32Array:
         found = 1 / (1 + np.exp(-(self.slopes * logits + self.offsets)))
         return np.asarray(found, dtype=np.float32)
 
@@ -220,7 +221,7 @@ def fit(
     )
 
 
-def best_thresholds(p: FloatArray, Y: FloatArray) -> FloatArray:
+def best_thresholds(p: Float32Array, Y: Float32Array) -> Float32Array:
     """Return per value the threshold (K,) with the highest F1: `p` and 0/1 `Y` are (n, K).
 
     >>> best_thresholds(np.array([[0.9], [0.6], [0.5], [0.1]]), np.array([[1], [1], [0], [0]]))
@@ -237,7 +238,7 @@ def best_thresholds(p: FloatArray, Y: FloatArray) -> FloatArray:
     return found
 
 
-def _honest_f1(p: FloatArray, Y: FloatArray, folds: npt.NDArray[np.int64]) -> FloatArray:
+def _honest_f1(p: Float32Array, Y: Float32Array, folds: IntArray) -> Float32Array:
     """(K,) F1 on rows whose fold had no part in the network nor in the threshold."""
     given = np.zeros(Y.shape, dtype=bool)
     for fold in range(FOLDS):
@@ -247,7 +248,7 @@ def _honest_f1(p: FloatArray, Y: FloatArray, folds: npt.NDArray[np.int64]) -> Fl
     return np.asarray(2 * hits / np.maximum(given.sum(axis=0) + Y.sum(axis=0), 1), np.float32)
 
 
-def _folds(items: Sequence[str]) -> npt.NDArray[np.int64]:
+def _folds(items: Sequence[str]) -> IntArray:
     """(n,) fold of each row; rows of one item are together, and folds have like sizes."""
     from sklearn.model_selection import GroupKFold
 
@@ -263,7 +264,7 @@ def _folds(items: Sequence[str]) -> npt.NDArray[np.int64]:
     return folds
 
 
-def _fit_network(X: FloatArray, Y: FloatArray, seed: int) -> dict[str, FloatArray]:
+def _fit_network(X: Float32Array, Y: Float32Array, seed: int) -> dict[str, Float32Array]:
     # Pages about groups know of this file, and they never load torch.
     import torch
     from torch import nn
@@ -302,7 +303,7 @@ def _fit_network(X: FloatArray, Y: FloatArray, seed: int) -> dict[str, FloatArra
 
 
 def _tuned(
-    encoder: Encoder, texts: list[str], Y: FloatArray, epochs: int, seed: int, progress: Progress
+    encoder: Encoder, texts: list[str], Y: Float32Array, epochs: int, seed: int, progress: Progress
 ) -> Encoder:
     """The encoder trained further on the texts' values."""
     from mcstl.encoding.finetuning import EncoderConfig, encoder_for_labels
@@ -338,7 +339,7 @@ def _own_encoder(folder: str, fingerprint: str) -> Encoder:
     return encoder
 
 
-def _logits(weights: Mapping[str, FloatArray], vectors: Sequence[FloatArray]) -> FloatArray:
+def _logits(weights: Mapping[str, Float32Array], vectors: Sequence[Float32Array]) -> Float32Array:
     """(folds, n, K) logits of each network, of the vectors (n, d) of its encoder or of the one."""
     import torch
     from torch import nn
@@ -356,11 +357,11 @@ def _logits(weights: Mapping[str, FloatArray], vectors: Sequence[FloatArray]) ->
         )
 
     with torch.inference_mode():
-        found: FloatArray = torch.stack([one(f) for f in range(len(w["first.bias"]))]).numpy()
+        found: Float32Array = torch.stack([one(f) for f in range(len(w["first.bias"]))]).numpy()
     return found
 
 
-def _platt(logits: FloatArray, Y: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _platt(logits: Float32Array, Y: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Return the slope and offset of each value (K,) that calibrate its logits (Platt 1999)."""
     from sklearn.linear_model import LogisticRegression
 

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from mcstl._support.arrays import Float32Array
+
 _STEP = 0.1
 _WEIGHTED = re.compile(r"(.+)=(0?\.\d+|0|1(?:\.0*)?)")
 
@@ -41,7 +43,7 @@ def values_in(row: Iterable[str], soft: bool = False) -> dict[str, float]:
     return found if soft else {name: 1.0 for name, weight in found.items() if weight > 0}
 
 
-def in_steps(p: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def in_steps(p: npt.NDArray[Any]) -> Float32Array:
     """Return soft memberships in tenths, so that rows tie and few patterns of groups occur.
 
     >>> in_steps(np.array([0.0, 0.01, 0.27, 1.0])).tolist()

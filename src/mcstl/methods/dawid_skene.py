@@ -1,12 +1,11 @@
 """One label per item, from annotators who are right more or less often."""
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mcstl._support.arrays import FloatArray
 from mcstl.data.annotations import Annotations, items_and_labels
 
-FloatArray = npt.NDArray[np.float64]
 _MOST_STEPS = 100
 _SMALLEST_GAIN = 1e-7  # of the log-likelihood per annotation, below which EM ends
 

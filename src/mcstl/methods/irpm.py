@@ -7,10 +7,9 @@ model's separator and the text. It is trained further with the task's head by cr
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from mcstl._support.arrays import FloatArray
 from mcstl._support.progress import Progress, silent
 from mcstl.encoding import finetuning
 from mcstl.encoding.finetuning import Classifier, Reader, ReaderConfig, Side
@@ -43,7 +42,7 @@ def fit(
     seed: int = 0,
     checkpoint: Path | None = None,
     progress: Progress = silent,
-) -> Callable[[Examples], npt.NDArray[np.float64]]:
+) -> Callable[[Examples], FloatArray]:
     """Train IRPM on rows whose positions are those of `texts` and whose groups have `names`.
 
     The descriptors are the names of a row's groups, so it is told what every other method is told.
@@ -75,7 +74,7 @@ def fit(
             progress=progress,
         )
 
-    def predict(rows: Examples) -> npt.NDArray[np.float64]:
+    def predict(rows: Examples) -> FloatArray:
         asked = inputs(rows)
         place = {each: i for i, each in enumerate(dict.fromkeys(asked))}
         return classifier.predict_proba(list(place), progress)[[place[each] for each in asked]]

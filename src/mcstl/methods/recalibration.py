@@ -10,15 +10,13 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl._support.errors import need_extra
 from mcstl.evaluation import metrics
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 Kind = Literal["temperature", "platt", "isotonic", "mcgrad"]
 KINDS: tuple[str, ...] = get_args(Kind)
 #: From logits (n,) to recalibrated logits.
@@ -29,7 +27,7 @@ _MARGIN = 1e-6
 def recalibrate(
     kind: Kind,
     p_validation: FloatArray,
-    labels: npt.NDArray[np.int64],
+    labels: IntArray,
     groups_validation: BoolArray,
     p: FloatArray,
     groups: BoolArray,

@@ -4,17 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mcstl._support.arrays import FloatArray
 from mcstl.models.examples import Examples
 
-FloatArray = npt.NDArray[np.floating[Any]]
 #: Rows to (n, L) probabilities.
-Predictor = Callable[[Examples], npt.NDArray[np.float64]]
+Predictor = Callable[[Examples], FloatArray]
 #: Rows to (n, features), and for pairs the same with the texts exchanged.
 Features = Callable[[Examples], list[FloatArray]]
 
@@ -93,7 +92,7 @@ def _groups_alone(rows: Examples) -> list[FloatArray]:
 
 
 def _predictor(model: Any, n_classes: int, features: Features = _both_orders) -> Predictor:
-    def predict(rows: Examples) -> npt.NDArray[np.float64]:
+    def predict(rows: Examples) -> FloatArray:
         shown, *turned = (_all_classes(model, each, n_classes) for each in features(rows))
         # A model of a pair must not care which text comes first: average over both orders.
         return (shown + turned[0][:, ::-1]) / 2 if turned else shown
@@ -101,7 +100,7 @@ def _predictor(model: Any, n_classes: int, features: Features = _both_orders) ->
     return predict
 
 
-def _all_classes(model: Any, features: FloatArray, n_classes: int) -> npt.NDArray[np.float64]:
+def _all_classes(model: Any, features: FloatArray, n_classes: int) -> FloatArray:
     p = np.zeros((len(features), n_classes))
     p[:, model.classes_] = model.predict_proba(features)
     # In 32 bits, as the features are, logistic's sum to 1 only within 1e-7.

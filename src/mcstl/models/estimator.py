@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from mcstl._support.arrays import Float32Array, FloatArray, IntArray
 from mcstl._support.errors import InputError
 from mcstl.encoding.encoders import PAPER_ENCODER, load_encoder
 from mcstl.equations import KLForm
@@ -24,7 +25,6 @@ from mcstl.models.examples import Examples
 from mcstl.models.training import TrainingConfig
 
 Memberships = Sequence[Sequence[str]]
-FloatArray = npt.NDArray[np.float64]
 
 
 class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -128,10 +128,10 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         most = self.predict_proba(X, groups).argmax(axis=1)
         return self.classes_[most]  # type: ignore[no-any-return]
 
-    def _encoded(self, texts: Any) -> npt.NDArray[np.float32]:
+    def _encoded(self, texts: Any) -> Float32Array:
         return load_encoder(self.encoder).encode(list(texts))
 
-    def _rows(self, vectors: npt.NDArray[np.float32], groups: Memberships | None) -> Examples:
+    def _rows(self, vectors: Float32Array, groups: Memberships | None) -> Examples:
         n = len(vectors)
         groups = [()] * n if groups is None else groups
         if len(groups) != n:
@@ -146,11 +146,11 @@ def _are_texts(X: Any) -> bool:
 
 
 def _parts(
-    codes: npt.NDArray[np.int64],
-    w: npt.NDArray[np.float32],
+    codes: IntArray,
+    w: Float32Array,
     share: float,
     random: np.random.RandomState,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[IntArray, IntArray]:
     """Rows to train on and rows to stop on; where too few have weight, the same for both."""
     order = random.permutation(np.flatnonzero(w > 0))
     held = order[: round(share * len(order))]

@@ -12,8 +12,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from mcstl._support.distinct import distinct
-from mcstl.models.model import FloatArray
+from mcstl._support.arrays import Float32Array, FloatArray, IntArray, distinct
 
 _WITHIN_PEOPLE = 0.1  # a few people's answers may change from one annotation to the next
 #: Annotations become one cell up to this weight: a step shall see many, not a few heavy ones.
@@ -32,12 +31,12 @@ class Examples:
     of the annotators that training knows and -1 elsewhere, for a network that learns people.
     """
 
-    vectors: npt.NDArray[np.float32]
-    positions: npt.NDArray[np.int64]
+    vectors: Float32Array
+    positions: IntArray
     S: csr_matrix
-    y: npt.NDArray[np.int64]
-    w: npt.NDArray[np.float32]
-    who: npt.NDArray[np.int64] | None = None
+    y: IntArray
+    w: Float32Array
+    who: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -54,12 +53,12 @@ class Examples:
         )
 
     @cached_property
-    def patterns(self) -> tuple[csr_matrix, npt.NDArray[np.int64]]:
+    def patterns(self) -> tuple[csr_matrix, IntArray]:
         """The distinct memberships (P, K), and which each row has (n,)."""
         return distinct_rows(self.S)
 
     @cached_property
-    def ties(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def ties(self) -> tuple[IntArray, IntArray]:
         """The first of the rows with the same texts, groups and person, and (n,) each row's place.
 
         Such rows are predicted once, so that their predictions are equal to the last bit.
@@ -138,9 +137,7 @@ class Cells:
         return cls(*(tensor.to(device) for tensor in tensors))
 
 
-def _weights(
-    kind: npt.NDArray[np.int64], rows: Examples, n_kinds: int, n_classes: int
-) -> FloatArray:
+def _weights(kind: IntArray, rows: Examples, n_kinds: int, n_classes: int) -> FloatArray:
     """The weight of each class among the rows of each kind: (n_kinds, L)."""
     size = n_kinds * n_classes
     found = np.bincount(kind * n_classes + rows.y, weights=rows.w, minlength=size).astype(float)
@@ -198,7 +195,7 @@ class Steps:
         return order[at]
 
 
-def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, npt.NDArray[np.int64]]:
+def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, IntArray]:
     """Return the distinct rows (P, K) of a membership and each row's position (n,) among them."""
     S = csr_matrix(S, dtype=np.float32)
     # A row is known by two sums of 64-bit numbers drawn for its groups: two different rows of a

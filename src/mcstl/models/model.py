@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy.sparse import csr_matrix
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from mcstl import __version__, equations
 from mcstl._support import files
+from mcstl._support.arrays import Float32Array, FloatArray, IntArray
 from mcstl._support.errors import InputError, brief, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import TEXT_COLUMNS, Annotations
@@ -42,7 +42,6 @@ from mcstl.models.perspectives import Groups, Person, Perspective, Views, seats
 if TYPE_CHECKING:
     from mcstl.encoding.encoders import Encoder
 
-FloatArray = npt.NDArray[np.float64]
 Texts = Sequence[str] | Sequence[tuple[str, str]]
 
 #: Numbers held at once while a mixture is predicted, 64 MiB as float32.
@@ -67,7 +66,7 @@ class Model(OnTheHub):
     classes: tuple[str, ...]
     scheme: Scheme | None
     encoder: "Encoder"
-    population: tuple[csr_matrix, npt.NDArray[np.float64]]
+    population: tuple[csr_matrix, FloatArray]
     facts: dict[str, Any] = field(default_factory=dict)
     model_card: str = ""
     group_encoder: "Encoder | None" = None
@@ -236,8 +235,8 @@ class Model(OnTheHub):
 
     def _seen(
         self,
-        vectors: npt.NDArray[np.float32],
-        positions: npt.NDArray[np.int64],
+        vectors: Float32Array,
+        positions: IntArray,
         asked: "_Asked",
         share: Tensor | None = None,
         own: Tensor | None = None,
@@ -273,9 +272,7 @@ class Model(OnTheHub):
                         out[rows] += np.einsum("mp,npl->nml", mixture[:, seen], p)
         return out
 
-    def _vectors(
-        self, texts: Texts, progress: Progress
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def _vectors(self, texts: Texts, progress: Progress) -> tuple[Float32Array, IntArray]:
         """Encode distinct texts: (m, d) vectors and (n, 1 or 2) positions."""
         sides = 2 if self.task == "preference" else 1
         if isinstance(texts, str):
@@ -483,7 +480,7 @@ class _Asked(NamedTuple):
     """Who is asked: groups (J, K), people (J,), -1 for nobody known, and juries' shares (P, J)."""
 
     S: csr_matrix
-    who: npt.NDArray[np.int64]
+    who: IntArray
     mixture: FloatArray | None
 
 

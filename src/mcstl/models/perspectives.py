@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, brief, did_you_mean, listed
-
-FloatArray = npt.NDArray[np.float64]
-
 
 #: Names of groups whose embeddings add (Eq. 1): somebody of these groups.
 Groups = Sequence[str]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mcstl import equations
 from mcstl._support import files
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress, silent
 from mcstl.equations import KLForm
@@ -23,7 +24,7 @@ from mcstl.models import fast
 from mcstl.models.descent import Descent
 from mcstl.models.distributed import Processes
 from mcstl.models.examples import Cells, Examples, Steps
-from mcstl.models.model import FloatArray, predict_rows
+from mcstl.models.model import predict_rows
 from mcstl.models.networks import Dropout, Form, Layer, Network
 from mcstl.models.people import PeopleNetwork
 

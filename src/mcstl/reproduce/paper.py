@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mcstl._support import files
 from mcstl._support.errors import InputError, did_you_mean, listed
-from mcstl.studies.study_file import Study, read_yaml
+from mcstl.studies.study_file import Study
 
 
 class _Part(BaseModel):
@@ -98,4 +99,4 @@ def paper() -> Paper:
     >>> paper().tables["table1"].blocks[0].printed["mc-stl"]
     (0.76, 0.74, 0.02, 0.99, 0.04, 0.0, 0.03, 0.58)
     """
-    return Paper(**read_yaml(Path(__file__).with_name("paper.yaml")))
+    return Paper(**files.read_yaml(Path(__file__).with_name("paper.yaml")))

@@ -8,9 +8,10 @@ import torch
 from scipy.sparse import csr_matrix
 
 from mcstl import equations
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, brief, listed
 from mcstl.data.importers import conversation_text
-from mcstl.models.model import FloatArray, Model
+from mcstl.models.model import Model
 
 #: The column of a TRL dataset that chooses a perspective row by row.
 COLUMN = "perspective"

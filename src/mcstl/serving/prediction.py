@@ -13,14 +13,14 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mcstl._support import files
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, brief, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.data import exports
 from mcstl.data.annotations import TEXT_COLUMNS
 from mcstl.data.tables import Chunk, chunks, kind_of
-from mcstl.models.model import FloatArray, Model
+from mcstl.models.model import Model
 from mcstl.models.perspectives import Views, check_weights, mean_level, parse
-from mcstl.studies.study_file import read_yaml
 
 #: Texts that are told apart at the end: those the perspectives disagree on most.
 MOST = 10
@@ -50,7 +50,7 @@ def read_mix(path: str | Path) -> dict[str, float]:
     ``Security: 2`` beside ``Security + Tradition: 1`` makes two thirds of the people judge from
     Security alone. Raises InputError for anything else, and for weights that are none.
     """
-    return check_weights(read_yaml(Path(path), "mix"))
+    return check_weights(files.read_yaml(Path(path), "mix"))
 
 
 def predict_file(

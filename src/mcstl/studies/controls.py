@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.evaluation import metrics
 from mcstl.groups.leakage import TELLING
 from mcstl.groups.rationale import neutral
-from mcstl.models.model import FloatArray
 from mcstl.studies.methods import Prepared, fit_method
 from mcstl.studies.study_file import MethodConfig, Study
 
-BoolArray = npt.NDArray[np.bool_]
 #: Texts whose TF-IDF vectors of five-letter pieces have a larger cosine are near-duplicates.
 NEAR = 0.8
 #: A share of the test annotations that is worth a sentence.
@@ -97,7 +95,7 @@ def _same(prepared: Prepared) -> list[Check]:
     return found
 
 
-def _seen(codes: npt.NDArray[np.int64], prepared: Prepared) -> BoolArray:
+def _seen(codes: IntArray, prepared: Prepared) -> BoolArray:
     """(test rows, ...): whether a code of the rows is one of the training rows' too."""
     return np.isin(codes[prepared.parts.test], codes[prepared.parts.train])
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from mcstl._support import plugins
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, majority_rows
 from mcstl.data.splits import Split
@@ -22,7 +22,6 @@ from mcstl.groups.base import need_column
 from mcstl.methods.dawid_skene import label_probabilities
 from mcstl.models import training
 from mcstl.models.examples import Examples
-from mcstl.models.model import FloatArray
 from mcstl.models.networks import HeadsNetwork, MeanNetwork, Network, ProductNetwork
 from mcstl.studies.study_file import AnyMethod, IrpmConfig, MethodConfig, MethodName, Study
 
@@ -45,7 +44,7 @@ class Prepared:
     """One seed of a study, ready for its methods: the parts, the groups and the rows."""
 
     annotations: Annotations
-    minority: npt.NDArray[np.bool_]
+    minority: BoolArray
     parts: Split
     scheme: Scheme
     rows: Examples  # all annotations, in their order
@@ -79,7 +78,7 @@ class Prepared:
         return tuple(people.iloc[self.parts.train].dropna().unique())
 
     @cached_property
-    def who(self) -> npt.NDArray[np.int64]:
+    def who(self) -> IntArray:
         """(n,) the rows' annotators by their place in `people`, -1 for everybody else."""
         codes = pd.Index(self.people).get_indexer(pd.Index(self.annotations.frame["annotator"]))
         return np.asarray(codes, dtype=np.int64)
@@ -302,7 +301,7 @@ def _dawid_skene(prepared: Prepared) -> tuple[Examples, Examples]:
     p = label_probabilities(data.take(known))
     rows, n_classes = prepared.rows.without_groups(), len(data.classes)
 
-    def soft(which: npt.NDArray[np.int64], p: FloatArray) -> Examples:
+    def soft(which: IntArray, p: FloatArray) -> Examples:
         labels = np.tile(np.arange(n_classes), len(which))
         weights = p.ravel().astype(np.float32)
         repeated = rows.take(np.repeat(which, n_classes))

@@ -175,8 +175,8 @@ def _off(results: Mapping[str, Any]) -> str:
     head = ["method", "error, in units of its noise", "chance of one as large", "off", "which"]
     return (
         f"## Is any group off?\n\n{card.table(head, rows)}\n\nThe largest cumulative calibration "
-        "error of any group and threshold; a group is called off below a chance of 0.05, all groups "
-        "considered. Nothing seen is not calibrated: a small group can hide a large error."
+        "error of any group and threshold; a group is called off below a chance of 0.05, all "
+        "groups considered. Nothing seen is not calibrated: a small group can hide a large error."
     )
 
 

@@ -20,16 +20,17 @@ import pandas as pd
 from mcstl import __version__, datasets
 from mcstl import evaluation as audit
 from mcstl._support import files
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl._support.errors import InputError, listed
-from mcstl.data.annotations import Annotations, IntArray
+from mcstl.data.annotations import Annotations
 from mcstl.data.splits import Split, SplitBy
 from mcstl.encoding.encoders import Encoder
 from mcstl.evaluation import metrics
 from mcstl.groups.base import LeftOut
-from mcstl.models.model import FloatArray, Model
+from mcstl.models.model import Model
 from mcstl.models.training import TrainingConfig
 from mcstl.studies import model_card as card
-from mcstl.studies.study_file import Study, read_yaml, with_paths, write_yaml
+from mcstl.studies.study_file import Study, with_paths
 
 #: The version of results.json.
 SCHEMA = 1
@@ -120,7 +121,7 @@ def working(folder: Path, resolved: dict[str, Any]) -> Iterator[Work]:
         raise InputError(f"{folder} cannot be written: {error.strerror}") from None
     with lock:
         claim(folder, resolved)  # again: another process may have been quicker
-        write_yaml(folder / "study.yaml", resolved)
+        files.write_yaml(folder / "study.yaml", resolved)
         try:
             yield Work(work)
         except InputError:
@@ -174,9 +175,9 @@ def prediction_rows(
     head: dict[str, Any],
     annotations: Annotations,
     test: IntArray,
-    inside: npt.NDArray[np.bool_],
+    inside: BoolArray,
     names: Sequence[str],
-    minority: npt.NDArray[np.bool_],
+    minority: BoolArray,
     p: FloatArray,
 ) -> pd.DataFrame:
     """Return the rows of predictions.parquet of one run: the test rows, each with its groups."""
@@ -239,7 +240,7 @@ def claim(folder: Path, resolved: dict[str, Any]) -> None:
         raise InputError(f"{folder} is a file; choose another --out")
     held = folder / "study.yaml"
     if held.exists():
-        there = read_yaml(held)
+        there = files.read_yaml(held)
         if isinstance(recipe := there.get("training"), dict):
             # One that an older version wrote lacks what had no choice then: the default holds.
             there["training"] = TrainingConfig().model_dump(mode="json") | recipe

@@ -19,11 +19,10 @@ from pydantic import (
     WrapValidator,
     field_validator,
 )
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mcstl import datasets
 from mcstl._support import files, plugins
-from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.data.splits import SplitBy
@@ -232,7 +231,7 @@ class Study(_Config):
         Raises InputError for a file that is no study, with the nearest right key for a wrong one.
         """
         path = Path(path)
-        fields = read_yaml(path)
+        fields = files.read_yaml(path)
         fields.setdefault("name", path.stem)
         data = fields.get("data")
         if isinstance(data, dict) and isinstance(data.get("file"), str):
@@ -363,10 +362,6 @@ def _groups_at(place: Sequence[str]) -> tuple[type[BaseModel], ...]:
     return tuple(_GROUPS[part] for part in place if part in _GROUPS)[-1:]
 
 
-#: What the kinds of YAML files look like.
-_EXAMPLES = {"study": "data, groups and methods", "mix": "Security: 0.5"}
-
-
 def _forms_at(place: Sequence[str]) -> tuple[type[BaseModel], ...]:
     return tuple(form for part in place if (form := _FORMS.get(part)))
 
@@ -414,29 +409,3 @@ def with_paths(groups: Any, change: Callable[[str], str]) -> Any:
     if str(found.get("taxonomy", "")).endswith((".yaml", ".yml")):
         found["taxonomy"] = change(found["taxonomy"])
     return found
-
-
-def read_yaml(path: Path, what: str = "study") -> dict[str, Any]:
-    """Read a YAML 1.2 file of keys, the `what` of the messages. Raises InputError for others."""
-    try:
-        fields = files.yaml().load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")])
-        raise InputError(f"there is no {what} file {path}.{near}") from None
-    except MarkedYAMLError as error:
-        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
-        raise InputError(f"{path} is not YAML: {brief(error.problem, 200)}{line}") from error
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is not YAML: {brief(error, 200)}") from error
-    if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
-        keys = _EXAMPLES[what]
-        raise InputError(f"{path} is no {what}; expected keys such as {keys}")
-    return fields
-
-
-def write_yaml(path: Path, fields: dict[str, Any]) -> None:
-    """Write `fields` in their order, whole or not at all."""
-    yaml = files.yaml()
-    yaml.default_flow_style = None
-    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        yaml.dump(fields, stream)

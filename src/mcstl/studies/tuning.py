@@ -23,7 +23,7 @@ from mcstl.evaluation import metrics
 from mcstl.studies.methods import Prepared, fit_method, has_recipe
 from mcstl.studies.results import resolved
 from mcstl.studies.run import prepare
-from mcstl.studies.study_file import AnyMethod, MethodConfig, Study, read_yaml, write_yaml
+from mcstl.studies.study_file import AnyMethod, MethodConfig, Study
 
 Grid = Mapping[str, Sequence[Any]]
 #: What is tried where nothing else is asked for: the paper's two lambdas and the recipe.
@@ -156,13 +156,13 @@ def write_best(path: Path, best: Mapping[str, Mapping[str, Any]], to: Path) -> N
     """
     if to.exists():
         raise InputError(f"{to} is there already; remove it, or name another with --to")
-    study, fields = Study.read(path), read_yaml(path)
+    study, fields = Study.read(path), files.read_yaml(path)
     fields["methods"] = [
         _with(method, best.get(method.title, {})).model_dump(mode="json", exclude_defaults=True)
         | {"name": method.name}
         for method in study.methods
     ]
-    write_yaml(to, fields)
+    files.write_yaml(to, fields)
 
 
 def _points(grid: Grid) -> list[dict[str, Any]]:

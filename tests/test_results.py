@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 from scipy.stats import wasserstein_distance
@@ -18,13 +17,15 @@ from sklearn.metrics import roc_auc_score
 import mcstl
 from mcstl import evaluation as audit
 from mcstl import reporting as report
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
+from mcstl._support.files import read_yaml, write_yaml
 from mcstl.data.labels import Task
 from mcstl.data.splits import split
 from mcstl.evaluation import metrics
 from mcstl.models.model import Model
 from mcstl.studies import results as outputs
-from mcstl.studies.study_file import Study, read_yaml, write_yaml
+from mcstl.studies.study_file import Study
 from tiny import COLUMNS, METHODS, Finished
 
 TASKS: tuple[Task, ...] = ("ordinal", "binary", "preference")
@@ -36,7 +37,6 @@ RAW: dict[Task, dict[str, int]] = {
 }
 ID_COLUMNS = ["method", "seed", "split", "row", "item", "annotator", "label"]
 FLAGS = ["groups", "minority", "flipped"]
-FloatArray = npt.NDArray[np.float64]
 
 
 @pytest.fixture(params=TASKS)

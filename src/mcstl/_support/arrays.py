@@ -1,9 +1,14 @@
-"""Equal rows of integers, found by sorting: as many rows as fit in memory."""
+"""The types of arrays, and the distinct rows of integer columns."""
 
 import numpy as np
 import numpy.typing as npt
 
+FloatArray = npt.NDArray[np.float64]
+#: Vectors of texts, memberships and weights: what networks compute with.
+Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+ObjectArray = npt.NDArray[np.object_]
 
 
 def distinct(*columns: npt.NDArray[np.integer]) -> tuple[IntArray, IntArray]:

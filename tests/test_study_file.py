@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcstl._support.errors import InputError
+from mcstl._support.files import read_yaml, write_yaml
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.finetuning import EncoderConfig
 from mcstl.groups import (
@@ -24,9 +25,7 @@ from mcstl.studies.study_file import (
     MethodConfig,
     Study,
     groups_config,
-    read_yaml,
     reads_rationales,
-    write_yaml,
 )
 
 SIMULATED = "data: {dataset: simulated, annotations: 400}\n"
