@@ -16,7 +16,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, os.environ["TESTS"])
 from safetensors.torch import save_file
-from mcstl import training
+from mcstl.models import training
 from mcstl.models.distributed import Processes
 from mcstl.models.training import TrainingConfig, fit
 from test_training import options_of, simulated

@@ -183,9 +183,9 @@ def forbidden(what: str, done: int, total: int) -> None:
 
 def test_a_killed_run_resumes_where_it_stopped(python: Start, tmp_path: Path) -> None:
     code = """
-from mcstl import encoders
+from mcstl.encoding import encoders
 encoders._TEXTS_PER_COMMIT = 4
-from mcstl import backends
+from mcstl.encoding import backends
 backends._TOKENS_PER_BATCH = backends._TOKENS_PER_STREAM = 8
 encoders.load_encoder().encode(
     [f"text number {i}" for i in range(2000)], lambda *what: print(what[1], flush=True)

@@ -65,7 +65,7 @@ def test_no_texts(encoder: Encoder, tmp_path: Path) -> None:
 def test_a_killed_run_goes_on(encoder: Encoder, tmp_path: Path) -> None:
     code = """
 import sys
-from mcstl import bulk
+from mcstl.encoding import on_disk as bulk
 from mcstl.encoding.encoders import load_encoder
 bulk.WINDOW = 8
 texts = [f"text number {i % 30}" for i in range(50)]

@@ -65,7 +65,7 @@ POINTS = """\
 words = their_package:SOURCE
 [mcstl.groups]
 length = their_package:LengthConfig
-[mcstl.studies.methods]
+[mcstl.methods]
 rates = their_package:rates
 """
 
@@ -121,7 +121,7 @@ def test_what_is_said_of_what_another_package_adds(package: Path) -> None:
 
 
 def test_a_package_that_is_broken_or_there_twice_is_named(package: Path) -> None:
-    (package / "entry_points.txt").write_text("[mcstl.studies.methods]\nbad = no_such_module:fit\n")
+    (package / "entry_points.txt").write_text("[mcstl.methods]\nbad = no_such_module:fit\n")
     with pytest.raises(
         InputError, match=r"no_such_module:fit, which adds 'bad' .* cannot be loaded"
     ):
@@ -129,7 +129,7 @@ def test_a_package_that_is_broken_or_there_twice_is_named(package: Path) -> None
     other = package.with_name("other-1.0.dist-info")
     other.mkdir()
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (other / "entry_points.txt").write_text("[mcstl.studies.methods]\nbad = other:fit\n")
+    (other / "entry_points.txt").write_text("[mcstl.methods]\nbad = other:fit\n")
     with pytest.raises(InputError, match="both add 'bad'"):
         plugins.load("methods", "bad")
 

@@ -279,7 +279,7 @@ LONG = {
 CHILD = """
 import sys
 import mcstl
-from mcstl import training
+from mcstl.models import training
 training._CHECKPOINT_EVERY_SECONDS = 0.0
 mcstl.run(mcstl.Study.read(sys.argv[1]), out=sys.argv[2])
 """

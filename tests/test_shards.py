@@ -41,7 +41,7 @@ def write_shards(folder: Path, n: int = 60, shards: int = 6) -> pd.DataFrame:
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from mcstl import sharded
+from mcstl.serving import shards as sharded
 
 model, folder = sys.argv[1], Path(sys.argv[2])
 

@@ -6,7 +6,7 @@ A package names them in its pyproject.toml and touches nothing here (docs/extend
     mine = "my_package:SOURCE"          # an `mcstl.datasets.Source`, or a list of them
     [project.entry-points."mcstl.groups"]
     length = "my_package:LengthConfig"  # an `mcstl.groups.PluginConfig`
-    [project.entry-points."mcstl.studies.methods"]
+    [project.entry-points."mcstl.methods"]
     nearest = "my_package:fit"          # as the functions of `mcstl.methods.tabular`
 """
 
