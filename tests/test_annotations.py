@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations, majority_rows, minority_rows
+from mcstl.data.labels import Task
 from mcstl.data.splits import split
 from mcstl.data.tables import read_table
+from mcstl.datasets import load
+from tiny import weighted_table
 
 ROWS: dict[str, list[Any]] = {
     "item": ["1", "1", "2", "2"],
@@ -757,3 +761,25 @@ def test_popquorn_as_a_users_own_table(data_dir: Path) -> None:
     for by in ("annotation", "item", "annotator"):
         parts = split(data, by)
         assert abs(len(parts.test) / len(data) - 0.2) < 0.01
+
+
+@pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf"), "much", None])
+def test_weights_that_are_none(bad: Any) -> None:
+    table = weighted_table([1, 1, 1]).astype({"weight": object})
+    table.loc[1, "weight"] = bad
+    with pytest.raises(InputError, match=r"1 rows of a table have a weight .* in row 1"):
+        Annotations.from_frame(table)
+
+
+@pytest.mark.parametrize("task", ["binary", "ordinal", "preference"])
+def test_a_dataset_comes_back_as_it_went(task: Task) -> None:
+    table = load("simulated", annotations=60, task=task)
+    dataset = table.to_dataset()
+    assert isinstance(dataset, Dataset)
+    labels = {name: [name] for name in table.classes}
+    again = Annotations.from_dataset(dataset, task=task, labels=labels)
+    assert (again.task, again.classes) == (table.task, table.classes)
+    assert again.attributes == table.attributes
+    pd.testing.assert_frame_equal(
+        again.frame.drop(columns="row"), table.frame.drop(columns="row"), check_like=True
+    )

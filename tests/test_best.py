@@ -18,7 +18,6 @@ from mcstl.datasets.simulated import simulate
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.models import training
 from mcstl.models.examples import Examples, Steps
-from mcstl.models.growing import add_group
 from mcstl.models.model import Model
 from mcstl.models.networks import MeanNetwork, Network, ProductNetwork
 from mcstl.rewards import RewardFunction
@@ -26,7 +25,7 @@ from mcstl.rewards.classifier import as_classifier
 from mcstl.studies.methods import Prepared, fit_method
 from mcstl.studies.run import prepare
 from mcstl.studies.study_file import MethodConfig, Study
-from test_model import TASKS, TEXTS, annotations, close, inputs, made, rows
+from test_model import TASKS, TEXTS, close, inputs, made, rows
 from test_training import HASTY, fit_small
 from tiny import write_study
 
@@ -131,9 +130,7 @@ def test_a_mean_is_the_mean_of_its_members_logits(task: Task, encoder: Encoder) 
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_model_of_several_networks_is_saved_and_not_grown(
-    task: Task, encoder: Encoder, tmp_path: Path
-) -> None:
+def test_a_model_of_several_networks_is_saved(task: Task, encoder: Encoder, tmp_path: Path) -> None:
     model = mixed(task, encoder)
     model.save(tmp_path / "model")
     again = Model.load(tmp_path / "model", encoder=encoder)
@@ -144,8 +141,6 @@ def test_a_model_of_several_networks_is_saved_and_not_grown(
     assert (again.predict_proba(inputs(model), asked) == p).all()
     assert (again.predict_proba(inputs(model)) == model.predict_proba(inputs(model))).all()
     assert np.ptp(p[:, :, 0], axis=1).max() > 1e-3
-    with pytest.raises(InputError, match="cannot be added to a model of several networks"):
-        add_group(model, "Thrift", annotations(task))
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     for members, said in (([], "no members"), ([{"hidden": 16}], "damaged"), (3, "damaged")):
         config["network"]["members"] = members

@@ -267,6 +267,14 @@ def test_what_is_no_saved_scheme_is_refused(state: dict[str, object]) -> None:
         load_scheme(state, {})
 
 
+def test_a_scheme_with_a_group_added_after_training_is_refused() -> None:
+    """As mcstl 0.1 wrote it."""
+    groups = [{"name": "A", "size": 20, "annotators": None, "description": "", "warning": ""}]
+    state = {"kind": "grown", "groups": groups, "left_out": [], "first": None}
+    with pytest.raises(InputError, match=r"^the model had a group added after training.* fit it"):
+        load_scheme(state, {})
+
+
 # --- configs
 
 

@@ -7,10 +7,12 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -18,10 +20,13 @@ from ruamel.yaml import YAML
 
 from made_up import make_output
 from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.encoding.encoders import load_encoder
+from mcstl.groups import AttributesConfig, fit_scheme
 from mcstl.models.model import Model
 from mcstl.models.model_directory import FILES
+from mcstl.models.networks import Network
 from mcstl.studies import model_card as card
 from standin_hub import serving
 from test_model import TEXTS, made
@@ -331,3 +336,21 @@ def test_an_encoder_that_brings_code_is_not_run(
     with pytest.raises(InputError, match=r"code of its own \(evil_module.Transformer\)"):
         loaded.predict_proba(TEXTS)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_group_of_few_people_is_not_pushed_unless_asked_for(cache: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "text": TEXTS * 4,
+            "label": [0, 1] * 10,
+            "annotator": [f"p{i % 10}" for i in range(20)],
+            "gender": ["Rare" if i % 10 < 3 else "Often" for i in range(20)],
+        }
+    )
+    data = Annotations.from_frame(table)
+    scheme = fit_scheme(AttributesConfig(min_size=1), data)
+    encoder = load_encoder(cache_dir=cache)
+    model = replace(made("binary", encoder), scheme=scheme, network=Network(384, 2, 1).eval())
+    assert model.groups_of_few == ("gender=Rare",)
+    with pytest.raises(InputError, match=r"fewer than five people.*gender=Rare.*min_annotators: 5"):
+        model.push_to_hub("somebody/town")

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
+import mcstl
 from mcstl import equations
 from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
@@ -762,3 +763,45 @@ def test_predicting_changes_nothing(binary: Model) -> None:
     np.testing.assert_array_equal(binary.predict_proba(TEXTS), first)
     assert all(torch.equal(t, before[name]) for name, t in binary.network.state_dict().items())
     np.testing.assert_array_equal(binary.population[1], weights)
+
+
+def test_no_person_leaves_with_a_model(encoder: Encoder, tmp_path: Path) -> None:
+    """Ids, answers too rare for a group and the way to the data: in no file of the directory."""
+    n = 90
+    table = pd.DataFrame(
+        {
+            "text": [TEXTS[i % 5] for i in range(n)],
+            "label": [i % 2 for i in range(n)],
+            "annotator": [f"worker-{i % 30}" for i in range(n)],
+            "gender": ["Woman" if i // 3 % 2 else "Man" for i in range(n)],
+            "town": ["Ystad" if i % 30 == 7 else "Lund" for i in range(n)],
+        }
+    )
+    (tmp_path / "secret-folder").mkdir()
+    file = tmp_path / "secret-folder" / "votes.csv"
+    table.to_csv(file, index=False)
+    study = mcstl.Study(
+        data={"file": str(file)},
+        groups={"by": "attributes", "min_size": 20},
+        methods=["mc-stl", "mc-stl-people"],
+        training={"epochs": 1},
+        seeds=[0],
+    )
+    results = mcstl.run(study, out=tmp_path / "out")
+    assert results.results["data"]["groups_left_out"]
+    folders = [tmp_path / "out" / "model", tmp_path / "fitted"]
+    mcstl.fit(
+        Annotations.read(file),
+        groups={"by": "attributes", "min_size": 20},
+        encoder=encoder,
+        training={"epochs": 1},
+    ).save(folders[1])
+    for folder in folders:
+        for path in folder.iterdir():
+            content = path.read_bytes()
+            for word in (b"worker-", b"Ystad", b"secret-folder"):
+                assert word not in content, (path, word)
+        names = [
+            g["name"] for g in json.loads((folder / "config.json").read_text())["scheme"]["groups"]
+        ]
+        assert names == ["gender=Man", "gender=Woman", "town=Lund"]

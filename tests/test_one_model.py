@@ -15,7 +15,7 @@ from mcstl.data.splits import split
 from mcstl.datasets import simulated
 from mcstl.models.model import Model
 from mcstl.studies.one_model import load_for
-from tiny import COLUMNS, Finished, town
+from tiny import COLUMNS, Finished, town, weighted_table
 
 FEW = {"epochs": 3, "hidden": 16}
 
@@ -165,3 +165,16 @@ def test_data_that_is_not_there_is_told(finished: Callable[[Task], Finished]) ->
         load_for(model, "simulatd")
     with pytest.raises(InputError, match=r"there is no file .*no-such\.csv"):
         load_for(model, "no-such.csv")
+
+
+def test_weights_move_a_model_and_not_its_measures(cache: Path) -> None:
+    """Rows that say yes count ten times, so it says yes more; measures count every row once."""
+    table = weighted_table([1.0] * 200)
+    plain = Annotations.from_frame(table)
+    table.loc[table["label"] == 1, "weight"] = 10.0
+    heavy = Annotations.from_frame(table)
+    groups = {"by": "taxonomy", "min_size": 1}
+    models = [mcstl.fit(data, groups=groups, training={"epochs": 10}) for data in (plain, heavy)]
+    p = [model.predict_proba(list(table["text"][:5]))[:, 0, 1].mean() for model in models]
+    assert p[1] > p[0] + 0.2
+    assert mcstl.evaluate(models[1], plain) == mcstl.evaluate(models[1], heavy)

@@ -18,7 +18,6 @@ from mcstl.datasets.simulated import simulate
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import AttributesConfig, CombineConfig, TaxonomyConfig, fit_scheme
 from mcstl.models.examples import Examples
-from mcstl.models.growing import add_group
 from mcstl.models.model import Model
 from mcstl.models.people import PeopleNetwork
 from mcstl.models.perspectives import Perspective
@@ -313,8 +312,3 @@ def test_a_fitted_model_knows_its_people(encoder: Encoder) -> None:
     assert np.abs(p[:, 0] - p[:, 1]).max() > 1e-4
     low, high = model.predict_interval(TEXTS, [["gender=Woman"]])
     assert (low < high).all()
-
-
-def test_a_group_is_not_added_to_a_model_of_people(model: Model) -> None:
-    with pytest.raises(InputError, match="cannot be added to a model of mc-stl-people"):
-        add_group(model, "Wonder", data())

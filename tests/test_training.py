@@ -17,14 +17,19 @@ from torch import Tensor
 from mcstl import equations
 from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
+from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
+from mcstl.encoding.encoders import load_encoder
 from mcstl.equations import KLForm
+from mcstl.groups import TaxonomyConfig, fit_scheme
 from mcstl.models import training
 from mcstl.models.distributed import Processes
 from mcstl.models.examples import Cells, Examples
 from mcstl.models.model import predict_rows
 from mcstl.models.networks import Layer, Network
 from mcstl.models.training import Fitted, TrainingConfig, fit, predict
+from mcstl.studies.run import examples
+from tiny import weighted_table
 
 law = settings(deadline=None, max_examples=40)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
@@ -439,3 +444,30 @@ def test_equal_rows_are_ties_to_the_last_bit(task: Task) -> None:
 def test_a_configuration_is_checked(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         TrainingConfig(**changes)
+
+
+def test_a_weight_in_a_table_is_the_row_that_often(cache: Path) -> None:
+    """Examples, gradient (KL term and all) and validation NLL are those of repeated rows."""
+    table = weighted_table([1, 2, 1, 3, 2, 1])
+    data = Annotations.from_frame(table)
+    assert data.attributes == ()
+    twice = data.take(np.repeat(np.arange(6), table["weight"]))
+    twice.frame["weight"] = 1.0
+    scheme = fit_scheme(TaxonomyConfig(min_size=1), data)
+    encoder = load_encoder(cache_dir=cache)
+    rows, repeated = (examples(each, scheme.assign(each), encoder) for each in (data, twice))
+    assert rows.w.tolist() == [1, 2, 1, 3, 2, 1]
+    torch.manual_seed(0)
+    network = Network(384, 2, 1).eval()
+    config = TrainingConfig()
+    found = []
+    for each in (rows, repeated):
+        network.zero_grad()
+        cells = Cells.of(each, 2, torch.device("cpu"))
+        add_gradient = training._gradient(cells, network, config, 2, 2.0, Processes())
+        add_gradient(torch.arange(len(cells)))
+        gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+        found.append((gradients, training.validation_nll(network, each)))
+    for a, b in zip(found[0][0], found[1][0], strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-6)

@@ -51,6 +51,19 @@ STUDIES: dict[Task, dict[str, Any]] = {
 }
 
 
+def weighted_table(weights: list[Any]) -> pd.DataFrame:
+    """Five texts with alternating labels, values, and the given `weight` per row."""
+    n = len(weights)
+    return pd.DataFrame(
+        {
+            "text": [f"{'word ' * (i % 5)}end" for i in range(n)],
+            "label": [i % 2 for i in range(n)],
+            "values": [["Order"] if i % 3 else ["Wonder"] for i in range(n)],
+            "weight": weights,
+        }
+    )
+
+
 class Finished(NamedTuple):
     """A study, the data it was run on, what it returned and where it wrote."""
 

@@ -25,7 +25,7 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups import attributes as sociocultural
-from mcstl.groups import grown, leakage, rationale, taxonomy
+from mcstl.groups import leakage, rationale, taxonomy
 from mcstl.groups.base import (
     Arrays,
     Config,
@@ -175,6 +175,11 @@ def load_scheme(state: Mapping[str, Any], arrays: Arrays) -> Scheme:
 
     Raises InputError if it is not such a state.
     """
+    if state.get("kind") == "grown":
+        raise InputError(
+            "the model had a group added after training, by mcstl 0.1; fit it anew with the "
+            "annotations of all its groups"
+        )
     try:
         groups = tuple(Group(**group) for group in state["groups"])
         left_out = tuple((str(name), str(why)) for name, why in state["left_out"])
@@ -344,6 +349,5 @@ _KINDS: dict[str, type[Scheme]] = {
         taxonomy.TaxonomyScheme,
         CombinedScheme,
         IntersectedScheme,
-        grown.GrownScheme,
     )
 }
