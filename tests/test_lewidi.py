@@ -221,5 +221,7 @@ def test_real_popquorn_runs_with_five_classes(data_dir: Path, cache: Path, tmp_p
         seeds=[0],
     )
     predicted = run(study).predictions
-    assert [name for name in predicted if name.startswith("p_")] == [f"p_{c}" for c in range(5)]
+    assert [name for name in predicted if str(name).startswith("p_")] == [
+        f"p_{c}" for c in range(5)
+    ]
     assert predicted["label"].nunique() == 5

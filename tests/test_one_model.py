@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def test_fit_trains_on_all_but_the_validation_share(cache: Path, reviews: pd.Dat
     ],
 )
 def test_fit_says_what_it_cannot_use(
-    options: dict[str, object], expected: str, cache: Path, reviews: pd.DataFrame
+    options: dict[str, Any], expected: str, cache: Path, reviews: pd.DataFrame
 ) -> None:
     data = mcstl.Annotations.from_frame(reviews, labels={"o": ["oppose"], "s": ["support"]})
     with pytest.raises(InputError) as caught:

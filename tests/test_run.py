@@ -553,7 +553,7 @@ def test_alternatives_are_methods_of_a_study(task: Task, tmp_path: Path) -> None
     for method, of_rows in p.items():
         np.testing.assert_allclose(of_rows.sum(axis=1), 1, atol=1e-6)
         others = [np.abs(of_rows - each).max() for name, each in p.items() if name != method]
-        assert min(others) > 1e-6, f"{method} is another method again"
+        assert min(others) > 1e-6, f"{method!r} is another method again"
     # A recalibrated method is the same whether or not its plain form ran before it.
     alone = write_study(tmp_path / "alone", task, methods=ALTERNATIVES[-1:], seeds=1)
     again = mcstl.run(Study.read(alone)).predictions

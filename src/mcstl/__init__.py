@@ -1,7 +1,25 @@
 """mcstl: learn subjective labels without averaging people away (MC-STL)."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what the names below are, for editors and type checkers
+    from mcstl import datasets as datasets
+    from mcstl import equations as equations
+    from mcstl import evaluation as evaluation
+    from mcstl._support.errors import InputError as InputError
+    from mcstl.data.annotations import Annotations as Annotations
+    from mcstl.data.splits import split as split
+    from mcstl.data.tables import read_table as read_table
+    from mcstl.encoding.encoders import load_encoder as load_encoder
+    from mcstl.models.model import Model as Model
+    from mcstl.models.perspectives import Jury as Jury
+    from mcstl.models.perspectives import Person as Person
+    from mcstl.models.training import TrainingConfig as TrainingConfig
+    from mcstl.studies.one_model import evaluate as evaluate
+    from mcstl.studies.one_model import fit as fit
+    from mcstl.studies.run import run as run
+    from mcstl.studies.study_file import Study as Study
 
 __version__ = "0.1.0"
 
