@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from mcstl import equations
 from mcstl.cli import app
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -82,6 +83,19 @@ def test_the_tutorial_prints_what_it_says(here: Path) -> None:
             study.write_text(f"{text}\n{seeds}\n")
     exec(blocks(TUTORIAL, "python")[-1], {})
     assert (here / "out" / "model" / "README.md").exists()
+
+
+def test_the_method_cites_the_paper_as_its_functions_do() -> None:
+    cited = re.findall(
+        r"^## .*\n\n(.+)\.\n\n::: mcstl\.equations\.(\w+)$",
+        (DOCS / "method.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert len(cited) > 15
+    for sources, name in cited:
+        docstring = getattr(equations, name).__doc__
+        for source in sources.split(", "):
+            assert source in {"CORAL", "Beyond the paper"} or source in docstring, name
 
 
 def test_the_pages_that_are_listed_exist() -> None:
