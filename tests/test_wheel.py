@@ -28,7 +28,7 @@ print(mcstl.Model.load(pathlib.Path("model")).predict_proba(["Tea is served."]).
 pytestmark = pytest.mark.system
 
 
-def run(*command: str | Path, cwd: Path, timeout: int = 900) -> str:
+def run(*command: str | Path, cwd: Path, timeout: int = 1800) -> str:
     """Run a command without the project on the path; what it says if it fails is in the error."""
     environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environ |= {"MCSTL_CACHE": str(cwd / "cache")}

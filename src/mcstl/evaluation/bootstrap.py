@@ -144,16 +144,16 @@ class Reweighted:
 
         # Means are ratios of sums, and sums over rows are sums over units: one matrix product.
         minority = rows.minority.astype(float)
+        every = np.ones(len(p))
         columns = {
-            "nll": (metrics.nll_rows(p, labels), np.ones(len(p))),
-            "brier": (metrics.brier_rows(p, labels), np.ones(len(p))),
+            **{name: (measure(p, labels), every) for name, measure in metrics.PER_ROW.items()},
             "one_minus_emd": (
                 minority * (1 - metrics.emd(p, labels) / (p.shape[1] - 1)),
                 minority,
             ),
         }
         if rows.task == "preference":
-            columns["accuracy"] = (metrics.correct_rows(p[:, 1], labels), np.ones(len(p)))
+            columns["accuracy"] = (metrics.correct_rows(p[:, 1], labels), every)
         self.means = list(columns)
         self.sums = np.stack(
             [

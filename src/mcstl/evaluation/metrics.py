@@ -5,7 +5,7 @@ not exist is NaN in the functions and None in what `evaluate` and `summarise` re
 All are exact under ties: rows with equal predictions count as equal, whatever their order.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -153,7 +153,7 @@ def evaluate(
     if bad := int((~np.isfinite(p)).any(axis=1).sum()):
         raise InputError(f"{bad} of {len(p)} predictions have a probability that is not a number")
     score = "accuracy" if task == "preference" else "auc"
-    per_row = {"nll": nll_rows(p, labels), "brier": brier_rows(p, labels)}
+    per_row = {name: measure(p, labels) for name, measure in PER_ROW.items()}
     if task == "preference":
         per_row["accuracy"] = correct_rows(p[:, 1], labels)
     distances = emd(p, labels) / (p.shape[1] - 1)
@@ -169,7 +169,7 @@ def evaluate(
             )
         values["one_minus_emd"] = 1 - _mean(distances[rows][minority[rows]])
         values["n_minority"] = int(minority[rows].sum())
-        return {key: values[key] for key in (score, "nll", "brier", "one_minus_emd", "n_minority")}
+        return {score: values[score], **values}
 
     groups: list[dict[str, Any]] = []
     for k, name in enumerate(names):
@@ -415,6 +415,14 @@ def brier_rows(p: FloatArray, labels: IntArray) -> FloatArray:
     one_hot = np.arange(p.shape[1]) == labels[:, None]
     rows: FloatArray = np.square(p - one_hot).sum(axis=1)
     return rows
+
+
+#: What is measured of each annotation, from (n, L) probabilities and (n,) labels; its mean is a
+#: metric of results.json, over all annotations and over each group's, with intervals.
+PER_ROW: dict[str, Callable[[FloatArray, IntArray], FloatArray]] = {
+    "nll": nll_rows,
+    "brier": brier_rows,
+}
 
 
 def correct_rows(p_a: FloatArray, labels: npt.NDArray[Any]) -> FloatArray:
