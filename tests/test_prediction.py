@@ -115,17 +115,17 @@ def test_every_group_by_default_and_those_disputed_most(model: Model, tmp_path: 
     assert [g[0] for g in groups if g][::2] == list(model.group_names)
     score = model.disagreement(texts)
     order = np.argsort(-score, kind="stable")[:10]
-    assert [each["row"] for each in done.most] == list(order)  # each text once
-    assert [each["disagreement"] for each in done.most] == pytest.approx(list(score[order]))
-    assert json.loads(done.most_file.read_text(encoding="utf-8")) == done.most
+    assert [each["row"] for each in done.disputed] == list(order)  # each text once
+    assert [each["disagreement"] for each in done.disputed] == pytest.approx(list(score[order]))
+    assert json.loads(done.disputed_file.read_text(encoding="utf-8")) == done.disputed
     views = model.views([texts[order[0]]])
     level = views.p[0, :, 1]
-    assert done.most[0]["texts"] == [texts[order[0]]]
-    assert done.most[0]["lowest"] == {
+    assert done.disputed[0]["texts"] == [texts[order[0]]]
+    assert done.disputed[0]["lowest"] == {
         "perspective": model.group_names[int(level.argmin())],
         "expected": pytest.approx(float(level.min())),
     }
-    assert done.most[0]["highest"]["expected"] == pytest.approx(float(level.max()))
+    assert done.disputed[0]["highest"]["expected"] == pytest.approx(float(level.max()))
 
 
 def test_pairs(finished: Callable[[Task], Finished], tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_pairs(finished: Callable[[Task], Finished], tmp_path: Path) -> None:
     name = model.classes[1]
     expected = model.predict_proba(pairs)[:, 0, 1]
     assert_allclose(found[f"p({name})"], expected, atol=1e-6)
-    assert len(done.most[0]["texts"]) == 2
+    assert len(done.disputed[0]["texts"]) == 2
     # The same pairs by columns of other names, turned round.
     frame.columns = pd.Index(["right", "left"])
     path = write(tmp_path / "in.csv", frame)
@@ -252,7 +252,7 @@ def test_types_of_parquet_and_json_are_kept(model: Model, tmp_path: Path) -> Non
 def test_a_table_without_rows(model: Model, tmp_path: Path, kind: str) -> None:
     (tmp_path / "in.csv").write_text("text\n")
     done = predict_file(model, tmp_path / "in.csv", tmp_path / f"out.{kind}")
-    assert (done.rows, done.most) == (0, [])
+    assert (done.rows, done.disputed) == (0, [])
     if kind != "jsonl":
         assert "disagreement" in read_table(tmp_path / f"out.{kind}").columns
 

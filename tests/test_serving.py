@@ -16,10 +16,10 @@ from mcstl._support.errors import InputError
 from mcstl.data.labels import Task
 from mcstl.encoding import encoders
 from mcstl.models.model import Model
-from mcstl.serving import Answers, Limits
-from mcstl.serving.answers import BusyError
+from mcstl.serving import Limits
 from mcstl.serving.api import create_app
-from mcstl.serving.watch import JsonLines
+from mcstl.serving.batching import Batcher, BusyError
+from mcstl.serving.monitoring import JsonLines
 from tiny import Finished
 
 LIMITS = Limits(letters=60, batch=3, perspectives=5, body=2000)
@@ -161,10 +161,10 @@ def test_an_error_is_logged_by_its_kind_not_its_words() -> None:
 
 def test_too_many_and_too_slow(model: Model) -> None:
     async def main() -> None:
-        none = Answers(model, Limits(waiting=0))
+        none = Batcher(model, Limits(waiting=0))
         with pytest.raises(BusyError, match="come back"):
             await none.views(["a"], [])
-        slow = Answers(model, Limits(timeout=0.0))
+        slow = Batcher(model, Limits(timeout=0.0))
         with pytest.raises(BusyError, match="within 0 seconds"):
             await slow.views(["a"], [])
         assert slow.waiting == 0
@@ -176,33 +176,33 @@ def test_too_many_and_too_slow(model: Model) -> None:
 
 def test_those_who_wait_are_answered_together_and_each_its_own(model: Model) -> None:
     async def main() -> None:
-        answers = Answers(model, Limits(batch=4))
+        batcher = Batcher(model, Limits(batch=4))
         asked = [[["Security"]], [["Tradition"], ["Security"]]]
         questions = [([f"text {i}", "Tea"][: 1 + i % 2], asked[i % 3 == 0]) for i in range(12)]
-        found = await asyncio.gather(*(answers.views(*question) for question in questions))
+        found = await asyncio.gather(*(batcher.views(*question) for question in questions))
         for views, (texts, perspectives) in zip(found, questions, strict=True):
             alone = model.views(texts, perspectives)
             assert views.names == alone.names
             np.testing.assert_allclose(views.p, alone.p, atol=1e-5)
             np.testing.assert_allclose(views.population, alone.population, atol=1e-5)
         with pytest.raises(InputError, match="no group"):
-            await answers.views(["a"], [["Nobody"]])
-        assert (await answers.views(["a"], [])).p.shape == (1, 0, 2)
-        answers.close()
+            await batcher.views(["a"], [["Nobody"]])
+        assert (await batcher.views(["a"], [])).p.shape == (1, 0, 2)
+        batcher.close()
 
     asyncio.run(main())
 
 
 def test_pairs(finished: Callable[[Task], Finished]) -> None:
     model = Model.load(finished("preference").folder / "model")
-    answers = Answers(model, Limits())
+    batcher = Batcher(model, Limits())
     pair = ("The library opens at nine.", "Tea")
-    assert answers.check([list(pair)], [], None)[0] == [pair]
+    assert batcher.check([list(pair)], [], None)[0] == [pair]
     with pytest.raises(InputError, match="text 0 must be a pair of texts"):
-        answers.check(["alone"], [], None)
+        batcher.check(["alone"], [], None)
     with pytest.raises(InputError, match="text 1 must be a pair"):
-        answers.check([pair, ["a"]], [], None)
-    answers.close()
+        batcher.check([pair, ["a"]], [], None)
+    batcher.close()
 
 
 def test_an_encoder_that_keeps_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 import mcstl
 from mcstl._support.errors import InputError, Notice
@@ -20,8 +21,20 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _INTERRUPTED = 130
+#: All commands in the order of work, as ``mcstl --help`` lists them.
+COMMANDS = (
+    *("demo", "init", "check", "run", "report", "evaluate", "predict", "serve"),
+    *("data", "groups", "label", "tune", "reproduce", "cache"),
+)
+
+
+class _InOrderOfWork(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=COMMANDS.index)
+
 
 app = typer.Typer(
+    cls=_InOrderOfWork,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -57,8 +70,8 @@ def main() -> None:
         raise
 
 
-def _stop(why: str) -> NoReturn:
-    print(f"mcstl: {why}", file=sys.stderr)  # noqa: T201
+def _stop(reason: str) -> NoReturn:
+    print(f"mcstl: {reason}", file=sys.stderr)  # noqa: T201
     raise SystemExit(2) from None
 
 
@@ -81,7 +94,11 @@ def options(
 
 
 def plain_console() -> "Console":
-    """Return a console that prints names with brackets or colons in them as they are."""
+    """Make a console that prints names with brackets or colons in them as they are.
+
+    Returns:
+        A console on standard output, 110 columns wide unless it is a terminal.
+    """
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 110
@@ -90,7 +107,15 @@ def plain_console() -> "Console":
 
 @contextmanager
 def display(quiet: bool) -> Iterator[Progress]:
-    """Show progress: live bars on a terminal, a plain line now and then elsewhere."""
+    """Show progress: live bars on a terminal, a plain line now and then elsewhere.
+
+    Args:
+        quiet: Whether nothing is shown.
+
+    Yields:
+        What work calls with what is being done, how many steps are finished and how many there
+        are.
+    """
     if quiet:
         yield silent
         return
@@ -123,13 +148,13 @@ def _plain() -> Progress:
     """Print a line when something starts and ends, and every ten seconds between."""
     import time
 
-    last: dict[str, tuple[float, int]] = {}
+    printed: dict[str, tuple[float, int]] = {}
 
     def show(what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        when, how_far = last.get(what, (-math.inf, -1))
-        if done != how_far and (now - when > 10 or done == total):
-            last[what] = now, done
+        last_time, last_done = printed.get(what, (-math.inf, -1))
+        if done != last_done and (now - last_time > 10 or done == total):
+            printed[what] = now, done
             print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
 
     return show

@@ -9,7 +9,7 @@ import typer
 from mcstl.cli.app import Quiet, app, display, plain_console
 
 if TYPE_CHECKING:
-    from mcstl.serving.prediction import Done
+    from mcstl.serving.prediction import PredictionSummary
 
 
 @app.command(
@@ -41,22 +41,22 @@ def predict(
     A run that was stopped goes on where it was when the same command is given again.
     """
     from mcstl.models.model import Model
-    from mcstl.serving import prediction as predicting
+    from mcstl.serving.prediction import predict_file, read_mix
 
-    weights = predicting.read_mix(mix) if mix else None
+    weights = read_mix(mix) if mix else None
     loaded = Model.load(model)
     with display(quiet) as progress:
-        done = predicting.predict_file(
+        summary = predict_file(
             loaded, data, out, perspectives=perspective, mix=weights, text=text, progress=progress
         )
-    typer.echo(f"Predictions, {done.rows:,} rows: {out}")
-    if done.without_text:
-        typer.echo(f"Rows without a text, hence without probabilities: {done.without_text:,}.")
-    if done.most:
-        _print_most(done, loaded.classes)
+    typer.echo(f"Predictions, {summary.rows:,} rows: {out}")
+    if summary.without_text:
+        typer.echo(f"Rows without a text, hence without probabilities: {summary.without_text:,}.")
+    if summary.disputed:
+        _print_disputed(summary, loaded.classes)
 
 
-def _print_most(done: "Done", classes: Sequence[str]) -> None:
+def _print_disputed(summary: "PredictionSummary", classes: Sequence[str]) -> None:
     from rich.table import Table
 
     from mcstl._support.errors import brief
@@ -65,12 +65,12 @@ def _print_most(done: "Done", classes: Sequence[str]) -> None:
         title="What perspectives disagree on most (some texts may be offensive)",
         title_justify="left",
         caption=f"Beside the furthest perspectives, the class they expect: 0 = {classes[0]}, "
-        f"1 = {classes[-1]}.\nIn full: {done.most_file}",
+        f"1 = {classes[-1]}.\nIn full: {summary.disputed_file}",
         caption_justify="left",
     )
     for column in ("disagreement", "row", "text", "lowest", "highest"):
         table.add_column(column, justify="right" if column in ("disagreement", "row") else "left")
-    for each in done.most:
+    for each in summary.disputed:
         table.add_row(
             f"{each['disagreement']:.2f}",
             f"{each['row']:,}",

@@ -25,10 +25,10 @@ def reproduce(
     Studies that several need are run once; a run that was stopped goes on where it was. A row whose
     data are missing says what to get, and the rest goes on.
     """
-    from mcstl.reproduce import reproduce as again
+    from mcstl.reproduce import reproduce as reproduce_paper
 
     with display(quiet) as progress:
-        for outcome in again(
+        for outcome in reproduce_paper(
             name,
             out,
             data_dir=data_dir,

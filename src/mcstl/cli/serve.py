@@ -22,11 +22,11 @@ def serve(
     It ends on Ctrl-C or SIGTERM, after what is in flight. Nothing is kept of any text.
     """
     with need_extra("serve"):
-        from mcstl.serving.api import serve as listen
+        from mcstl.serving.api import serve as serve_model
     from mcstl.encoding.encoders import load_encoder
     from mcstl.models.model import Model
 
     loaded = Model.load(model)
     loaded.encoder = load_encoder(loaded.encoder.name, keep=False)
     typer.echo(f"The page: http://{host}:{port}/page   the API: http://{host}:{port}/docs")
-    listen(loaded, host, port)
+    serve_model(loaded, host, port)

@@ -68,14 +68,10 @@ def init(
     ] = None,
 ) -> None:
     """Write a study for a table of your own, guessing which column is what."""
-    from mcstl._support import files
-    from mcstl.studies import first_study as draft
+    from mcstl.studies.first_study import write_first_study
 
     out = out or file.with_suffix(".yaml")
-    if out.exists():
-        raise InputError(f"{out} is there already; remove it, or name another with --out")
-    text = draft.draft_study(file, out)
-    files.write_text(out, text)
+    text = write_first_study(file, out)
     typer.echo(f"{text}\nWritten to {out}. Look it over, then: mcstl check {out}")
 
 
@@ -87,8 +83,9 @@ def check(
 ) -> None:
     """Read and split a study's data without training, and print what would happen."""
     from mcstl.studies.run import describe
+    from mcstl.studies.study_file import Study
 
-    for name, text in describe(_study(study, split), data_dir):
+    for name, text in describe(Study.read(study, split=split), data_dir):
         typer.echo(f"{name:<12}{text}")
     options = ["--split", split] if split else []
     options += ["--data-dir", str(data_dir)] if data_dir else []
@@ -108,7 +105,9 @@ def run(
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    _run(_study(study, split), out, data_dir, jobs, quiet)
+    from mcstl.studies.study_file import Study
+
+    _run(Study.read(study, split=split), out, data_dir, jobs, quiet)
 
 
 @app.command(epilog="Example:  mcstl report out  or  mcstl report out/a out/b --out compared.html")
@@ -122,14 +121,14 @@ def report(
 
     Nothing is needed but the folders: no data and no model.
     """
-    from mcstl import reporting as pages
+    from mcstl import reporting
 
     if len(folders) > 1:
-        typer.echo(f"Comparison: {pages.compare(folders, out or Path('compared.html'))}")
+        typer.echo(f"Comparison: {reporting.compare(folders, out or Path('compared.html'))}")
     elif out is not None:
         raise InputError("--out names the page of several studies; a report is in its own folder")
     else:
-        typer.echo(f"Report: {pages.render(folders[0])}")
+        typer.echo(f"Report: {reporting.render(folders[0])}")
 
 
 @app.command(epilog="Example:  mcstl evaluate out/model new.csv")
@@ -144,17 +143,16 @@ def evaluate(
     import json
 
     from mcstl.models.model import Model
-    from mcstl.studies.one_model import evaluate as measure
-    from mcstl.studies.one_model import load_for
+    from mcstl.studies import one_model
 
     loaded = Model.load(model)
-    annotations = load_for(loaded, data, data_dir)
+    annotations = one_model.load_for(loaded, data, data_dir)
     with display(quiet) as progress:
-        found = measure(loaded, annotations, progress)
+        evaluation = one_model.evaluate(loaded, annotations, progress)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(evaluation, indent=1))
         return
-    _print_evaluation(found, len(annotations))
+    _print_evaluation(evaluation, len(annotations))
     _print_dropped(annotations.dropped)
 
 
@@ -166,19 +164,17 @@ def cache(context: typer.Context) -> None:
     from mcstl.labelling import llm
 
     if context.invoked_subcommand is None:
-        found = encoders.cache_info()
-        for each in found:
-            size = f"{each.bytes / 2**20:,.1f} MiB"
-            typer.echo(f"{each.model}: {each.entries:,} texts, {size}, {each.path}")
-        if not found:
+        cached = encoders.cache_info()
+        for each in cached:
+            typer.echo(f"{each.model}: {each.entries:,} texts, {_mib(each.bytes)}, {each.path}")
+        if not cached:
             typer.echo(f"The cache is empty; it will be in {encoders.cache_folder()}")
-        others = {
-            "encoders trained further": encoders.made_folder(),
-            "replies of language models": llm.replies_folder(),
-        }
-        for what, folder in others.items():
-            if held := files.folder_size(folder):
-                typer.echo(f"{what}: {held / 2**20:,.1f} MiB, {folder}")
+        for content, folder in (
+            ("encoders trained further", encoders.made_folder()),
+            ("replies of language models", llm.replies_folder()),
+        ):
+            if size := files.folder_size(folder):
+                typer.echo(f"{content}: {_mib(size)}, {folder}")
 
 
 @cache_app.command(epilog="Example:  mcstl cache clear")
@@ -189,29 +185,25 @@ def clear() -> None:
     """
     from mcstl.encoding import encoders
 
-    typer.echo(f"Deleted {encoders.clear_cache() / 2**20:,.1f} MiB.")
+    typer.echo(f"Deleted {_mib(encoders.clear_cache())}.")
 
 
-def _study(path: Path, split: str | None) -> "Study":
-    from mcstl.studies.study_file import Study
-
-    return Study.read(path, split=split)
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
 
 
 def _run(study: "Study", out: Path, data_dir: Path | None, jobs: int | None, quiet: bool) -> None:
-    import joblib
-    import torch
-
-    from mcstl import reporting as page
+    from mcstl import reporting
+    from mcstl.studies.run import default_jobs
     from mcstl.studies.run import run as run_study
 
-    jobs = jobs or (1 if torch.cuda.is_available() else joblib.cpu_count())
+    jobs = jobs or default_jobs()
     with display(quiet) as progress:
         results = run_study(study, out=out, data_dir=data_dir, jobs=jobs, progress=progress)
-        written = page.render(out)
+        report_file = reporting.render(out)
     _print_results(results)
     model = ", predictions and the model" if results.model else " and predictions"
-    typer.echo(f"\nReport: {written}\nFigures{model}: {out}")
+    typer.echo(f"\nReport: {report_file}\nFigures{model}: {out}")
 
 
 def _print_dropped(dropped: Mapping[str, int]) -> None:

@@ -37,33 +37,32 @@ def tune(
 
     out = out or study.with_name(f"{study.stem}-tuning")
     to = to or study.with_name(f"{study.stem}-tuned.yaml")
-    if to.resolve().parent != study.resolve().parent:
-        raise InputError(f"--to {to} is not beside {study}, where its data file would be found")
-    if to.exists():
-        raise InputError(f"{to} is there already; remove it, or name another with --to")
-    asked = _grid(grid) if grid else tuning.GRID
+    tuning.check_destination(study, to)
     with display(quiet) as progress:
-        found = tuning.tune(
-            Study.read(study), out=out, grid=asked, seeds=seeds, data_dir=data_dir,
+        tuned = tuning.tune(
+            Study.read(study),
+            out=out,
+            grid=_grid(grid) if grid else tuning.GRID,
+            seeds=seeds,
+            data_dir=data_dir,
             progress=progress,
-        )  # fmt: skip
-    plots.save(plots.plot_trials(found.trials), out / "tradeoff")
-    tuning.write_best(study, found.best, to)
-    for method, values in found.best.items():
-        least = found.trials.loc[found.trials["method"] == method, "nll"].min()
-        told = ", ".join(f"{key} {value}" for key, value in values.items())
-        typer.echo(f"{method}: {told} (validation NLL {least:.4f})")
+        )
+    plots.save(plots.plot_trials(tuned.trials), out / "tradeoff")
+    tuning.write_best(study, tuned.best, to)
+    for method, values in tuned.best.items():
+        settings = ", ".join(f"{key} {value}" for key, value in values.items())
+        typer.echo(f"{method}: {settings} (validation NLL {tuned.lowest_nll(method):.4f})")
     typer.echo(f"\nTrials and figure: {out}\nTo run the best: mcstl run {to} --out out")
 
 
-def _grid(given: list[str]) -> dict[str, list[Any]]:
+def _grid(options: list[str]) -> dict[str, list[Any]]:
     """Read KEY=VALUE,VALUE; a value is read as in YAML."""
     from mcstl._support import files
 
     grid: dict[str, list[Any]] = {}
-    for each in given:
-        key, equals, values = each.partition("=")
+    for option in options:
+        key, equals, values = option.partition("=")
         if not equals or not values:
-            raise InputError(f"--grid {each}: write it as in --grid lambda_1=0,paper,10")
+            raise InputError(f"--grid {option}: write it as in --grid lambda_1=0,paper,10")
         grid[key.strip()] = [files.yaml().load(value) for value in values.split(",")]
     return grid

@@ -26,10 +26,11 @@ from mcstl import equations
 from mcstl._support.errors import InputError, listed
 from mcstl.models.model import Model
 from mcstl.models.networks import Layer, MeanNetwork, ProductNetwork
-from mcstl.rewards.function import views
+from mcstl.rewards.function import weighted_memberships
 
-_KINDS = ("Transformer", "Pooling", "Normalize")
-_POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+#: The modules of encoders that a classifier can be made of; the last may be missing.
+_MODULES = ("Transformer", "Pooling", "Normalize")
+_POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 #: Writes a conversation as `mcstl.data.importers.conversation_text` does.
 _TEMPLATE = (
@@ -39,7 +40,19 @@ _TEMPLATE = (
 
 
 class RewardConfig(PreTrainedConfig):
-    """What the reward model is made of: its encoder's own configuration, and sizes of the head."""
+    """The configuration of a `RewardModel`: its encoder's, and the sizes of the head.
+
+    Attributes:
+        encoder_config: The configuration of the encoder's transformer.
+        pooling: How the encoder's states become an embedding: "mean" or "cls".
+        normalize: Whether embeddings are scaled to length 1.
+        hidden: The width of the head.
+        layer: The form of the head's layer, as in `mcstl.models.networks`.
+        n_views: P, how many memberships the reward is a mean over.
+        most_tokens: How many tokens the encoder reads, special tokens among them.
+        cls_token_id: The token that a text starts with, if any.
+        sep_token_id: The token that a text ends with, if any.
+    """
 
     model_type = "mcstl-reward"
     sub_configs = {"encoder_config": AutoConfig}  # noqa: RUF012 (as transformers declares it)
@@ -62,7 +75,11 @@ class RewardConfig(PreTrainedConfig):
 
 
 class RewardModel(PreTrainedModel):
-    """r = sum over views of weight o(e + V) / t, of a text's embedding e: logits (n, 1)."""
+    """Computes r = sum over P views of weight o(e + V) / t, of a text's embedding e (§2.4).
+
+    Args:
+        config: The sizes of the encoder and of the head.
+    """
 
     config_class = RewardConfig
     base_model_prefix = "encoder"
@@ -82,9 +99,18 @@ class RewardModel(PreTrainedModel):
         self.post_init()
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **unused: Any
     ) -> SequenceClassifierOutput:
-        """Return the rewards of tokenised texts as ``logits``, (n, 1)."""
+        """Score tokenised texts.
+
+        Args:
+            input_ids: (n, length) tokens, padded on the right, with special tokens or without.
+            attention_mask: (n, length) 1 where there is a token, else 0; all 1 if None.
+            **unused: What else a tokenizer or a trainer hands over.
+
+        Returns:
+            An output whose ``logits`` are the (n, 1) rewards.
+        """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         input_ids, attention_mask = self._framed(input_ids, attention_mask)
@@ -101,15 +127,12 @@ class RewardModel(PreTrainedModel):
         return SequenceClassifierOutput(logits=logits[:, None])
 
     def _framed(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut and frame tokens (padded on the right) as the encoder was trained to read them.
+        """Cut tokens and put special tokens around them, as the encoder was trained to read them.
 
         TRL tokenises without special tokens and without a limit.
         """
-        first, last, most = (
-            self.config.cls_token_id,
-            self.config.sep_token_id,
-            self.config.most_tokens,
-        )
+        config = self.config
+        first, last, most = config.cls_token_id, config.sep_token_id, config.most_tokens
         if first is None or last is None:
             return ids[:, :most], mask[:, :most]
         lengths = mask.sum(1)
@@ -117,12 +140,12 @@ class RewardModel(PreTrainedModel):
             ids, lengths = ids[:, 1:], lengths - 2
         lengths = lengths.clamp(max=most - 2)
         width = int(lengths.max()) + 2
-        places = torch.arange(width, device=ids.device)[None]
+        positions = torch.arange(width, device=ids.device)[None]
         inner = nn.functional.pad(ids, (1, 2))[:, :width]
-        ids = torch.where(places <= lengths[:, None], inner, self.config.pad_token_id or 0)
-        ids = torch.where(places == 0, first, ids)
-        ids = torch.where(places == lengths[:, None] + 1, last, ids)
-        return ids, (places < lengths[:, None] + 2).to(mask.dtype)
+        ids = torch.where(positions <= lengths[:, None], inner, config.pad_token_id or 0)
+        ids = torch.where(positions == 0, first, ids)
+        ids = torch.where(positions == lengths[:, None] + 1, last, ids)
+        return ids, (positions < lengths[:, None] + 2).to(mask.dtype)
 
 
 AutoConfig.register(RewardConfig.model_type, RewardConfig)
@@ -135,22 +158,31 @@ def as_classifier(
     *,
     mixture: Mapping[str, float] | None = None,
 ) -> tuple[RewardModel, Any]:
-    """Return a preference model as a Hugging Face classifier of one text, and its tokenizer.
+    """Make a Hugging Face classifier of one text from a preference model.
 
-    `perspective` and `mixture` as in `RewardFunction`, whose rewards it gives. Save both into one
-    folder; ``import mcstl.rewards.classifier`` before `AutoModelForSequenceClassification` reads
-    it. The encoder has to be one transformer with mean or CLS pooling, as all-MiniLM-L6-v2 is.
+    Its logit is the reward that `RewardFunction` gives. Save it and the tokenizer into one folder;
+    ``import mcstl.rewards.classifier`` before `AutoModelForSequenceClassification` reads it. The
+    encoder has to be one transformer with mean or CLS pooling, as all-MiniLM-L6-v2 is.
 
-    Raises InputError as `RewardFunction` does, and if the encoder is of another kind.
+    Args:
+        model: A preference model.
+        perspective: As in `RewardFunction`.
+        mixture: As in `RewardFunction`.
+
+    Returns:
+        The classifier and its tokenizer.
+
+    Raises:
+        InputError: As `RewardFunction` does, and if the network or the encoder has another form.
     """
-    patterns, weights = views(model, perspective, mixture)
+    memberships, weights = weighted_memberships(model, perspective, mixture)
     network = model.network
     if isinstance(network, MeanNetwork | ProductNetwork):
         raise InputError(
             "a classifier needs one network of the form o(e + V), as mc-stl's; this model is of "
             "the method best. Use RewardFunction, which needs nothing"
         )
-    pooling, normalize, length = _parts(model)
+    pooling, normalize, length = _encoder_form(model)
     folder = str(model.encoder.folder)
     encoder = AutoModel.from_pretrained(folder, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -169,7 +201,7 @@ def as_classifier(
     )
     config.num_labels, config.pad_token_id = 1, tokenizer.pad_token_id
     classifier = RewardModel(config)
-    S = torch.from_numpy(patterns.toarray().astype(np.float32))
+    S = torch.from_numpy(memberships.toarray().astype(np.float32))
     with torch.no_grad():
         classifier.encoder.load_state_dict(encoder.state_dict())
         classifier.first.load_state_dict(network.first.state_dict())
@@ -181,28 +213,33 @@ def as_classifier(
     return classifier.eval(), tokenizer
 
 
-def _parts(model: Model) -> tuple[str, bool, int]:
-    """How the encoder pools, whether it normalises, and how many tokens it reads."""
+def _encoder_form(model: Model) -> tuple[str, bool, int]:
+    """Read how the encoder pools, whether it normalises, and how many tokens it reads."""
     encoder, folder = model.encoder, Path(model.encoder.folder)
-    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    kinds = [module["type"].rpartition(".")[2] for module in modules]
-    if tuple(kinds) not in (_KINDS, _KINDS[:2]):
+    modules = _read_json(folder / "modules.json")
+    names = [module["type"].rpartition(".")[2] for module in modules]
+    if tuple(names) not in (_MODULES, _MODULES[:2]):
         raise InputError(
-            f"the encoder {encoder.name} is made of {listed(kinds)}; a classifier needs "
-            f"{listed(_KINDS[:2])} and at most {_KINDS[2]}. Use RewardFunction, which needs nothing"
+            f"the encoder {encoder.name} is made of {listed(names)}; a classifier needs "
+            f"{listed(_MODULES[:2])} and at most {_MODULES[2]}. "
+            "Use RewardFunction, which needs nothing"
         )
-    pooling = json.loads((folder / modules[1]["path"] / "config.json").read_text(encoding="utf-8"))
-    chosen = [name for name, key in _POOLINGS.items() if pooling.get(key)]
-    modes = [key for key, value in pooling.items() if key.startswith("pooling_mode") and value]
+    pooling = _read_json(folder / modules[1]["path"] / "config.json")
     if isinstance(pooling.get("pooling_mode"), str):  # as newer versions write it
-        chosen = modes = [pooling["pooling_mode"]]
-    if len(modes) != 1 or chosen[:1] not in (["mean"], ["cls"]):
+        modes = [pooling["pooling_mode"]]
+    else:
+        on = [key for key, value in pooling.items() if key.startswith("pooling_mode") and value]
+        modes = [_POOLINGS.get(key, key) for key in on]
+    if modes not in (["mean"], ["cls"]):
         raise InputError(
             f"the encoder {encoder.name} pools by {listed(modes)}; a classifier needs mean or cls. "
             "Use RewardFunction, which needs nothing"
         )
-    path = folder / "sentence_bert_config.json"
-    limits = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    most = limits.get("max_seq_length") or config["max_position_embeddings"]
-    return chosen[0], "Normalize" in kinds, int(most)
+    limits = folder / "sentence_bert_config.json"
+    most_tokens = _read_json(limits).get("max_seq_length") if limits.exists() else None
+    most_tokens = most_tokens or _read_json(folder / "config.json")["max_position_embeddings"]
+    return modes[0], "Normalize" in names, int(most_tokens)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

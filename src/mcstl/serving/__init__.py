@@ -1,5 +1,5 @@
-"""A saved model behind HTTP: an API and a page over it, on this machine unless told otherwise."""
+"""A saved model over a table of any size, over sharded tables, and behind HTTP."""
 
-from mcstl.serving.answers import Answers, Limits
+from mcstl.serving.batching import Limits
 
-__all__ = ["Answers", "Limits"]
+__all__ = ["Limits"]

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from mcstl import __version__
 from mcstl._support.errors import InputError, brief, need_extra
 from mcstl.models.model import Model
-from mcstl.serving.answers import Answers, BusyError, Limits
+from mcstl.models.perspectives import Views
+from mcstl.serving.batching import Batcher, BusyError, Limits
+from mcstl.serving.query import Query
 
 with need_extra("serve"):
     from fastapi import FastAPI, Request, Response
@@ -16,16 +18,22 @@ with need_extra("serve"):
     from fastapi.responses import JSONResponse, RedirectResponse
     from fastapi_offline import FastAPIOffline
 
-    from mcstl.serving.watch import Counts, Watch
+    from mcstl.serving.monitoring import RequestGuard, ServerMetrics
 
 from pydantic import BaseModel, ConfigDict, Field
 
 #: Seconds a client may take to send its request.
-_PATIENCE = 20.0
+_MAX_SECONDS_TO_SEND = 20.0
 
 
 class Question(BaseModel):
-    """Texts, or pairs of texts for a preference, and from which perspectives to look at them."""
+    """Texts, or pairs of texts for a preference, and the perspectives to predict them from.
+
+    Attributes:
+        texts: Texts; for a preference, pairs [a, b].
+        perspectives: Groups, or several as "A + B"; each group if left out.
+        mix: A population of your own: weights of perspectives.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -44,7 +52,14 @@ class Question(BaseModel):
 
 
 class Answer(BaseModel):
-    """Class probabilities of one text, in the order of `classes` and `perspectives`."""
+    """Class probabilities of one text, in the order of `classes` and `perspectives`.
+
+    Attributes:
+        population: L probabilities of the training population.
+        mix: L probabilities of the stated population, if there is one.
+        perspectives: L probabilities of each of the P perspectives.
+        disagreement: How much the perspectives disagree, from 0, all agree, to 1.
+    """
 
     population: list[float]
     mix: list[float] | None
@@ -53,7 +68,13 @@ class Answer(BaseModel):
 
 
 class Predictions(BaseModel):
-    """One answer per text."""
+    """One answer per text.
+
+    Attributes:
+        classes: The names of the L classes.
+        perspectives: The names of the P perspectives.
+        answers: The answers, in the order of the texts.
+    """
 
     classes: list[str]
     perspectives: list[str]
@@ -61,7 +82,15 @@ class Predictions(BaseModel):
 
 
 class GroupFacts(BaseModel):
-    """One value group, and how many annotations and people it was learnt from."""
+    """One value group, and how many annotations and people it was learnt from.
+
+    Attributes:
+        name: The group's name.
+        size: How many training annotations it has.
+        annotators: How many people made them, if known.
+        description: What its members share.
+        warning: What to be careful of, or an empty text.
+    """
 
     name: str
     size: int
@@ -71,7 +100,15 @@ class GroupFacts(BaseModel):
 
 
 class ModelFacts(BaseModel):
-    """What the model was made for, and what a request may ask."""
+    """What the model was made for, and what a request may ask.
+
+    Attributes:
+        task: The task: binary, ordinal or preference.
+        classes: The names of the L classes.
+        encoder: The name of the text encoder.
+        groups: The value groups.
+        limits: The limits of one request.
+    """
 
     task: str
     classes: list[str]
@@ -81,21 +118,30 @@ class ModelFacts(BaseModel):
 
 
 class Health(BaseModel):
-    """That the server is up."""
+    """That the server is up.
+
+    Attributes:
+        status: Always "ok".
+        version: The version of mcstl.
+    """
 
     status: str
     version: str
 
 
 class Problem(BaseModel):
-    """What is wrong with a request."""
+    """What is wrong with a request.
+
+    Attributes:
+        detail: One line that says what is wrong.
+    """
 
     detail: str
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": what}
-    for status, what in {
+    status: {"model": Problem, "description": description}
+    for status, description in {
         400: "The body is not JSON.",
         408: "The body took too long.",
         413: "The body is too large.",
@@ -106,18 +152,27 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(model: Model, limits: Limits | None = None, *, page: bool = True) -> FastAPI:
-    """Return the server of a model as an ASGI app, for uvicorn or a test's client.
+    """Make the server of a model as an ASGI app, for uvicorn or a test's client.
 
-    Raises InputError if the extra ``serve`` is not installed.
+    Args:
+        model: The model that answers.
+        limits: How much a request may ask; the defaults of `Limits` if None.
+        page: Whether the page is served beside the API.
+
+    Returns:
+        The app.
+
+    Raises:
+        InputError: If the extra ``serve`` is not installed.
     """
     limits = limits or Limits()
-    answers, counts = Answers(model, limits), Counts()
+    batcher, metrics = Batcher(model, limits), ServerMetrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await answers.warm_up()
+        await batcher.warm_up()
         yield
-        answers.close()
+        batcher.close()
 
     app = FastAPIOffline(  # its /docs come with it, FastAPI's own are loaded from elsewhere
         title="mcstl",
@@ -128,69 +183,20 @@ def create_app(model: Model, limits: Limits | None = None, *, page: bool = True)
         redoc_url=None,
         docs_url="/docs",
     )
-
-    @app.exception_handler(InputError)
-    async def wrong(_: Request, error: InputError) -> JSONResponse:
-        return _problem(422, str(error))
-
-    @app.exception_handler(RequestValidationError)
-    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        # Where and what, but not what was sent: it may be a text, or no Unicode.
-        told = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5]]
-        return _problem(422, brief("; ".join(told), 500))
-
-    @app.exception_handler(BusyError)
-    async def busy(_: Request, error: BusyError) -> JSONResponse:
-        return _problem(503, str(error), {"Retry-After": "1"})
+    _add_error_handlers(app)
 
     @app.post("/predict", responses=_PROBLEMS)
     async def predict(question: Question) -> Predictions:
         """Return what each perspective, the population and a mix of your own say of texts."""
-        rows, asked, weights, n = answers.check(question.texts, question.perspectives, question.mix)
-        views = await answers.views(rows, asked)
-        counts.texts.inc(len(rows))
-        mixed = views.mixture(weights).tolist() if weights else [None] * len(rows)
-        views = views.first(n)
-        return Predictions(
-            classes=list(views.classes),
-            perspectives=list(views.names),
-            answers=[
-                Answer(population=whole, mix=mix, perspectives=each, disagreement=score)
-                for whole, mix, each, score in zip(
-                    views.population.tolist(),
-                    mixed,
-                    views.p.tolist(),
-                    views.disagreement.tolist(),
-                    strict=True,
-                )
-            ],
-        )
+        texts, query = batcher.check(question.texts, question.perspectives, question.mix)
+        views = await batcher.views(texts, query.perspectives)
+        metrics.texts.inc(len(texts))
+        return _predictions(views, query)
 
     @app.get("/groups")
     async def groups() -> ModelFacts:
         """Return the model's classes and groups, and what a request may ask."""
-        return ModelFacts(
-            task=model.task,
-            classes=list(model.classes),
-            encoder=model.encoder.name,
-            groups=[
-                GroupFacts(
-                    name=group.name,
-                    size=group.size,
-                    annotators=group.annotators,
-                    description=group.description,
-                    warning=group.warning,
-                )
-                for group in (model.scheme.groups if model.scheme else ())
-            ],
-            limits={
-                "letters": limits.letters,
-                "batch": limits.batch,
-                "perspectives": limits.perspectives,
-                "body": limits.body,
-                "timeout": limits.timeout,
-            },
-        )
+        return _model_facts(model, limits)
 
     @app.get("/health")
     async def health() -> Health:
@@ -198,8 +204,8 @@ def create_app(model: Model, limits: Limits | None = None, *, page: bool = True)
         return Health(status="ok", version=__version__)
 
     @app.get("/metrics", response_class=Response, include_in_schema=False)
-    async def metrics() -> Response:
-        return Response(counts.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def prometheus() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     if page:
         from mcstl.serving.page import mount
@@ -208,25 +214,97 @@ def create_app(model: Model, limits: Limits | None = None, *, page: bool = True)
         async def front() -> RedirectResponse:
             return RedirectResponse("/page")
 
-        mount(app, answers)
-    app.add_middleware(Watch, counts=counts, most=limits.body, patience=_PATIENCE)
+        mount(app, batcher)
+    app.add_middleware(
+        RequestGuard, metrics=metrics, max_bytes=limits.body, max_seconds=_MAX_SECONDS_TO_SEND
+    )
     return app
 
 
-def _problem(status: int, why: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with a status and one line."""
+
+    @app.exception_handler(InputError)
+    async def unusable(_: Request, error: InputError) -> JSONResponse:
+        return _problem(422, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        # Where and what, but not what was sent: it may be a text, or no Unicode.
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]]
+        return _problem(422, brief("; ".join(problems), 500))
+
+    @app.exception_handler(BusyError)
+    async def busy(_: Request, error: BusyError) -> JSONResponse:
+        return _problem(503, str(error), {"Retry-After": "1"})
+
+
+def _problem(status: int, reason: str, headers: dict[str, str] | None = None) -> JSONResponse:
     # Half a surrogate pair in a key or a name would not be UTF-8.
-    detail = why.encode(errors="replace").decode()
+    detail = reason.encode(errors="replace").decode()
     return JSONResponse({"detail": detail}, status, headers)
+
+
+def _predictions(views: Views, query: Query) -> Predictions:
+    n = len(views.population)
+    mixes = views.mixture(query.mix).tolist() if query.mix else [None] * n
+    shown = views.first(query.n_shown)
+    return Predictions(
+        classes=list(shown.classes),
+        perspectives=list(shown.names),
+        answers=[
+            Answer(population=population, mix=mix, perspectives=p, disagreement=disagreement)
+            for population, mix, p, disagreement in zip(
+                shown.population.tolist(),
+                mixes,
+                shown.p.tolist(),
+                shown.disagreement.tolist(),
+                strict=True,
+            )
+        ],
+    )
+
+
+def _model_facts(model: Model, limits: Limits) -> ModelFacts:
+    return ModelFacts(
+        task=model.task,
+        classes=list(model.classes),
+        encoder=model.encoder.name,
+        groups=[
+            GroupFacts(
+                name=group.name,
+                size=group.size,
+                annotators=group.annotators,
+                description=group.description,
+                warning=group.warning,
+            )
+            for group in (model.scheme.groups if model.scheme else ())
+        ],
+        limits={
+            "letters": limits.letters,
+            "batch": limits.batch,
+            "perspectives": limits.perspectives,
+            "body": limits.body,
+            "timeout": limits.timeout,
+        },
+    )
 
 
 def serve(model: Model, host: str, port: int, limits: Limits | None = None) -> None:
     """Serve a model until SIGTERM or Ctrl-C; what is in flight is finished first.
 
-    Raises InputError if the extra ``serve`` is not installed.
+    Args:
+        model: The model that answers.
+        host: The address to listen on.
+        port: The port to listen on.
+        limits: How much a request may ask; the defaults of `Limits` if None.
+
+    Raises:
+        InputError: If the extra ``serve`` is not installed.
     """
     import uvicorn
 
-    from mcstl.serving.watch import log_to_stderr
+    from mcstl.serving.monitoring import log_to_stderr
 
     limits = limits or Limits()
     app = create_app(model, limits)

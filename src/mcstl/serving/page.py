@@ -1,18 +1,22 @@
-"""The page: a text, or two, and every group's view of it beside the population's; a jury to mix."""
+"""The page: every group's view of a text beside the population's, and a jury to mix."""
 
 import os
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, need_extra
+from mcstl.groups.base import Group
 from mcstl.models.perspectives import Views
-from mcstl.serving.answers import Answers, BusyError
+from mcstl.serving.batching import Batcher, BusyError
 
-#: Groups, the largest, that get a slider: more would not fit a screen.
-_JURY = 12
-_MOST_JURORS = 12
+#: How many groups, the largest, get a slider: more would not fit a screen.
+_MAX_SLIDERS = 12
+#: How many jurors of one group a slider goes to.
+_MAX_JURORS = 12
 
 _WARNING = (
     "<p class='warning'><b>Before you read on:</b> texts and predictions here may be offensive. "
@@ -36,10 +40,15 @@ _CSS = """
 """
 
 
-def mount(app: Any, answers: Answers) -> None:
+def mount(app: Any, batcher: Batcher) -> None:
     """Put the page under ``/page`` of an app. It loads nothing from anywhere else.
 
-    Raises InputError if gradio is not installed.
+    Args:
+        app: The FastAPI app that gets the page.
+        batcher: The model that answers.
+
+    Raises:
+        InputError: If gradio is not installed.
     """
     # Read when gradio is imported: it would report its use and look for newer versions.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -50,7 +59,7 @@ def mount(app: Any, answers: Answers) -> None:
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     gr.mount_gradio_app(
         app,
-        _page(gr, answers),
+        _page(gr, batcher),
         "/page",
         theme=theme,
         css=_CSS,
@@ -64,75 +73,78 @@ def mount(app: Any, answers: Answers) -> None:
     )
 
 
-def _page(gr: Any, answers: Answers) -> Any:
-    scheme = answers.model.scheme
+def _page(gr: Any, batcher: Batcher) -> Any:
+    scheme, n_texts = batcher.model.scheme, batcher.texts_per_item
     groups = sorted(scheme.groups if scheme else (), key=lambda group: -group.size)
-    shown = [[group.name] for group in groups[: answers.limits.perspectives]]
-    jury = [name for (name,) in shown[:_JURY]]
-    facts = {group.name: _rests_on(group) for group in groups}
+    perspectives = [[group.name] for group in groups[: batcher.limits.perspectives]]
+    jury = [name for (name,) in perspectives[:_MAX_SLIDERS]]
+    notes = {group.name: _group_note(group) for group in groups}
+    classes = batcher.model.classes if n_texts == 1 else ("B is preferred", "A is preferred")
 
-    async def look(*given: Any) -> tuple[Views | None, str]:
-        texts, weights = given[: answers.sides], given[answers.sides :]
+    async def predict(*inputs: Any) -> tuple[Views | None, str]:
+        texts, weights = tuple(text or "" for text in inputs[:n_texts]), inputs[n_texts:]
         try:
-            asked = tuple(text or "" for text in texts)
-            rows, *_ = answers.check([asked if answers.sides == 2 else asked[0]], [], None)
-            views = await answers.views(rows, shown)
+            items, _ = batcher.check([texts if n_texts == 2 else texts[0]], [])
+            views = await batcher.views(items, perspectives)
         except (InputError, BusyError) as error:
             return None, f"<p class='problem'>{escape(str(error))}</p>"
-        return views, _drawn(answers, views, facts, dict(zip(jury, weights, strict=True)))
+        return views, chart(views, *weights)
 
-    def remix(views: Views | None, *weights: float) -> str:
+    def chart(views: Views | None, *weights: float) -> str:
         if views is None:
             return ""
-        return _drawn(answers, views, facts, dict(zip(jury, weights, strict=True)))
+        return _chart(views, classes, notes, dict(zip(jury, weights, strict=True)))
 
     with gr.Blocks(title="mcstl", analytics_enabled=False) as page:
         gr.HTML("<h1>Who sees it how?</h1>" + _WARNING)
-        labels = ("First text (A)", "Second text (B)") if answers.sides == 2 else ("Text",)
+        labels = ("First text (A)", "Second text (B)") if n_texts == 2 else ("Text",)
         boxes = [
             gr.Textbox(
-                label=label, lines=3, max_length=answers.limits.letters, elem_id=f"text-{number}"
+                label=label, lines=3, max_length=batcher.limits.letters, elem_id=f"text-{number}"
             )
             for number, label in enumerate(labels)
         ]
         button = gr.Button("Look", variant="primary", elem_id="look")
-        last = gr.State(None)
-        drawn = gr.HTML(elem_id="views")
+        last_views = gr.State(None)
+        html = gr.HTML(elem_id="views")
         sliders = []
         with gr.Accordion("Mix a jury", open=True, visible=bool(jury)):
             gr.HTML(
                 "<p>How many of a jury are of each group? Their mixture stands beside the "
-                "population's." + (" The largest groups only." if len(groups) > _JURY else "")
+                "population's."
+                + (" The largest groups only." if len(groups) > _MAX_SLIDERS else "")
             )
             sliders = [
-                gr.Slider(0, _MOST_JURORS, 0, step=1, label=name, elem_id=f"jury-{k}")
+                gr.Slider(0, _MAX_JURORS, 0, step=1, label=name, elem_id=f"jury-{k}")
                 for k, name in enumerate(jury)
             ]
-        button.click(look, [*boxes, *sliders], [last, drawn], api_visibility="private")
+        button.click(predict, [*boxes, *sliders], [last_views, html], api_visibility="private")
         if sliders:
             gr.on(
                 [slider.change for slider in sliders],
-                remix,
-                [last, *sliders],
-                drawn,
+                chart,
+                [last_views, *sliders],
+                html,
                 show_progress="hidden",
                 api_visibility="private",
             )
-    page.queue(default_concurrency_limit=4, max_size=answers.limits.waiting)
+    page.queue(default_concurrency_limit=4, max_size=batcher.limits.waiting)
     return page
 
 
-def _rests_on(group: Any) -> str:
+def _group_note(group: Group) -> str:
+    """Say what a group's view rests on."""
     people = "" if group.annotators is None else f" of {group.annotators:,} people"
     warning = f" ⚠ {group.warning}" if group.warning else ""
     return f"{group.size:,} annotations{people}{warning}"
 
 
-def _drawn(answers: Answers, views: Views, facts: dict[str, str], jury: dict[str, float]) -> str:
-    """Return the chart as HTML: population, jury, then the groups, the widest gap first."""
-    classes = views.classes if answers.sides == 1 else ("B is preferred", "A is preferred")
+def _chart(
+    views: Views, classes: Sequence[str], notes: Mapping[str, str], jury: Mapping[str, float]
+) -> str:
+    """Draw one text's views as HTML: population, jury, then the groups, the widest gap first."""
     colours = _colours(len(classes))
-    key = "".join(
+    legend = "".join(
         f"<span><i class='key' style='background:{colour}'></i> {escape(name)}</span>"
         for name, colour in zip(classes, colours, strict=True)
     )
@@ -140,36 +152,37 @@ def _drawn(answers: Answers, views: Views, facts: dict[str, str], jury: dict[str
         _line("Population", "the mixture of those who annotated", views.population[0], colours)
     ]
     if any(jury.values()):
-        told = ", ".join(f"{weight:g} {name}" for name, weight in jury.items() if weight)
-        lines.append(_line("Your jury", told, views.mixture(jury)[0], colours))
+        jurors = ", ".join(f"{weight:g} {name}" for name, weight in jury.items() if weight)
+        lines.append(_line("Your jury", jurors, views.mixture(jury)[0], colours))
     lines.append("<hr>")
     gaps = views.gaps[0]
     for k in np.argsort(-np.abs(gaps), kind="stable"):
-        note = f"{gaps[k]:+.2f} from the population; {facts[views.names[k]]}"
+        note = f"{gaps[k]:+.2f} from the population; {notes[views.names[k]]}"
         lines.append(_line(views.names[k], note, views.p[0, k], colours))
     score = f"<p>Disagreement between groups: <b id='disagreement'>{views.disagreement[0]:.2f}</b> "
     return (
-        f"<div class='views'>{score}(0 all agree, 1 opposite)</p><p class='legend'>{key}</p>"
+        f"<div class='views'>{score}(0 all agree, 1 opposite)</p><p class='legend'>{legend}</p>"
         f"{''.join(lines)}</div>"
     )
 
 
-def _line(who: str, note: str, p: Any, colours: list[str]) -> str:
+def _line(perspective: str, note: str, p: FloatArray, colours: Sequence[str]) -> str:
+    """Draw one perspective's L probabilities: its name, a note, the numbers and a bar."""
     shares = "".join(
         f"<span style='width:{100 * share:.2f}%;background:{colour}'></span>"
         for share, colour in zip(p, colours, strict=True)
     )
     numbers = " · ".join(f"{100 * share:.1f}%" for share in p)
     return (
-        f"<div class='view' data-who='{escape(who)}'><div class='says'>"
-        f"<span class='who'>{escape(who)} <small>{escape(note)}</small></span>"
+        f"<div class='view' data-who='{escape(perspective)}'><div class='says'>"
+        f"<span class='who'>{escape(perspective)} <small>{escape(note)}</small></span>"
         f"<span class='numbers'>{numbers}</span></div>"
         f"<div class='bar' role='img' aria-label='{numbers}'>{shares}</div></div>"
     )
 
 
 def _colours(n: int) -> list[str]:
-    """Colours of n ordered classes, from blue over grey to orange, told apart without red-green."""
+    """Make colours for n ordered classes, from blue over grey to orange, safe without red-green."""
     ends, middle = ((37, 99, 235), (234, 88, 12)), (180, 180, 185)
     colours = []
     for x in np.linspace(-1, 1, n):

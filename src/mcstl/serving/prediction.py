@@ -1,4 +1,4 @@
-"""A saved model over a table of any size: in pieces, resumable, and whole or not there."""
+"""A saved model over a table of any size: in parts, resumable, and written whole or not at all."""
 
 import hashlib
 import json
@@ -20,35 +20,49 @@ from mcstl.data import exports
 from mcstl.data.annotations import TEXT_COLUMNS
 from mcstl.data.tables import Chunk, chunks, kind_of
 from mcstl.models.model import Model
-from mcstl.models.perspectives import Views, check_weights, mean_level, parse
+from mcstl.models.perspectives import Views, check_weights, mean_level
+from mcstl.serving.query import Query, probability_columns
 
-#: Texts that are told apart at the end: those the perspectives disagree on most.
-MOST = 10
-_MOST_COLUMNS = 10_000
+#: How many of the texts that perspectives disagree on most are listed.
+_N_DISPUTED = 10
+_MAX_COLUMNS = 10_000
 #: Probabilities held at once, 128 MiB.
-_CELLS = 2**24
+_MAX_PROBABILITIES = 2**24
 
 
 @dataclass(frozen=True)
-class Done:
-    """What `predict_file` did: rows, those of them without a usable text, and the texts disputed.
+class PredictionSummary:
+    """What `predict_file` did.
 
-    `most` are the at most ten texts of widest disagreement, as in the file `most_file`: ``row``
-    (counted from 0), the texts, ``disagreement``, and the perspectives furthest apart as ``lowest``
-    and ``highest``.
+    Attributes:
+        rows: How many rows the table has.
+        without_text: How many of them have no usable text, hence no probabilities.
+        disputed: The at most ten texts of widest disagreement: ``row`` (counted from 0),
+            ``texts``, ``disagreement``, and the perspectives furthest apart as ``lowest`` and
+            ``highest``, each with the class it ``expected`` on a scale from 0 to 1.
+        disputed_file: The JSON file that holds them, too.
     """
 
     rows: int
     without_text: int
-    most: list[dict[str, Any]]
-    most_file: Path
+    disputed: list[dict[str, Any]]
+    disputed_file: Path
 
 
 def read_mix(path: str | Path) -> dict[str, float]:
     """Read a stated population: a YAML file of perspectives and their weights.
 
     ``Security: 2`` beside ``Security + Tradition: 1`` makes two thirds of the people judge from
-    Security alone. Raises InputError for anything else, and for weights that are none.
+    Security alone.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The weights by the names of perspectives.
+
+    Raises:
+        InputError: If the file is not of this form, or if the weights are no weights.
     """
     return check_weights(files.read_yaml(Path(path), "mix"))
 
@@ -62,57 +76,80 @@ def predict_file(
     mix: Mapping[str, float] | None = None,
     text: Sequence[str] | None = None,
     progress: Progress = silent,
-) -> Done:
-    """Predict every row of a table and write it with what each perspective says to `out`.
+) -> PredictionSummary:
+    """Predict every row of a table and write the table with what each perspective says of it.
 
     Tables are CSV, TSV, JSON Lines or Parquet by their names, of any size: memory is bounded by
-    some thousand rows. `perspectives` are written as "Security" or "Security + Tradition", every
-    group by default; `mix` gives perspectives weights; `text` names the columns of the texts, by
-    default those of the study that made the model. A row without a text gets no probabilities.
-
-    The columns of `source` are followed by ``p(class)`` of the training population,
-    ``p_mix(class)`` of the `mix`, ``p(class | perspective)`` of each perspective and
-    ``disagreement`` (see `mcstl.models.perspectives`). In CSV and TSV a cell that a spreadsheet
-    would run as a formula gets a ``'`` in front; JSON Lines and Parquet hold it as it came.
+    some thousand rows. The columns of `source` are followed by ``p(class)`` of the training
+    population, ``p_mix(class)`` of the `mix`, ``p(class | perspective)`` of each perspective and
+    ``disagreement`` (see `mcstl.models.perspectives`). A row without a text gets no probabilities.
+    In CSV and TSV a cell that a spreadsheet would run as a formula gets a ``'`` in front; JSON
+    Lines and Parquet hold it as it came.
 
     A run that was killed goes on from its last finished part when it is called again in the same
-    way; `out` is there only when it is whole. Raises InputError for a table, a perspective or a
-    weight that cannot be used, before anything is predicted.
+    way; `out` is there only when it is whole. Whatever cannot be used is refused before anything
+    is predicted.
+
+    Args:
+        model: The model that predicts.
+        source: The table to read.
+        out: The table to write.
+        perspectives: Perspectives such as "Security + Tradition"; each group if None.
+        mix: A stated population: weights of perspectives.
+        text: The column of the text, or the two of a pair; those of the study that made the model
+            if None.
+        progress: Called with what is being done, how many rows are finished and how many there
+            are.
+
+    Returns:
+        How many rows were written, and the texts that perspectives disagree on most.
+
+    Raises:
+        InputError: If a table, a perspective or a weight cannot be used.
     """
     source, out = Path(source), Path(out)
-    job = _Job.plan(model, source, out, perspectives, mix, text, progress)
+    job = _Job.plan(model, source, out, Query.parse(model, perspectives, mix), text, progress)
     with _parts_of(out, job.identity()) as folder:
         parts = []
         for number, (first, chunk) in enumerate(_numbered(source)):
-            part = folder / f"{number:06}.{job.kind}"
+            part = folder / f"{number:06}.{job.format}"
             if not part.with_suffix(".json").exists():
                 job.write(part, first, chunk)
             parts.append(part)
             progress("predicting", first + len(chunk.frame), job.rows)
-        told = [json.loads(p.with_suffix(".json").read_text(encoding="utf-8")) for p in parts]
-        most = _most(each for part in told for each in part["most"])
-        most_file = out.with_name(f"{out.name}.most-disagreed.json")
-        files.write_text(most_file, json.dumps(most, indent=1, ensure_ascii=False) + "\n")
+        summaries = [json.loads(p.with_suffix(".json").read_text(encoding="utf-8")) for p in parts]
+        disputed = _most_disputed(each for summary in summaries for each in summary["most"])
+        disputed_file = out.with_name(f"{out.name}.most-disagreed.json")
+        files.write_text(disputed_file, json.dumps(disputed, indent=1, ensure_ascii=False) + "\n")
         with files.replacing(out) as temporary:
-            names = [*job.columns, *job.new_columns()]
-            exports.join(parts, temporary, job.kind, names)
-    return Done(job.rows, sum(part["without_text"] for part in told), most, most_file)
+            exports.join(parts, temporary, job.format, [*job.columns, *job.new_columns])
+    without_text = sum(summary["without_text"] for summary in summaries)
+    return PredictionSummary(job.rows, without_text, disputed, disputed_file)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """All that decides what is written."""
+    """All that decides what is written.
+
+    Attributes:
+        model: The model that predicts.
+        format: The format of the file that is written, such as "csv".
+        text_columns: The columns that hold the text, or the two of a pair.
+        query: The perspectives and the mixture.
+        columns: The columns of the source.
+        types: Their arrow schema, where the source has one.
+        rows: How many rows the source has.
+        digest: A digest of the source.
+    """
 
     model: Model
-    kind: str  # of the file that is written
-    texts: list[str]  # the columns that hold them
-    perspectives: list[list[str]]  # those that are shown, then those that only the mix needs
-    shown: int
-    mix: dict[str, float]
-    columns: list[str]  # of the source
-    types: Any  # their arrow schema, if the source has one
+    format: str
+    text_columns: list[str]
+    query: Query
+    columns: list[str]
+    types: Any
     rows: int
-    digest: str  # of the source
+    digest: str
 
     @classmethod
     def plan(
@@ -120,42 +157,26 @@ class _Job:
         model: Model,
         source: Path,
         out: Path,
-        perspectives: Sequence[str] | None,
-        mix: Mapping[str, float] | None,
+        query: Query,
         text: Sequence[str] | None,
         progress: Progress,
     ) -> "_Job":
-        kind = kind_of(out)
+        """Check all that could stop the work; read the source to its end."""
+        out_format = kind_of(out)
         if out.name.lower().endswith(".gz"):
             raise InputError(f"{out.name}: predictions are not packed; leave out .gz")
         if out.exists() and source.exists() and out.samefile(source):
             raise InputError(f"{out} is the table to predict; name another file to write")
-        groups = model.group_names
-        written = groups if perspectives is None else perspectives
-        asked = list(dict.fromkeys(" + ".join(parse(name, groups)) for name in written))
-        weights = check_weights(mix) if mix is not None else {}
-        weights = {" + ".join(parse(name, groups)): weight for name, weight in weights.items()}
-        parsed = [parse(name, groups) for name in dict.fromkeys([*asked, *weights])]
-        model.membership(parsed)  # refuses unknown names
-        if (len(asked) + 2) * len(model.classes) > _MOST_COLUMNS:
+        model.membership(query.perspectives)  # refuses unknown groups
+        if (query.n_shown + 2) * len(model.classes) > _MAX_COLUMNS:
             raise InputError(
-                f"{len(asked):,} perspectives make more columns than a table is read with; "
+                f"{query.n_shown:,} perspectives make more columns than a table is read with; "
                 "name fewer with --perspective"
             )
-        columns, types, rows = _look_through(source, progress)
-        job = cls(
-            model,
-            kind,
-            _text_columns(model, text, columns, source),
-            parsed,
-            len(asked),
-            weights,
-            columns,
-            types,
-            rows,
-            _digest(source),
-        )
-        if taken := {*columns} & {*job.new_columns()}:
+        columns, types, rows = _read_to_end(source, progress)
+        text_columns = _text_columns(model, text, columns, source)
+        job = cls(model, out_format, text_columns, query, columns, types, rows, _digest(source))
+        if taken := {*columns} & {*job.new_columns}:
             raise InputError(
                 f"{source.name} has columns that are ours already: {listed(sorted(taken))}; "
                 "is it a file of predictions? Rename or drop them"
@@ -165,106 +186,104 @@ class _Job:
     def identity(self) -> str:
         """Name all that the parts depend on, so that parts of another run are not taken up."""
         digest = hashlib.sha256()
-        model = self.model
-        patterns, weights = model.population
-        for array in (patterns.indptr, patterns.indices, weights):
+        model, query = self.model, self.query
+        memberships, weights = model.population
+        for array in (memberships.indptr, memberships.indices, weights):
             digest.update(np.ascontiguousarray(array).tobytes())
         for name, tensor in sorted(model.network.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         facts = [
             *(model.task, model.classes, model.group_names, model.encoder.fingerprint),
-            *(self.kind, self.texts, self.perspectives, self.shown, self.mix, self.columns),
-            *(str(self.types), self.rows, self.digest),
+            *(self.format, self.text_columns, query.perspectives, query.n_shown, query.mix),
+            *(self.columns, str(self.types), self.rows, self.digest),
         ]
         digest.update(json.dumps(facts).encode())
         return digest.hexdigest()
 
+    @property
     def new_columns(self) -> list[str]:
-        classes = self.model.classes
-        names = [" + ".join(names) for names in self.perspectives[: self.shown]]
-        return [
-            *(f"p({c})" for c in classes),
-            *(f"p_mix({c})" for c in classes if self.mix),
-            *(f"p({c} | {name})" for name in names for c in classes),
-            "disagreement",
-        ]
+        """The columns that stand after those of the source."""
+        query, classes = self.query, self.model.classes
+        columns = probability_columns(classes, query.shown_names, mixed=bool(query.mix))
+        return [*columns, "disagreement"]
 
     def write(self, part: Path, first: int, chunk: Chunk) -> None:
-        """Predict one part of the table and write it, then what is to be told of it."""
+        """Predict one part of the table, which begins at row `first`; write it and its summary."""
         if chunk.arrow is None:
             frame = chunk.frame.reindex(columns=self.columns)
             carried = {name: frame[name].tolist() for name in self.columns}
         else:
             carried = {name: chunk.arrow.column(name).to_pylist() for name in self.columns}
-        rows = list(zip(*(carried[name] for name in self.texts), strict=True))
-        usable = [i for i, row in enumerate(rows) if all(map(_is_text, row))]
-        numbers, most = self._predict([rows[i] for i in usable], [first + i for i in usable])
-        table = np.full((len(rows), len(self.new_columns())), np.nan)
+        items = list(zip(*(carried[name] for name in self.text_columns), strict=True))
+        usable = [i for i, item in enumerate(items) if all(map(_is_text, item))]
+        numbers, disputed = self._predict([items[i] for i in usable])
+        for each in disputed:
+            each["row"] = first + usable[each["row"]]
+        table = np.full((len(items), len(self.new_columns)), np.nan)
         table[usable] = numbers
-        new = dict(zip(self.new_columns(), table.T, strict=True))
+        new = dict(zip(self.new_columns, table.T, strict=True))
         with files.replacing(part) as temporary:
-            exports.write_part(temporary, self.kind, carried, new, chunk.arrow)
-        told = {"rows": len(rows), "without_text": len(rows) - len(usable), "most": most}
-        files.write_text(part.with_suffix(".json"), json.dumps(told))
+            exports.write_part(temporary, self.format, carried, new, chunk.arrow)
+        summary = {"without_text": len(items) - len(usable), "most": disputed}
+        files.write_text(part.with_suffix(".json"), json.dumps(summary))
 
-    def _predict(
-        self, texts: Sequence[tuple[str, ...]], at: Sequence[int]
-    ) -> tuple[FloatArray, list[dict[str, Any]]]:
-        """Return one row of new columns per text, and the texts disputed most."""
-        step = max(1, _CELLS // max(1, len(self.perspectives) * len(self.model.classes)))
-        rows = [np.empty((0, len(self.new_columns())))]
+    def _predict(self, items: Sequence[tuple[str, ...]]) -> tuple[FloatArray, list[dict[str, Any]]]:
+        """Return one row of new columns per item, and the items disputed most."""
+        query = self.query
+        per_item = max(1, len(query.perspectives) * len(self.model.classes))
+        step = max(1, _MAX_PROBABILITIES // per_item)
+        numbers = [np.empty((0, len(self.new_columns)))]
         disputed: list[dict[str, Any]] = []
-        for start in range(0, len(texts), step):
-            these = texts[start : start + step]
-            whole: Any = these if len(self.texts) == 2 else [text for (text,) in these]
-            views = self.model.views(whole, self.perspectives)
-            mixed = [views.mixture(self.mix)] if self.mix else []
-            shown = views.first(self.shown)
-            score = shown.disagreement
-            flat = shown.p.reshape(len(whole), -1)
-            rows.append(np.hstack([views.population, *mixed, flat, score[:, None]]))
-            # A text that is there many times is told once.
-            places: dict[tuple[str, ...], int] = {}
-            for place, text in enumerate(these):
-                places.setdefault(text, place)
-            firsts = np.array(list(places.values()))
-            widest = firsts[np.lexsort((firsts, -score[firsts]))][: MOST if self.shown > 1 else 0]
-            disputed += [
-                {
-                    "row": at[start + i],
-                    "texts": list(these[i]),
-                    "disagreement": float(score[i]),
-                    **_ends(shown, int(i)),
-                }
-                for i in widest
-            ]
-        return np.concatenate(rows), _most(disputed)
+        for start in range(0, len(items), step):
+            block = items[start : start + step]
+            texts: Any = block if len(self.text_columns) == 2 else [text for (text,) in block]
+            views = self.model.views(texts, query.perspectives)
+            mixed = [views.mixture(query.mix)] if query.mix else []
+            shown = views.first(query.n_shown)
+            p, disagreement = shown.p.reshape(len(block), -1), shown.disagreement
+            numbers.append(np.hstack([views.population, *mixed, p, disagreement[:, None]]))
+            if query.n_shown > 1:
+                disputed += _disputed(shown, block, start)
+        return np.concatenate(numbers), _most_disputed(disputed)
 
 
 def _is_text(cell: object) -> bool:
     return isinstance(cell, str) and bool(cell.strip())
 
 
-def _ends(views: Views, i: int) -> dict[str, dict[str, Any]]:
-    """Say which perspectives expect the lowest and the highest class of text i."""
-    level = mean_level(views.p[i])
-    ends = {"lowest": int(level.argmin()), "highest": int(level.argmax())}
-    return {
-        which: {"perspective": views.names[k], "expected": float(level[k])}
-        for which, k in ends.items()
-    }
+def _disputed(views: Views, items: Sequence[tuple[str, ...]], first: int) -> list[dict[str, Any]]:
+    """Describe the distinct items of widest disagreement; `first` is the row of the first item."""
+    rows: dict[tuple[str, ...], int] = {}
+    for row, item in enumerate(items):
+        rows.setdefault(item, row)
+    disagreement, level = views.disagreement, mean_level(views.p)
+    by_disagreement = sorted(rows.values(), key=lambda row: -disagreement[row])
+
+    def end(row: int, k: int) -> dict[str, Any]:
+        return {"perspective": views.names[k], "expected": float(level[row, k])}
+
+    return [
+        {
+            "row": first + row,
+            "texts": list(items[row]),
+            "disagreement": float(disagreement[row]),
+            "lowest": end(row, int(level[row].argmin())),
+            "highest": end(row, int(level[row].argmax())),
+        }
+        for row in by_disagreement[:_N_DISPUTED]
+    ]
 
 
-def _most(disputed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _most_disputed(disputed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the ten of widest disagreement, each text once, the earlier row first on a tie."""
-    best: dict[tuple[str, ...], dict[str, Any]] = {}
+    widest: dict[tuple[str, ...], dict[str, Any]] = {}
     for each in sorted(disputed, key=lambda each: (-each["disagreement"], each["row"])):
-        best.setdefault(tuple(each["texts"]), each)
-    return list(best.values())[:MOST]
+        widest.setdefault(tuple(each["texts"]), each)
+    return list(widest.values())[:_N_DISPUTED]
 
 
-def _look_through(source: Path, progress: Progress) -> tuple[list[str], Any, int]:
+def _read_to_end(source: Path, progress: Progress) -> tuple[list[str], Any, int]:
     """Read a table to its end, so that hours of work do not end at its last line.
 
     Returns its columns, their arrow schema if it is Parquet, and how many rows it has.
@@ -292,27 +311,28 @@ def _look_through(source: Path, progress: Progress) -> tuple[list[str], Any, int
 def _text_columns(
     model: Model, text: Sequence[str] | None, columns: Sequence[str], source: Path
 ) -> list[str]:
-    ours = TEXT_COLUMNS[model.task]
-    if text is not None and len(text) != len(ours):
+    """Find the columns of the text: those named, else those of the model's study, else ours."""
+    standard = TEXT_COLUMNS[model.task]
+    if text is not None and len(text) != len(standard):
         raise InputError(
-            f"a {model.task} model reads {len(ours)} column(s) of text; got {len(text)}: "
+            f"a {model.task} model reads {len(standard)} column(s) of text; got {len(text)}: "
             f"{listed(text)}"
         )
     try:
-        theirs = dict(model.facts["study"]["data"]["columns"])
+        in_study = dict(model.facts["study"]["data"]["columns"])
     except (KeyError, TypeError, ValueError):  # made without a study
-        theirs = {}
-    found = []
-    for position, name in enumerate(ours):
-        names = [text[position]] if text is not None else [theirs.get(name, name), name]
-        there = [each for each in names if each in columns]
-        if not there:
+        in_study = {}
+    text_columns = []
+    for position, name in enumerate(standard):
+        names = [text[position]] if text is not None else [in_study.get(name, name), name]
+        present = [each for each in names if each in columns]
+        if not present:
             raise InputError(
                 f"column {brief(names[0])!r} is not in {source.name}; found: {listed(columns)}."
                 f"{did_you_mean(str(names[0]), columns)} Name the column of the text with --text"
             )
-        found.append(there[0])
-    return found
+        text_columns.append(present[0])
+    return text_columns
 
 
 def _digest(source: Path) -> str:
@@ -321,6 +341,7 @@ def _digest(source: Path) -> str:
 
 
 def _numbered(source: Path) -> Iterator[tuple[int, Chunk]]:
+    """Yield the chunks of a table, each with the number of its first row."""
     first = 0
     for chunk in chunks(source):
         yield first, chunk
@@ -332,9 +353,9 @@ def _parts_of(out: Path, identity: str) -> Iterator[Path]:
     """Yield the folder of the parts of one run, which is deleted when it ends well."""
     folder = out.with_name(f".{out.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder / "lock")
+    lock = FileLock(folder / "lock")
     try:
-        held.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"another run is writing {out}; wait for it or stop it") from None
     try:
@@ -345,7 +366,7 @@ def _parts_of(out: Path, identity: str) -> Iterator[Path]:
         yield folder
         _empty(folder)
     finally:
-        held.release()
+        lock.release()
     shutil.rmtree(folder, ignore_errors=True)
 
 

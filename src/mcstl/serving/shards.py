@@ -12,20 +12,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mcstl._support import files
 from mcstl._support.errors import InputError, did_you_mean, listed, need_extra
 from mcstl.encoding.encoders import load_encoder
 from mcstl.models.model import Model
+from mcstl.serving.query import probability_columns
 
 _ROWS_PER_PIECE = 4096
-#: Rows in, rows with more columns out; made in each worker.
-_Work = Callable[[pd.DataFrame], pd.DataFrame]
+#: Takes rows and returns them with more columns; made in each worker.
+_AddColumns = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 class Predictor:
-    """Adds what a saved model says of each row: ``p(class)`` and ``p(class | perspective)``."""
+    """Adds what a saved model says of each row: ``p(class)`` and ``p(class | perspective)``.
+
+    Args:
+        folder: The model's folder.
+        text: The column of the texts, or the two of a preference.
+        perspectives: P lists of group names.
+    """
 
     def __init__(
         self, folder: str, text: Sequence[str], perspectives: Sequence[Sequence[str]]
@@ -39,18 +47,21 @@ class Predictor:
         texts: Any = rows[self.text[0]].tolist()
         if len(self.text) == 2:
             texts = list(zip(texts, rows[self.text[1]], strict=True))
-        whole = self.model.predict_proba(texts)[:, 0]
-        new = {f"p({name})": whole[:, i] for i, name in enumerate(self.model.classes)}
-        if self.perspectives:
-            p = self.model.predict_proba(texts, self.perspectives)
-            for j, perspective in enumerate(self.perspectives):
-                for i, name in enumerate(self.model.classes):
-                    new[f"p({name} | {' + '.join(perspective)})"] = p[:, j, i]
-        return rows.assign(**new)
+        views = self.model.views(texts, self.perspectives)
+        p = np.hstack([views.population, views.p.reshape(len(rows), -1)])
+        columns = probability_columns(views.classes, views.names)
+        return rows.assign(**dict(zip(columns, p.T, strict=True)))
 
 
 class Encoding:
-    """Adds the column ``vector``, around the cache."""
+    """Adds the column ``vector``, the embedding of each row's text.
+
+    The cache is neither read nor filled.
+
+    Args:
+        encoder: The encoder's name.
+        text: The column of the texts.
+    """
 
     def __init__(self, encoder: str, text: str) -> None:
         self.encoder = load_encoder(encoder)
@@ -58,31 +69,35 @@ class Encoding:
 
     def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return `rows` with the column added."""
-        places, distinct = pd.factorize(rows[self.text])
+        positions, distinct = pd.factorize(rows[self.text])
         vectors = self.encoder.encode_fresh(distinct.tolist())
-        return rows.assign(vector=list(vectors[places]))
+        return rows.assign(vector=list(vectors[positions]))
 
 
 class _Worker:
-    """What Ray keeps in each of its processes: the work, and where shards go."""
+    """What Ray keeps in each of its processes: what adds columns, and where shards go."""
 
-    def __init__(self, out: str, make: Callable[..., _Work], arguments: tuple[Any, ...]) -> None:
+    def __init__(
+        self, out: str, make: Callable[..., _AddColumns], arguments: tuple[Any, ...]
+    ) -> None:
         self.out = Path(out)
-        self.work = make(*arguments)
+        self.add_columns = make(*arguments)
 
-    def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Do the shards named by path and return how many rows each has."""
-        return {"rows": [self.shard(Path(path)) for path in shards["path"]]}
+        return {"rows": [self.shard(Path(path)) for path in batch["path"]]}
 
     def shard(self, path: Path) -> int:
-        """Read a shard piece by piece and write it with the columns that the work adds."""
+        """Read a shard piece by piece, write it with the columns added, and count its rows."""
         import pyarrow as pa
         from pyarrow import parquet
 
         writer, n = None, 0
         with files.replacing(self.out / path.name) as temporary, parquet.ParquetFile(path) as shard:
             for piece in shard.iter_batches(_ROWS_PER_PIECE):
-                table = pa.Table.from_pandas(self.work(piece.to_pandas()), preserve_index=False)
+                table = pa.Table.from_pandas(
+                    self.add_columns(piece.to_pandas()), preserve_index=False
+                )
                 writer = writer or parquet.ParquetWriter(temporary, table.schema)
                 writer.write_table(table.cast(writer.schema))
                 n += len(table)
@@ -102,19 +117,28 @@ def predict_shards(
     perspectives: Sequence[Sequence[str]] = (),
     workers: int = 2,
 ) -> int:
-    """Predict every row of the Parquet files in `source`, write them to `out`, and count the rows.
+    """Predict every row of the Parquet files in a folder and write them to another folder.
 
-    ``p(class)`` is the training population's answer and ``p(class | perspective)`` that of each of
-    `perspectives`, lists of group names. `model` is a model's folder, `text` the column of the
-    texts, or the two of a preference. Rows keep their columns, order and files. Counted are the
-    rows of the shards that were done now.
+    Rows keep their columns, order and files, and get ``p(class)`` of the training population and
+    ``p(class | perspective)`` of each perspective. Shards that are in `out` already are left out.
 
-    Raises InputError for a folder without Parquet files, a column that is not there, or an unknown
-    group.
+    Args:
+        model: The folder of a saved model.
+        source: The folder of the Parquet files to read.
+        out: The folder to write to.
+        text: The column of the texts, or the two of a preference.
+        perspectives: Lists of group names.
+        workers: How many processes share the shards.
+
+    Returns:
+        How many rows the shards have that were done now.
+
+    Raises:
+        InputError: If `source` has no Parquet files, a column is missing, or a group is unknown.
     """
     columns = [text] if isinstance(text, str) else list(text)
     loaded = Model.load(model)
-    loaded.membership(perspectives)  # an unknown group is said before any work is done
+    loaded.membership(perspectives)  # refuses unknown groups before any work is done
     expected = 2 if loaded.task == "preference" else 1
     if len(columns) != expected:
         raise InputError(f"the model reads {expected} texts a row; text names {listed(columns)}")
@@ -125,11 +149,25 @@ def predict_shards(
 def encode_shards(
     source: str | Path, out: str | Path, *, encoder: str, text: str = "text", workers: int = 2
 ) -> int:
-    """Add the column ``vector`` to every row of the Parquet files in `source`, as `predict_shards`.
+    """Add the column ``vector`` to every row of the Parquet files in a folder.
 
-    The cache is neither read nor filled. Raises InputError as `predict_shards` does.
+    The cache is neither read nor filled. Shards that are in `out` already are left out.
+
+    Args:
+        source: The folder of the Parquet files to read.
+        out: The folder to write to.
+        encoder: The encoder's name.
+        text: The column of the texts.
+        workers: How many processes share the shards.
+
+    Returns:
+        How many rows the shards have that were done now.
+
+    Raises:
+        InputError: If `source` has no Parquet files, the column is missing, or the encoder cannot
+            be had.
     """
-    load_encoder(encoder)  # a name that cannot be had is said before any work is done
+    load_encoder(encoder)  # refuses an unknown encoder before any work is done
     return _spread(source, out, [text], Encoding, (encoder, text), workers)
 
 
@@ -137,7 +175,7 @@ def _spread(
     source: str | Path,
     out: str | Path,
     columns: Sequence[str],
-    make: Callable[..., _Work],
+    make: Callable[..., _AddColumns],
     arguments: tuple[Any, ...],
     workers: int,
 ) -> int:
@@ -165,7 +203,7 @@ def _spread(
 
 
 def _shards(source: Path, columns: Sequence[str]) -> list[Path]:
-    """Return the Parquet files of a folder; what would stop the work is said before it."""
+    """List the Parquet files of a folder, after a check that each has the columns."""
     from pyarrow import parquet
 
     shards = sorted(path.absolute() for path in source.glob("*.parquet"))

@@ -422,3 +422,15 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     yield "encoder", str(study.encoder)
     titles = listed(method.title for method in study.methods)
     yield "methods", f"{titles}; seeds {listed(study.seeds)}"
+
+
+def default_jobs() -> int:
+    """Choose how many seeds run at once where nothing is said.
+
+    Returns:
+        As many as there are cores, and one on a GPU, which all would share.
+    """
+    import joblib
+    import torch
+
+    return 1 if torch.cuda.is_available() else int(joblib.cpu_count())

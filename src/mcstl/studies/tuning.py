@@ -42,6 +42,17 @@ class Tuned(NamedTuple):
     trials: pd.DataFrame
     best: dict[str, dict[str, Any]]  # per method the values of the lowest NLL
 
+    def lowest_nll(self, method: str) -> float:
+        """Find the lowest mean validation NLL of a method.
+
+        Args:
+            method: The method's name or label.
+
+        Returns:
+            The NLL of its best trial.
+        """
+        return float(self.trials.loc[self.trials["method"] == method, "nll"].min())
+
 
 def tune(
     study: Study,
@@ -149,13 +160,29 @@ def without_test(
     return prepare(study, annotations.take(known), encoder, seed, progress=progress, parts=own)
 
 
+def check_destination(study: Path, to: Path) -> None:
+    """Check where the tuned study is to be written, before hours of work.
+
+    Args:
+        study: The study file that is tuned.
+        to: The study file to write.
+
+    Raises:
+        InputError: If `to` exists or is not beside `study`.
+    """
+    if to.resolve().parent != study.resolve().parent:
+        raise InputError(f"--to {to} is not beside {study}, where its data file would be found")
+    if to.exists():
+        raise InputError(f"{to} is there already; remove it, or name another with --to")
+
+
 def write_best(path: Path, best: Mapping[str, Mapping[str, Any]], to: Path) -> None:
     """Write the study file `path` with the best values of each method as its `training`.
 
-    `to` is beside `path`, so that a data file in it is found. Raises InputError if it is there.
+    `to` is beside `path`, so that a data file in it is found. Raises InputError if it is not, or
+    if it is there already.
     """
-    if to.exists():
-        raise InputError(f"{to} is there already; remove it, or name another with --to")
+    check_destination(path, to)
     study, fields = Study.read(path), files.read_yaml(path)
     fields["methods"] = [
         _with(method, best.get(method.title, {})).model_dump(mode="json", exclude_defaults=True)

@@ -93,6 +93,26 @@ class _Draft:
         )
 
 
+def write_first_study(table: Path, out: Path) -> str:
+    """Write a first study for a table of annotations.
+
+    Args:
+        table: The table: CSV, TSV, JSON Lines or Parquet.
+        out: The study file to write.
+
+    Returns:
+        The text of the study.
+
+    Raises:
+        InputError: If `out` exists, or as `draft_study` does.
+    """
+    if out.exists():
+        raise InputError(f"{out} is there already; remove it, or name another with --out")
+    text = draft_study(table, out)
+    files.write_text(out, text)
+    return text
+
+
 def draft_study(path: str | Path, study_path: str | Path | None = None) -> str:
     """Return the text of a study file (DESIGN: Study file) for the table at `path`.
 

@@ -1,4 +1,4 @@
-"""What surrounds every request: limits on its body, a log line without texts, and counts."""
+"""What surrounds every request: limits on its body, a log line without texts, and metrics."""
 
 import asyncio
 import json
@@ -16,31 +16,43 @@ Send = Callable[[Message], Awaitable[None]]
 
 log = logging.getLogger("mcstl.serving")
 
-#: Paths that are told apart in logs and counts: another one could hold anything, texts too.
+#: Paths and methods that logs and metrics name: another one could hold anything, texts too.
 PATHS = ("/", "/predict", "/groups", "/health", "/metrics", "/docs", "/openapi.json")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 #: The page may load from this server alone, whatever its toolkit would like.
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "connect-src 'self'; frame-ancestors 'self'"
 )
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SECURITY_HEADERS = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per line: what was logged, and the facts given with it."""
+    """Formats a log record as one JSON object on one line, with the facts logged beside it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        told = {
+        """Format a record; an error is named by its class, since its message may quote a text.
+
+        Args:
+            record: What was logged; its attribute `facts`, if any, is a dictionary.
+
+        Returns:
+            The line, without its end.
+        """
+        fields = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
             "what": record.getMessage(),
             **getattr(record, "facts", {}),
         }
         if record.exc_info and record.exc_info[0]:
-            # The message of an error may quote a text; its kind does not.
-            told["error"] = record.exc_info[0].__name__
-        return json.dumps(told)
+            fields["error"] = record.exc_info[0].__name__
+        return json.dumps(fields)
 
 
 def log_to_stderr() -> None:
@@ -54,40 +66,58 @@ def log_to_stderr() -> None:
         logger.setLevel(logging.INFO)
 
 
-class Counts:
-    """Prometheus metrics of one server."""
+class ServerMetrics:
+    """Counts and times of one server's requests, for Prometheus."""
 
     def __init__(self) -> None:
+        # A registry of its own, so that several servers fit in one process.
         self.registry = CollectorRegistry()
-        labels = ("method", "path", "status")
         self.requests = Counter(
-            "mcstl_requests", "Requests answered.", labels, registry=self.registry
+            "mcstl_requests",
+            "Requests answered.",
+            ("method", "path", "status"),
+            registry=self.registry,
         )
         self.seconds = Histogram(
             "mcstl_request_seconds",
             "Time to answer a request.",
             ("path",),
-            buckets=_SECONDS,
+            buckets=_BUCKETS,
             registry=self.registry,
         )
         self.texts = Counter("mcstl_texts", "Texts predicted.", registry=self.registry)
-        self.waiting = Gauge(
+        self.in_flight = Gauge(
             "mcstl_requests_in_flight", "Requests not answered yet.", registry=self.registry
         )
 
     def text(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
+        """Write the metrics in Prometheus' text format.
+
+        Returns:
+            The body of an answer to ``/metrics``.
+        """
         return generate_latest(self.registry)
 
 
-class Watch:
-    """ASGI middleware: refuses large and slow bodies, logs and counts, and guards the page."""
+class RequestGuard:
+    """ASGI middleware that refuses large and slow bodies, and logs and counts every request.
 
-    def __init__(self, app: Any, *, counts: Counts, most: int, patience: float) -> None:
+    Every answer gets headers that keep a page from loading anything from elsewhere.
+
+    Args:
+        app: The ASGI app behind it.
+        metrics: Where requests are counted.
+        max_bytes: The most bytes that a request's body may have.
+        max_seconds: The longest that a client may take to send its request.
+    """
+
+    def __init__(
+        self, app: Any, *, metrics: ServerMetrics, max_bytes: int, max_seconds: float
+    ) -> None:
         self.app = app
-        self.counts = counts
-        self.most = most
-        self.patience = patience
+        self.metrics = metrics
+        self.max_bytes = max_bytes
+        self.max_seconds = max_seconds
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass one request on, or refuse it."""
@@ -95,77 +125,71 @@ class Watch:
             await self.app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
-        path = scope["path"] if scope["path"] in PATHS else _family(scope["path"])
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        path = _known_path(scope["path"])
+        method = scope["method"] if scope["method"] in METHODS else "other"
 
-        async def sending(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", []),
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
+                message["headers"] = [*message.get("headers", []), *_SECURITY_HEADERS]
             await send(message)
 
-        self.counts.waiting.inc()
+        self.metrics.in_flight.inc()
         try:
-            body = await self._body(scope, receive)
+            body = await self._body(receive)
             if isinstance(body, bytes):
-                await self.app(scope, _replay(body, receive), sending)
+                await self.app(scope, _replay(body, receive), send_guarded)
             else:
-                await _refuse(sending, *body)
+                await _refuse(send_guarded, *body)
         finally:
             seconds = time.perf_counter() - started
-            self.counts.waiting.dec()
-            self.counts.requests.labels(method, path, str(status)).inc()
-            self.counts.seconds.labels(path).observe(seconds)
+            self.metrics.in_flight.dec()
+            self.metrics.requests.labels(method, path, str(status)).inc()
+            self.metrics.seconds.labels(path).observe(seconds)
             facts = {"method": method, "path": path, "status": status}
             log.info("request", extra={"facts": facts | {"ms": round(1000 * seconds, 1)}})
 
-    async def _body(self, scope: Message, receive: Receive) -> bytes | tuple[int, str]:
+    async def _body(self, receive: Receive) -> bytes | tuple[int, str]:
         """Read the whole body, or say with which status and why it is refused."""
         body = bytearray()
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.max_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return 400, "the request broke off"
                     body += message.get("body", b"")
-                    if len(body) > self.most:
-                        return 413, f"a request has at most {self.most:,} bytes"
+                    if len(body) > self.max_bytes:
+                        return 413, f"a request has at most {self.max_bytes:,} bytes"
                     if not message.get("more_body"):
                         return bytes(body)
         except TimeoutError:
-            return 408, f"the request did not end within {self.patience:g} seconds"
+            return 408, f"the request did not end within {self.max_seconds:g} seconds"
 
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-
-def _family(path: str) -> str:
+def _known_path(path: str) -> str:
+    if path in PATHS:
+        return path
     return "/page" if path == "/page" or path.startswith("/page/") else "other"
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
     """Give the app the body that was read, then what comes after it."""
-    first = True
+    replayed = False
 
-    async def receiving() -> Message:
-        nonlocal first
-        if first:
-            first = False
+    async def receive_again() -> Message:
+        nonlocal replayed
+        if not replayed:
+            replayed = True
             return {"type": "http.request", "body": body, "more_body": False}
         return await receive()
 
-    return receiving
+    return receive_again
 
 
-async def _refuse(send: Send, status: int, why: str) -> None:
-    content = json.dumps({"detail": why}).encode()
+async def _refuse(send: Send, status: int, reason: str) -> None:
+    content = json.dumps({"detail": reason}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),

@@ -1,0 +1,194 @@
+"""A model that answers requests in batches: within limits, in turn, and within a timeout."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mcstl._support.errors import InputError, listed
+from mcstl.models.model import Model
+from mcstl.models.perspectives import Views
+from mcstl.serving.query import Query
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one request may ask, and how many requests may wait.
+
+    Attributes:
+        letters: Letters of one text.
+        batch: Texts, or pairs of texts, of one request and of one batch.
+        perspectives: Perspectives of one request.
+        body: Bytes of one request.
+        timeout: Seconds until a request is given up.
+        waiting: Requests at once; more are told to come back.
+    """
+
+    letters: int = 10_000
+    batch: int = 64
+    perspectives: int = 256
+    body: int = 4 * 2**20
+    timeout: float = 30.0
+    waiting: int = 256
+
+
+class BusyError(Exception):
+    """More requests wait than `Limits.waiting`, or one waited longer than `Limits.timeout`."""
+
+
+@dataclass(eq=False)
+class _Request:
+    """Texts that wait for their turn, and where their answer is put."""
+
+    texts: Sequence[Any]
+    perspectives: tuple[tuple[str, ...], ...]
+    answer: "asyncio.Future[Views]"
+
+
+class Batcher:
+    """A model in a thread of its own that answers waiting requests together.
+
+    Requests for the same perspectives share a batch, since texts that are encoded together take
+    far less time than one after the other.
+
+    Args:
+        model: The model that answers.
+        limits: How much one request may ask, and how many may wait.
+    """
+
+    def __init__(self, model: Model, limits: Limits) -> None:
+        self.model = model
+        self.limits = limits
+        self.waiting = 0
+        self._queue: list[_Request] = []
+        self._loop_over_queue: asyncio.Task[None] | None = None
+        # The model uses all cores for one batch; more threads would only share them.
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="mcstl-model")
+
+    @property
+    def texts_per_item(self) -> int:
+        """How many texts an item has: 2 for a preference, else 1."""
+        return 2 if self.model.task == "preference" else 1
+
+    def check(
+        self,
+        texts: Sequence[str | Sequence[str]],
+        perspectives: Sequence[str] | None = None,
+        mix: Mapping[str, float] | None = None,
+    ) -> tuple[list[Any], Query]:
+        """Check a request against the limits and the model.
+
+        Args:
+            texts: n texts, or pairs of texts for a preference.
+            perspectives: Perspectives such as "Security + Tradition"; each group if None.
+            mix: Weights of perspectives, or None.
+
+        Returns:
+            The n texts, or pairs of texts as tuples, and the query, both fit for the model.
+
+        Raises:
+            InputError: If the limits or the model do not allow it.
+        """
+        limits = self.limits
+        if not 0 < len(texts) <= limits.batch:
+            raise InputError(f"{len(texts)} texts; a request has from 1 to {limits.batch}")
+        items = [self._checked_item(number, text) for number, text in enumerate(texts)]
+        query = Query.parse(self.model, perspectives, mix)
+        if len(query.perspectives) > limits.perspectives:
+            raise InputError(
+                f"{len(query.perspectives):,} perspectives; a request has at most "
+                f"{limits.perspectives}: name some of {listed(self.model.group_names)}"
+            )
+        self.model.membership(query.perspectives)  # refuses unknown groups
+        return items, query
+
+    def _checked_item(self, number: int, text: str | Sequence[str]) -> Any:
+        item = (text,) if isinstance(text, str) else tuple(text)
+        if len(item) != self.texts_per_item:
+            expected = "a pair of texts" if self.texts_per_item == 2 else "a single text"
+            raise InputError(f"text {number} must be {expected} for this {self.model.task} model")
+        if any(len(each) > self.limits.letters for each in item):
+            raise InputError(f"text {number} is longer than {self.limits.letters:,} letters")
+        if not all(each.strip() for each in item):
+            raise InputError(f"text {number} is empty")
+        return item if self.texts_per_item == 2 else item[0]
+
+    async def views(self, texts: Sequence[Any], perspectives: Sequence[Sequence[str]]) -> Views:
+        """Predict texts under perspectives once it is their turn.
+
+        Args:
+            texts: n texts, or pairs of texts, as `check` returns them.
+            perspectives: P lists of group names.
+
+        Returns:
+            The class probabilities of the n texts under the P perspectives.
+
+        Raises:
+            BusyError: If too many requests wait, or if it takes too long.
+        """
+        if self.waiting >= self.limits.waiting:
+            raise BusyError("too many requests wait; come back in a moment")
+        request = _Request(
+            texts, tuple(map(tuple, perspectives)), asyncio.get_running_loop().create_future()
+        )
+        self._queue.append(request)
+        if self._loop_over_queue is None or self._loop_over_queue.done():
+            self._loop_over_queue = asyncio.create_task(self._answer_queue())
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self.limits.timeout):
+                return await request.answer
+        except TimeoutError:
+            raise BusyError(f"no answer within {self.limits.timeout:g} seconds") from None
+        finally:
+            self.waiting -= 1
+
+    async def _answer_queue(self) -> None:
+        """Answer batch after batch until nobody waits."""
+        loop = asyncio.get_running_loop()
+        while batch := self._next_batch():
+            texts = [text for request in batch for text in request.texts]
+            work = partial(self.model.views, texts, batch[0].perspectives)
+            try:
+                views = await loop.run_in_executor(self._worker, work)
+            except Exception as error:  # every request of the batch gets it
+                for request in batch:
+                    if not request.answer.done():
+                        request.answer.set_exception(error)
+                continue
+            start = 0
+            for request in batch:
+                positions = slice(start, start + len(request.texts))
+                start = positions.stop
+                if not request.answer.done():
+                    request.answer.set_result(views.of(positions))
+
+    def _next_batch(self) -> list[_Request]:
+        """Take from the queue the first request and those for the same perspectives that fit."""
+        batch: list[_Request] = []
+        later: list[_Request] = []
+        size = 0
+        for request in self._queue:
+            if request.answer.done():  # given up
+                continue
+            same = not batch or request.perspectives == batch[0].perspectives
+            fits = not batch or size + len(request.texts) <= self.limits.batch
+            if same and fits:
+                batch.append(request)
+                size += len(request.texts)
+            else:
+                later.append(request)
+        self._queue = later
+        return batch
+
+    async def warm_up(self) -> None:
+        """Load the encoder's weights, so that the first request need not wait for them."""
+        text: Any = "ready" if self.texts_per_item == 1 else ("a", "b")
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._worker, self.model.views, [text], [])
+
+    def close(self) -> None:
+        """End the thread after the batch that it is at."""
+        self._worker.shutdown(cancel_futures=True)
