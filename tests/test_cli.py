@@ -30,13 +30,13 @@ QUICK = "training: {epochs: 2, hidden: 16}\nseeds: 1\nmethods: [mc-stl, none]\n"
 ENDLESS = {"epochs": 10**6, "patience": 10**6, "hidden": 8}
 
 
-class Said(NamedTuple):
+class Result(NamedTuple):
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Said]
+Command = Callable[..., Result]
 
 
 @pytest.fixture
@@ -46,24 +46,24 @@ def command(
     """Run `mcstl` with arguments in this process, as its entry point does."""
     monkeypatch.delenv("MCSTL_DATA", raising=False)
 
-    def run(*arguments: object) -> Said:
+    def run(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["mcstl", *map(str, arguments)])
         capsys.readouterr()
         with warnings.catch_warnings(), pytest.raises(SystemExit) as caught:
             cli.main()
         code = caught.value.code
         assert isinstance(code, int)
-        return Said(code, *capsys.readouterr())
+        return Result(code, *capsys.readouterr())
 
     return run
 
 
-def refused(said: Said) -> str:
+def refused(result: Result) -> str:
     """The one line that a user's error is."""
-    assert said.code == 2
-    assert said.out == ""
-    lines = said.err.splitlines()
-    assert len(lines) == 1, said.err
+    assert result.code == 2
+    assert result.out == ""
+    lines = result.err.splitlines()
+    assert len(lines) == 1, result.err
     assert lines[0].startswith("mcstl: ")
     return lines[0]
 
@@ -81,35 +81,37 @@ def test_from_a_table_of_ones_own_to_a_report(command: Command, tmp_path: Path) 
     table.to_csv(tmp_path / "town.csv", index=False)
     study, out = tmp_path / "town.yaml", tmp_path / "out"
 
-    said = command("init", tmp_path / "town.csv")
-    assert said.code == 0
-    assert said.out.startswith(study.read_text())
-    assert f"mcstl check {study}" in said.out
+    result = command("init", tmp_path / "town.csv")
+    assert result.code == 0
+    assert result.out.startswith(study.read_text())
+    assert f"mcstl check {study}" in result.out
     study.write_text(study.read_text() + QUICK)
 
-    said = command("check", study)
-    assert (said.code, said.err) == (0, "")
-    assert re.search(r"^data        town.csv: 400 annotations, \d+ items$", said.out, re.MULTILINE)
-    assert said.out.endswith(f"\nTo run it: mcstl run {study} --out out\n")
+    result = command("check", study)
+    assert (result.code, result.err) == (0, "")
+    assert re.search(
+        r"^data        town.csv: 400 annotations, \d+ items$", result.out, re.MULTILINE
+    )
+    assert result.out.endswith(f"\nTo run it: mcstl run {study} --out out\n")
     assert not out.exists()
 
-    said = command("run", study, "--out", out)
-    assert said.code == 0
-    assert is_progress(said.err)
-    assert "training mc-stl: 2 of 2" in said.err
-    assert re.search(r"^│ mc-stl +│ +0\.\d{3} │", said.out, re.MULTILINE)
-    assert f"Report: {out / 'report.html'}" in said.out
-    assert f"Figures, predictions and the model: {out}" in said.out
+    result = command("run", study, "--out", out)
+    assert result.code == 0
+    assert is_progress(result.err)
+    assert "training mc-stl: 2 of 2" in result.err
+    assert re.search(r"^│ mc-stl +│ +0\.\d{3} │", result.out, re.MULTILINE)
+    assert f"Report: {out / 'report.html'}" in result.out
+    assert f"Figures, predictions and the model: {out}" in result.out
 
-    said = command("evaluate", out / "model", tmp_path / "town.csv")
-    assert (said.code, said.err) == (0, "")
-    assert re.search(r"^│ all +│ +400 │", said.out, re.MULTILINE)
-    assert "Calibration over groups: slope " in said.out
+    result = command("evaluate", out / "model", tmp_path / "town.csv")
+    assert (result.code, result.err) == (0, "")
+    assert re.search(r"^│ all +│ +400 │", result.out, re.MULTILINE)
+    assert "Calibration over groups: slope " in result.out
 
     shutil.rmtree(out / "figures")
     (out / "report.html").unlink()
-    said = command("report", out)
-    assert said == Said(0, f"Report: {out / 'report.html'}\n", "")
+    result = command("report", out)
+    assert result == Result(0, f"Report: {out / 'report.html'}\n", "")
     assert (out / "figures" / "calibration.svg").exists()
 
     assert "mcstl: " in refused(command("init", tmp_path / "town.csv"))
@@ -122,22 +124,22 @@ def test_a_run_names_what_it_left_out(
     shutil.copytree(one.folder, tmp_path / "out")
     shutil.copy(one.file, tmp_path)
     shutil.copy(one.file.with_name("town.csv"), tmp_path)
-    said = command("run", tmp_path / one.file.name, "--out", tmp_path / "out", "--quiet")
-    assert (said.code, said.err) == (0, "")
+    result = command("run", tmp_path / one.file.name, "--out", tmp_path / "out", "--quiet")
+    assert (result.code, result.err) == (0, "")
     assert (tmp_path / "out" / "report.html").exists()
-    assert "binary: item split, 1 seed, " in said.out
-    assert "16 annotations dropped: label missing or outside `labels`.\n" in said.out
-    assert re.search(r"^Group left out: gender=Non-binary \(\d+ training", said.out, re.MULTILINE)
+    assert "binary: item split, 1 seed, " in result.out
+    assert "16 annotations dropped: label missing or outside `labels`.\n" in result.out
+    assert re.search(r"^Group left out: gender=Non-binary \(\d+ training", result.out, re.MULTILINE)
     for name in ("mc-stl", "none", "majority", "gbm", "logistic"):
-        assert f"│ {name} " in said.out
+        assert f"│ {name} " in result.out
 
 
 def test_quiet_says_nothing_but_results(command: Command, tmp_path: Path) -> None:
     study = write_study(tmp_path, "ordinal", methods=["logistic"], seeds=1)
-    said = command("run", study, "--out", tmp_path / "out", "-q")
-    assert (said.code, said.err) == (0, "")
-    assert "│ logistic │" in said.out
-    assert f"Figures and predictions: {tmp_path / 'out'}" in said.out
+    result = command("run", study, "--out", tmp_path / "out", "-q")
+    assert (result.code, result.err) == (0, "")
+    assert "│ logistic │" in result.out
+    assert f"Figures and predictions: {tmp_path / 'out'}" in result.out
 
 
 def test_names_with_brackets_and_bars_are_printed_as_they_are(
@@ -157,15 +159,15 @@ def test_names_with_brackets_and_bars_are_printed_as_they_are(
         name="x [bold]y[/z]",
     )
     monkeypatch.setenv("FORCE_COLOR", "1")  # live bars, as on a terminal
-    said = command("run", study, "--out", tmp_path / "out")
-    assert said.code == 0
-    assert "x [bold]y[/z]: annotation split" in said.out
-    assert "kl [/off]" in said.out
-    assert "training kl [/off]" in said.err
-    assert "\x1b[" in said.err
+    result = command("run", study, "--out", tmp_path / "out")
+    assert result.code == 0
+    assert "x [bold]y[/z]: annotation split" in result.out
+    assert "kl [/off]" in result.out
+    assert "training kl [/off]" in result.err
+    assert "\x1b[" in result.err
     monkeypatch.delenv("FORCE_COLOR")
-    said = command("evaluate", tmp_path / "out" / "model", tmp_path / "town.csv", "-q")
-    assert "area=[north] :ok: [/b] café" in said.out
+    result = command("evaluate", tmp_path / "out" / "model", tmp_path / "town.csv", "-q")
+    assert "area=[north] :ok: [/b] café" in result.out
     # A terminal that lacks letters and boxes gets what it has.
     shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", shown)
@@ -178,33 +180,33 @@ def test_evaluate_prints_json_on_request(
 ) -> None:
     model = finished("binary").folder / "model"
     town().to_csv(tmp_path / "town.csv", index=False)
-    said = command("evaluate", model, tmp_path / "town.csv", "--json")
-    found = json.loads(said.out)
-    assert set(found) == {"metrics", "groups"}
-    assert 0 < found["metrics"]["auc"] < 1
-    said = command("evaluate", model, tmp_path / "town.csv")
-    assert f"│ {found['metrics']['auc']:.3f} │" in said.out
-    assert "16 annotations dropped: " in said.out
+    result = command("evaluate", model, tmp_path / "town.csv", "--json")
+    evaluation = json.loads(result.out)
+    assert set(evaluation) == {"metrics", "groups"}
+    assert 0 < evaluation["metrics"]["auc"] < 1
+    result = command("evaluate", model, tmp_path / "town.csv")
+    assert f"│ {evaluation['metrics']['auc']:.3f} │" in result.out
+    assert "16 annotations dropped: " in result.out
     table = simulated.table("preference", 400)
     table.drop(columns="values").to_csv(tmp_path / "pairs.csv", index=False)
-    said = command("evaluate", finished("preference").folder / "model", tmp_path / "pairs.csv")
-    assert "Accuracy" in said.out
+    result = command("evaluate", finished("preference").folder / "model", tmp_path / "pairs.csv")
+    assert "Accuracy" in result.out
 
 
 def test_check_shows_the_split_that_was_asked_for(command: Command, tmp_path: Path) -> None:
     study = write_study(tmp_path / "with blank", "ordinal")
-    said = command("check", study, "--split", "item", "--data-dir", tmp_path)
-    assert "split       by item: " in said.out
+    result = command("check", study, "--split", "item", "--data-dir", tmp_path)
+    assert "split       by item: " in result.out
     options = f"--split item --data-dir {tmp_path}"
-    assert f"To run it: mcstl run '{study}' {options} --out out\n" in said.out
+    assert f"To run it: mcstl run '{study}' {options} --out out\n" in result.out
     assert "Did you mean 'item'?" in refused(command("check", study, "--split", "itme"))
 
 
 def test_check_leaves_groups_by_rationale_to_the_run(command: Command, tmp_path: Path) -> None:
-    said = command("check", write_study(tmp_path, "preference"))
-    assert said.code == 0
-    assert "'rationale'" in said.out
-    assert "formed when the study runs" in said.out
+    result = command("check", write_study(tmp_path, "preference"))
+    assert result.code == 0
+    assert "'rationale'" in result.out
+    assert "formed when the study runs" in result.out
 
 
 def test_the_cache_is_shown_and_cleared(
@@ -219,39 +221,39 @@ def test_the_cache_is_shown_and_cleared(
     for path in (reply, made):
         path.parent.mkdir(parents=True)
         path.write_bytes(bytes(2**20))
-    said = command("cache")
-    assert re.match(r"all-MiniLM-L6-v2[\w-]*: [\d,]+ texts, [\d.]+ MiB, ", said.out)
-    assert str(folder) in said.out
-    assert f"encoders trained further: 1.0 MiB, {made.parents[1]}" in said.out
-    assert f"replies of language models: 1.0 MiB, {reply.parent}" in said.out
+    result = command("cache")
+    assert re.match(r"all-MiniLM-L6-v2[\w-]*: [\d,]+ texts, [\d.]+ MiB, ", result.out)
+    assert str(folder) in result.out
+    assert f"encoders trained further: 1.0 MiB, {made.parents[1]}" in result.out
+    assert f"replies of language models: 1.0 MiB, {reply.parent}" in result.out
     assert re.fullmatch(r"Deleted [\d.]+ MiB\.\n", command("cache", "clear").out)
     assert not list(folder.iterdir())
     assert not made.exists()
-    said = command("cache")
-    assert said.out.startswith("The cache is empty")
-    assert str(reply.parent) in said.out
+    result = command("cache")
+    assert result.out.startswith("The cache is empty")
+    assert str(reply.parent) in result.out
 
 
 # Help
 
 
 def test_version(command: Command) -> None:
-    assert command("--version") == Said(0, f"mcstl {mcstl.__version__}\n", "")
+    assert command("--version") == Result(0, f"mcstl {mcstl.__version__}\n", "")
 
 
 @pytest.mark.parametrize(
     "words", ["demo", "init", "check", "run", "report", "evaluate", "cache", "cache clear"]
 )
 def test_every_command_has_help_with_an_example(words: str, command: Command) -> None:
-    said = command(*words.split(), "--help")
-    assert said.code == 0
-    assert f"Example:  mcstl {words}" in said.out
+    result = command(*words.split(), "--help")
+    assert result.code == 0
+    assert f"Example:  mcstl {words}" in result.out
 
 
 def test_help_lists_the_commands_in_the_order_of_work_and_where_to_start(command: Command) -> None:
-    said = command("--help")
-    assert tuple(re.findall(r"^│ (\w+) ", said.out, re.MULTILINE)) == COMMANDS
-    assert "Start with mcstl demo, then mcstl init reviews.csv" in said.out
+    result = command("--help")
+    assert tuple(re.findall(r"^│ (\w+) ", result.out, re.MULTILINE)) == COMMANDS
+    assert "Start with mcstl demo, then mcstl init reviews.csv" in result.out
     assert command("rnu").code == 2
     assert "No such command 'rnu'" in command("rnu").err
     assert command("run").code == 2
@@ -405,8 +407,8 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
     assert bad.expected in line
     assert not out.exists()
     if case != "no such encoder":  # it might have to be fetched, which is for a run to do
-        said = command("check", study, "--data-dir", tmp_path)
-        assert (said.code, said.err) == (2, f"{line}\n")
+        result = command("check", study, "--data-dir", tmp_path)
+        assert (result.code, result.err) == (2, f"{line}\n")
 
 
 def test_the_study_that_bad_ones_differ_from_is_good(command: Command, tmp_path: Path) -> None:
@@ -471,9 +473,9 @@ def test_a_run_is_alone_in_its_folder_and_stops_on_ctrl_c(
     endless: subprocess.Popen[str], command: Command, tmp_path: Path
 ) -> None:
     assert endless.stderr is not None
-    said = []
+    lines = []
     for line in endless.stderr:
-        said.append(line)
+        lines.append(line)
         if line.startswith("training mc-stl: "):
             break
     again = command("run", tmp_path / "endless.yaml", "--out", tmp_path / "out")
@@ -482,13 +484,13 @@ def test_a_run_is_alone_in_its_folder_and_stops_on_ctrl_c(
     out, rest = endless.communicate(timeout=120)
     assert endless.returncode == 130
     assert out == ""
-    *progress, last = ("".join(said) + rest).splitlines()
+    *progress, last = ("".join(lines) + rest).splitlines()
     assert last == "mcstl: stopped; the same command goes on from here"
     assert is_progress("\n".join(progress))
     assert not (tmp_path / "out" / "results.json").exists()
     other = write_study(tmp_path, "ordinal", training=ENDLESS, seeds=1)
-    said_of_other = refused(command("run", other, "--out", tmp_path / "out"))
-    assert "already holds another study (different: seeds)" in said_of_other
+    message = refused(command("run", other, "--out", tmp_path / "out"))
+    assert "already holds another study (different: seeds)" in message
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
@@ -508,8 +510,8 @@ def test_seeds_at_once_end_with_their_run(
 def test_the_real_program_says_the_same(tmp_path: Path) -> None:
     child = started("check", write_bad(tmp_path, BAD["misspelt column"]))
     out, err = child.communicate(timeout=120)
-    said = Said(child.returncode, out, err)
-    assert BAD["misspelt column"].expected in refused(said)
+    result = Result(child.returncode, out, err)
+    assert BAD["misspelt column"].expected in refused(result)
 
 
 def test_a_cache_that_cannot_be_used_is_told_once(
@@ -518,7 +520,7 @@ def test_a_cache_that_cannot_be_used_is_told_once(
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     monkeypatch.setenv("MCSTL_CACHE", str(tmp_path / "file" / "cache"))
     study = write_study(tmp_path, "ordinal", methods=["none"], seeds=1)
-    said = command("run", study, "--out", tmp_path / "out", "-q")
-    assert said.code == 0
-    assert re.search("mcstl: vectors are not cached: .* set MCSTL_CACHE", said.err)
-    assert said.err.count("not cached") == 1
+    result = command("run", study, "--out", tmp_path / "out", "-q")
+    assert result.code == 0
+    assert re.search("mcstl: vectors are not cached: .* set MCSTL_CACHE", result.err)
+    assert result.err.count("not cached") == 1

@@ -53,12 +53,12 @@ def test_the_difference_of_two_rewards_is_the_models_logit(model: Model) -> None
 
 
 def test_a_perspective_a_mixture_and_the_population(model: Model) -> None:
-    own = score_texts(model, TEXTS, [[name] for name in NAMES])
+    scores = score_texts(model, TEXTS, [[name] for name in NAMES])
     order = RewardFunction(model, ["Order"])
-    np.testing.assert_allclose(order(PROMPTS, TEXTS), own[:, 1], rtol=1e-6)
+    np.testing.assert_allclose(order(PROMPTS, TEXTS), scores[:, 1], rtol=1e-6)
     assert order.__name__ == "mcstl-Order"
     mixed = RewardFunction(model, mixture={"Comfort": 3, "Wonder": 1})
-    expected = 0.75 * own[:, 0] + 0.25 * own[:, 2]
+    expected = 0.75 * scores[:, 0] + 0.25 * scores[:, 2]
     np.testing.assert_allclose(mixed(PROMPTS, TEXTS), expected, rtol=1e-5)
     patterns = score_texts(model, TEXTS, [["Comfort"], ["Order", "Wonder"], []])
     everyone = RewardFunction(model)(PROMPTS, TEXTS)
@@ -67,20 +67,22 @@ def test_a_perspective_a_mixture_and_the_population(model: Model) -> None:
 
 
 def test_a_column_chooses_row_by_row(model: Model) -> None:
-    own = score_texts(model, TEXTS, [["Order"], ["Comfort", "Wonder"]])
+    scores = score_texts(model, TEXTS, [["Order"], ["Comfort", "Wonder"]])
     column = ["Order", ["Comfort", "Wonder"], None, ["Order"], []]
-    found = RewardFunction(model, ["Order"])(PROMPTS, TEXTS, perspective=column, completion_ids=[])
-    np.testing.assert_allclose(found, own[np.arange(5), [0, 1, 0, 0, 0]], rtol=1e-6)
+    rewards = RewardFunction(model, ["Order"])(
+        PROMPTS, TEXTS, perspective=column, completion_ids=[]
+    )
+    np.testing.assert_allclose(rewards, scores[np.arange(5), [0, 1, 0, 0, 0]], rtol=1e-6)
 
 
 def test_prompts_and_conversations_are_read_as_in_training(model: Model) -> None:
     reward = RewardFunction(model)
     joined = score_population(model, ["Sky? Blue."])
     assert reward(["Sky? "], ["Blue."]) == pytest.approx(joined)
-    asked = [{"role": "user", "content": "Sky?"}]
-    said = [{"role": "assistant", "content": "Blue."}]
-    told = score_population(model, [conversation_text(asked, said)])
-    assert reward([asked], [said]) == pytest.approx(told)
+    question = [{"role": "user", "content": "Sky?"}]
+    reply = [{"role": "assistant", "content": "Blue."}]
+    expected = score_population(model, [conversation_text(question, reply)])
+    assert reward([question], [reply]) == pytest.approx(expected)
 
 
 def score_population(model: Model, texts: list[str]) -> list[float]:
@@ -125,8 +127,8 @@ def test_the_classifier_gives_the_same_rewards(model: Model, saved: Path) -> Non
             logits = classifier(**inputs).logits
         assert logits.shape == (6, 1)
         np.testing.assert_allclose(logits[:, 0].numpy(), expected, atol=1e-4)
-    asked = [{"role": "user", "content": "Sky?"}, {"role": "assistant", "content": "Blue."}]
-    assert tokenizer.apply_chat_template(asked, tokenize=False) == conversation_text(asked)
+    question = [{"role": "user", "content": "Sky?"}, {"role": "assistant", "content": "Blue."}]
+    assert tokenizer.apply_chat_template(question, tokenize=False) == conversation_text(question)
     assert not list(saved.glob("*.bin"))
 
 
@@ -137,8 +139,8 @@ def test_an_encoder_of_another_kind_has_no_classifier(model: Model, tmp_path: Pa
     shutil.copytree(model.encoder.folder, folder)
     pooling = folder / "1_Pooling" / "config.json"
     pooling.write_text(pooling.read_text().replace('max_tokens": false', 'max_tokens": true'))
-    other = load_encoder(str(folder), cache_dir=tmp_path)
-    spoilt = Model(**{**vars(model), "encoder": other})
+    max_pooling = load_encoder(str(folder), cache_dir=tmp_path)
+    spoilt = Model(**{**vars(model), "encoder": max_pooling})
     with pytest.raises(InputError, match="a classifier needs mean or cls"):
         as_classifier(spoilt)
 

@@ -43,17 +43,17 @@ def ask(client: TestClient, **question: Any) -> Any:
 
 def test_answers_are_the_models(client: TestClient, model: Model) -> None:
     mix = {"Security": 3, "Tradition + gender=Man": 1}
-    asked = ["Security", "Security + Tradition"]
-    answer = ask(client, texts=TEXTS, perspectives=asked, mix=mix)
+    perspectives = ["Security", "Security + Tradition"]
+    answer = ask(client, texts=TEXTS, perspectives=perspectives, mix=mix)
     assert answer.status_code == 200
-    found = answer.json()
-    assert found["classes"] == list(model.classes)
-    assert found["perspectives"] == asked
+    predictions = answer.json()
+    assert predictions["classes"] == list(model.classes)
+    assert predictions["perspectives"] == perspectives
     p = model.predict_proba(TEXTS, [["Security"], ["Security", "Tradition"]])
     other = model.predict_proba(TEXTS, [["Tradition", "gender=Man"]])
     population = model.predict_proba(TEXTS)[:, 0]
     score = model.disagreement(TEXTS, [["Security"], ["Security", "Tradition"]])
-    for i, each in enumerate(found["answers"]):
+    for i, each in enumerate(predictions["answers"]):
         np.testing.assert_allclose(each["perspectives"], p[i], atol=1e-6)
         np.testing.assert_allclose(each["population"], population[i], atol=1e-6)
         np.testing.assert_allclose(each["mix"], 0.75 * p[i, 0] + 0.25 * other[i, 0], atol=1e-6)
@@ -116,10 +116,10 @@ def test_a_large_body_is_refused(client: TestClient) -> None:
 
 
 def test_groups_health_and_other_paths(client: TestClient, model: Model) -> None:
-    told = client.get("/groups").json()
-    assert [group["name"] for group in told["groups"]] == list(model.group_names)
-    assert told["classes"] == list(model.classes)
-    assert told["limits"]["letters"] == 60
+    facts = client.get("/groups").json()
+    assert [group["name"] for group in facts["groups"]] == list(model.group_names)
+    assert facts["classes"] == list(model.classes)
+    assert facts["limits"]["letters"] == 60
     assert client.get("/health").json()["status"] == "ok"
     assert client.get("/nothing").status_code == 404
     assert client.get("/predict").status_code == 405
@@ -136,11 +136,11 @@ def test_logs_and_counts_hold_no_texts(
         ask(client, texts=["a secret word" * 9], perspectives=[])
         client.get("/a-secret-word?q=a-secret-word")
     lines = [JsonLines().format(record) for record in caplog.records]
-    told = [json.loads(line) for line in lines]
-    assert [(line["path"], line["status"]) for line in told] == [
+    logged = [json.loads(line) for line in lines]
+    assert [(line["path"], line["status"]) for line in logged] == [
         *(("/predict", 200), ("/predict", 422), ("other", 404))
     ]
-    assert all(line["ms"] > 0 for line in told)
+    assert all(line["ms"] > 0 for line in logged)
     metrics = client.get("/metrics").text
     assert 'mcstl_requests_total{method="POST",path="/predict",status="200"}' in metrics
     assert "mcstl_texts_total" in metrics
@@ -177,10 +177,12 @@ def test_too_many_and_too_slow(model: Model) -> None:
 def test_those_who_wait_are_answered_together_and_each_its_own(model: Model) -> None:
     async def main() -> None:
         batcher = Batcher(model, Limits(batch=4))
-        asked = [[["Security"]], [["Tradition"], ["Security"]]]
-        questions = [([f"text {i}", "Tea"][: 1 + i % 2], asked[i % 3 == 0]) for i in range(12)]
-        found = await asyncio.gather(*(batcher.views(*question) for question in questions))
-        for views, (texts, perspectives) in zip(found, questions, strict=True):
+        views_asked = [[["Security"]], [["Tradition"], ["Security"]]]
+        questions = [
+            ([f"text {i}", "Tea"][: 1 + i % 2], views_asked[i % 3 == 0]) for i in range(12)
+        ]
+        answers = await asyncio.gather(*(batcher.views(*question) for question in questions))
+        for views, (texts, perspectives) in zip(answers, questions, strict=True):
             alone = model.views(texts, perspectives)
             assert views.names == alone.names
             np.testing.assert_allclose(views.p, alone.p, atol=1e-5)

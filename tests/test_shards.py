@@ -78,10 +78,10 @@ def test_two_workers_of_whom_one_is_killed_predict_all_rows(model: Path, tmp_pat
     assert (tmp_path / "killed").exists()
     assert (tmp_path / "rows").read_text() == "60"
     assert not list((tmp_path / "out").glob(".*"))
-    found = pd.read_parquet(tmp_path / "out").sort_values("id", ignore_index=True)
-    pd.testing.assert_frame_equal(found[["id", "text"]], table)
+    predicted = pd.read_parquet(tmp_path / "out").sort_values("id", ignore_index=True)
+    pd.testing.assert_frame_equal(predicted[["id", "text"]], table)
     expected = Model.load(model).predict_proba(table["text"].tolist())[:, 0]
-    p = found[["p(no)", "p(so so)", "p(yes)"]].to_numpy()
+    p = predicted[["p(no)", "p(so so)", "p(yes)"]].to_numpy()
     np.testing.assert_allclose(p, expected, rtol=0, atol=1e-5)
 
 
@@ -92,16 +92,16 @@ def test_a_shard_is_that_of_model_and_encoder(model: Path, tmp_path: Path) -> No
     arguments: tuple[str, list[str], list[list[str]]] = (str(model), ["text"], [[]])
     worker = sharded._Worker(str(tmp_path / "out"), sharded.Predictor, arguments)
     assert worker({"path": [str(shard)]}) == {"rows": [60]}
-    found = pd.read_parquet(tmp_path / "out" / "0.parquet")
-    pd.testing.assert_frame_equal(found[["id", "text"]], table)
+    predicted = pd.read_parquet(tmp_path / "out" / "0.parquet")
+    pd.testing.assert_frame_equal(predicted[["id", "text"]], table)
     expected = Model.load(model).predict_proba(table["text"].tolist(), [[]])[:, 0]
     columns = ["p(no | )", "p(so so | )", "p(yes | )"]
-    np.testing.assert_allclose(found[columns], expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(predicted[columns], expected, rtol=0, atol=1e-6)
     encoding = sharded._Worker(str(tmp_path / "vectors"), sharded.Encoding, (PAPER_ENCODER, "text"))
     assert encoding.shard(shard) == 60
     vectors = pd.read_parquet(tmp_path / "vectors" / "0.parquet")["vector"]
-    known = load_encoder().encode(table["text"].tolist())
-    np.testing.assert_allclose(np.stack(vectors.to_list()), known, rtol=0, atol=1e-6)
+    expected = load_encoder().encode(table["text"].tolist())
+    np.testing.assert_allclose(np.stack(vectors.to_list()), expected, rtol=0, atol=1e-6)
 
 
 def test_pieces_and_empty_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,8 +109,8 @@ def test_pieces_and_empty_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     table = write_shards(tmp_path / "in", shards=1)
     worker = sharded._Worker(str(tmp_path / "out"), lambda: lambda rows: rows.assign(new=1), ())
     assert worker.shard(tmp_path / "in" / "0.parquet") == 60
-    found = pd.read_parquet(tmp_path / "out" / "0.parquet")
-    pd.testing.assert_frame_equal(found, table.assign(new=1))
+    predicted = pd.read_parquet(tmp_path / "out" / "0.parquet")
+    pd.testing.assert_frame_equal(predicted, table.assign(new=1))
     table.iloc[:0].to_parquet(tmp_path / "in" / "1.parquet")
     assert worker.shard(tmp_path / "in" / "1.parquet") == 0
     assert len(pd.read_parquet(tmp_path / "out" / "1.parquet")) == 0
