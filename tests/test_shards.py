@@ -100,8 +100,8 @@ def test_a_shard_is_that_of_model_and_encoder(model: Path, tmp_path: Path) -> No
     encoding = sharded._Worker(str(tmp_path / "vectors"), sharded.Encoding, (PAPER_ENCODER, "text"))
     assert encoding.shard(shard) == 60
     vectors = pd.read_parquet(tmp_path / "vectors" / "0.parquet")["vector"]
-    expected = load_encoder().encode(table["text"].tolist())
-    np.testing.assert_allclose(np.stack(vectors.to_list()), expected, rtol=0, atol=1e-6)
+    embeddings = load_encoder().encode(table["text"].tolist())
+    np.testing.assert_allclose(np.stack(vectors.to_list()), embeddings, rtol=0, atol=1e-6)
 
 
 def test_pieces_and_empty_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,7 @@ A file per family of commands, each adding its own to `app`; what is heavy is im
 command that needs it.
 """
 
-from mcstl.cli import data, groups, label, predict, reproduce, serve, study, tune
+from mcstl.cli import data, groups, label, predict, reproduce, serve, study, tune  # noqa: F401
 from mcstl.cli.app import app, main
 
-__all__ = [
-    "app",
-    "data",
-    "groups",
-    "label",
-    "main",
-    "predict",
-    "reproduce",
-    "serve",
-    "study",
-    "tune",
-]
+__all__ = ["app", "main"]

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from mcstl import __version__
@@ -271,22 +272,10 @@ def _model_facts(model: Model, limits: Limits) -> ModelFacts:
         classes=list(model.classes),
         encoder=model.encoder.name,
         groups=[
-            GroupFacts(
-                name=group.name,
-                size=group.size,
-                annotators=group.annotators,
-                description=group.description,
-                warning=group.warning,
-            )
+            GroupFacts.model_validate(group, from_attributes=True)
             for group in (model.scheme.groups if model.scheme else ())
         ],
-        limits={
-            "letters": limits.letters,
-            "batch": limits.batch,
-            "perspectives": limits.perspectives,
-            "body": limits.body,
-            "timeout": limits.timeout,
-        },
+        limits={name: limit for name, limit in asdict(limits).items() if name != "waiting"},
     )
 
 
