@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcstl._support.arrays import BoolArray, Float32Array, IntArray
-from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_extra
+from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_extra, need_names
 from mcstl.data.cells import (
     as_values,
     cell_text,
@@ -172,9 +172,13 @@ class Annotations:
         texts = TEXT_COLUMNS[task]
         names = set(table.columns)
         half = len({"chosen", "rejected"} & names) == 1 and not {*texts} & names
+        found = [str(name) for name in frame.columns]
         for needed in ("chosen", "rejected") if half else (*texts, "label"):
             if needed not in table.columns:
-                raise InputError(_missing_column(needed, frame, source, task))
+                map_it = f"Map it with columns: {{{needed}: ...}} for task {task}"
+                hint = f"{map_it}. {_header_hint(found)}".strip()
+                # A column of this name that is mapped to another of ours does not count.
+                need_names([needed], [name for name in found if name != needed], source, hint=hint)
         _check_ids(table, source)
         classes, codes = classes_of(table["label"], labels, task, source)
         kept = codes >= 0
@@ -315,11 +319,7 @@ def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], source: str) -> pd
                 f"columns: {brief(ours)!r} is not a column that mcstl knows; "
                 f"known: {listed(KNOWN_COLUMNS)}.{did_you_mean(str(ours), KNOWN_COLUMNS)}"
             )
-        if theirs not in found:
-            raise InputError(
-                f"column {brief(theirs)!r} is not in {source}; found: {listed(found)}."
-                f"{did_you_mean(str(theirs), found)}{_header_hint(found)}"
-            )
+        need_names([str(theirs)], found, source, hint=_header_hint(found))
     repeated = sorted({name for name in found if found.count(name) > 1})
     if repeated:
         raise InputError(
@@ -339,21 +339,12 @@ def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], source: str) -> pd
     return pd.DataFrame({**taken, **others}).reset_index(drop=True)
 
 
-def _missing_column(needed: str, frame: pd.DataFrame, source: str, task: Task) -> str:
-    found = [str(name) for name in frame.columns]
-    return (
-        f"column {needed!r} is not in {source} (task {task}); found: {listed(found)}."
-        f"{did_you_mean(needed, found)} Map it with columns: {{{needed}: ...}}."
-        f"{_header_hint(found)}"
-    )
-
-
 def _header_hint(found: Sequence[str]) -> str:
     """Say what the names of the columns give away about a file that was saved in another way."""
     if len(found) == 1 and (by := re.search("[;\t|,]", found[0])):
-        return f" The cells seem to be separated by {by.group()!r}: save it as CSV with commas."
+        return f"The cells seem to be separated by {by.group()!r}: save it as CSV with commas."
     if any(len(name) > _LONGEST_NAME or isinstance(comparable(name), float) for name in found):
-        return " Is the row with the names of the columns missing?"
+        return "Is the row with the names of the columns missing?"
     return ""
 
 

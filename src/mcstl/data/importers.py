@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_names
 from mcstl.data.tables import read_table
 
 Text = str | tuple[str, str]
@@ -294,10 +294,11 @@ def _table(
     answered = list(answered)
     texts = {"text": text} if isinstance(text, str) else {"text_a": text[0], "text_b": text[1]}
     known = dict.fromkeys(name for each in answered for name in each.fields)
-    _need(source, "field", texts.values(), known)
+    need_names(texts.values(), known, source, what="field")
     asked = {"label": label, "rationale": rationale, "values": values}
     wanted = {ours: theirs for ours, theirs in asked.items() if theirs is not None}
-    _need(source, "answer", wanted.values(), dict.fromkeys(n for e in answered for n in e.answers))
+    questions = dict.fromkeys(name for each in answered for name in each.answers)
+    need_names(wanted.values(), questions, source, what="answer")
     rows = []
     for each in answered:
         if each.answers.get(label) is None:
@@ -306,12 +307,3 @@ def _table(
         row |= {ours: each.answers.get(theirs) for ours, theirs in wanted.items()}
         rows.append(row | {"annotator": each.annotator})
     return pd.DataFrame(rows, dtype=object)
-
-
-def _need(source: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"{source} has no {what} {name!r}; found: {listed(known) or 'none'}."
-                f"{did_you_mean(name, known)}"
-            )

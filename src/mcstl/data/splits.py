@@ -8,7 +8,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mcstl._support.arrays import IntArray
-from mcstl._support.errors import InputError, listed
+from mcstl._support.errors import InputError, listed, need_names
 from mcstl.data.annotations import Annotations
 
 SplitBy = Literal["annotation", "item", "annotator"]
@@ -68,11 +68,12 @@ def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:
     if by == "annotation":
         return None
     if by == "annotator":
-        if not annotations.has("annotator"):
-            raise InputError(
-                f"{annotations.source} has no annotator column, so it cannot be split by "
-                "annotator; map one with columns: {annotator: ...}, or split by item"
-            )
+        need_names(
+            ["annotator"],
+            annotations.frame.columns.drop(["row", "flipped"]),
+            annotations.source,
+            hint="Map it with columns: {annotator: ...}, or split by item",
+        )
         missing = int(annotations.frame["annotator"].isna().sum())
         if missing:
             raise InputError(

@@ -15,6 +15,9 @@ from mcstl._support.errors import InputError, brief, did_you_mean
 
 _T = TypeVar("_T")
 
+#: What stands between the cells of text tables, by format.
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+
 #: A longer line or cell is refused while it is read: it is no text that anybody labelled, and a
 #: file that is one line of many gigabytes would fill the memory.
 LONGEST = 2**24
@@ -30,7 +33,7 @@ class Chunk(NamedTuple):
     arrow: Any = None
 
 
-def kind_of(path: Path) -> str:
+def table_format(path: Path) -> str:
     """Return csv, tsv, jsonl or parquet by the file's name, ``.gz`` aside.
 
     Raises InputError for any other name.
@@ -55,7 +58,7 @@ def read_table(path: str | Path, *, quotes: bool = True) -> pd.DataFrame:
     Raises InputError if the file cannot be read, saying why.
     """
     path = _existing(path)
-    kind = kind_of(path)
+    kind = table_format(path)
     if kind == "parquet":
         return _explained(path, kind, lambda: _unpacked(_parquet(path).read()).frame)
     frames = [chunk.frame for chunk in chunks(path, quotes=quotes)]
@@ -69,10 +72,10 @@ def chunks(path: str | Path, *, quotes: bool = True) -> Iterator[Chunk]:
     the file. Raises InputError as `read_table` does, once it comes to what is wrong.
     """
     path = _existing(path)
-    kind = kind_of(path)
+    kind = table_format(path)
     readers: dict[str, Callable[[], Iterator[Chunk]]] = {
-        "csv": lambda: _cells(path, ",", quotes),
-        "tsv": lambda: _cells(path, "\t", quotes),
+        "csv": lambda: _cells(path, SEPARATORS["csv"], quotes),
+        "tsv": lambda: _cells(path, SEPARATORS["tsv"], quotes),
         "jsonl": lambda: _json_lines(path),
         "parquet": lambda: _batches(path),
     }

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl._support.errors import InputError, brief, listed
+from mcstl._support.errors import InputError, brief, need_names
 from mcstl.data.labels import Labels, Task
 from mcstl.data.tables import read_table
 from mcstl.datasets.source import Source, check_joined, read_columns
@@ -59,12 +59,7 @@ def _pairs(folder: Path) -> pd.DataFrame:
     parts = []
     for path in filter(Path.is_file, paths):
         table = read_table(path)
-        missing = [side for side in _SIDES if side not in table.columns]
-        if missing:
-            raise InputError(
-                f"{path} has no {missing[0]!r}; found: {listed(map(str, table.columns))}. "
-                "Is it the source's own file?"
-            )
+        need_names(_SIDES, table.columns, str(path), hint="Is it the source's own file?")
         asked = path.parent.name.split("-")[0]
         parts.append(
             table[list(_SIDES)].assign(values=pd.Series([[asked]] * len(table), dtype=object))
@@ -147,10 +142,7 @@ def _predictions(folder: Path, side: str) -> pd.DataFrame:
         table = pd.read_csv(paths[0], compression="zip", dtype=str, keep_default_na=False)
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError) as error:
         raise InputError(f"{paths[0]} cannot be read: {brief(error, 100)}; is it whole?") from error
-    if missing := [name for name in columns if name not in table.columns]:
-        raise InputError(
-            f"{paths[0]} has no column {missing[0]!r}; found: {listed(map(str, table.columns))}."
-        )
+    need_names(columns, table.columns, str(paths[0]), hint="Is it the source's own file?")
     return table
 
 

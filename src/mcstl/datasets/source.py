@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.errors import InputError, brief, need_names
 from mcstl.data.cells import cell_text, mapped
 from mcstl.data.labels import Labels, Task
 from mcstl.data.tables import read_table
@@ -65,13 +65,7 @@ def read_columns(path: Path, columns: Sequence[str], *, quotes: bool = True) -> 
     Raises InputError if the file cannot be read or lacks a column.
     """
     table = read_table(path, quotes=quotes)
-    found = [str(name) for name in table.columns]
-    for name in columns:
-        if name not in found:
-            raise InputError(
-                f"column {name!r} is not in {path}; found: {listed(found)}."
-                f"{did_you_mean(name, found)} Is it the source's own file?"
-            )
+    need_names(columns, table.columns, str(path), hint="Is it the source's own file?")
     return table
 
 

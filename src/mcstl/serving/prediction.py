@@ -14,11 +14,11 @@ from filelock import FileLock, Timeout
 
 from mcstl._support import files
 from mcstl._support.arrays import FloatArray
-from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.errors import InputError, listed, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data import exports
 from mcstl.data.annotations import TEXT_COLUMNS
-from mcstl.data.tables import Chunk, chunks, kind_of
+from mcstl.data.tables import Chunk, chunks, table_format
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views, check_weights, mean_level, parse
 
@@ -95,7 +95,7 @@ def predict_file(
         files.write_text(most_file, json.dumps(most, indent=1, ensure_ascii=False) + "\n")
         with files.replacing(out) as temporary:
             names = [*job.columns, *job.new_columns()]
-            exports.join(parts, temporary, job.kind, names)
+            exports.join(parts, temporary, job.kind, names, guard=True)
     return Done(job.rows, sum(part["without_text"] for part in told), most, most_file)
 
 
@@ -125,7 +125,7 @@ class _Job:
         text: Sequence[str] | None,
         progress: Progress,
     ) -> "_Job":
-        kind = kind_of(out)
+        kind = table_format(out)
         if out.name.lower().endswith(".gz"):
             raise InputError(f"{out.name}: predictions are not packed; leave out .gz")
         if out.exists() and source.exists() and out.samefile(source):
@@ -204,7 +204,7 @@ class _Job:
         table[usable] = numbers
         new = dict(zip(self.new_columns(), table.T, strict=True))
         with files.replacing(part) as temporary:
-            exports.write_part(temporary, self.kind, carried, new, chunk.arrow)
+            exports.write_part(temporary, self.kind, carried, new, chunk.arrow, guard=True)
         told = {"rows": len(rows), "without_text": len(rows) - len(usable), "most": most}
         files.write_text(part.with_suffix(".json"), json.dumps(told))
 
@@ -305,13 +305,11 @@ def _text_columns(
     found = []
     for position, name in enumerate(ours):
         names = [text[position]] if text is not None else [theirs.get(name, name), name]
-        there = [each for each in names if each in columns]
-        if not there:
-            raise InputError(
-                f"column {brief(names[0])!r} is not in {source.name}; found: {listed(columns)}."
-                f"{did_you_mean(str(names[0]), columns)} Name the column of the text with --text"
-            )
-        found.append(there[0])
+        present = [each for each in names if each in columns]
+        if not present:
+            hint = "Name the column of the text with --text"
+            need_names(names[:1], columns, source.name, hint=hint)
+        found.append(present[0])
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from mcstl._support import files
-from mcstl._support.errors import InputError, did_you_mean, listed, need_extra
+from mcstl._support.errors import InputError, listed, need_extra, need_names
 from mcstl.encoding.encoders import load_encoder
 from mcstl.models.model import Model
 
@@ -173,8 +173,5 @@ def _shards(source: Path, columns: Sequence[str]) -> list[Path]:
         raise InputError(f"{source} holds no Parquet files (*.parquet)")
     for path in shards:
         names = parquet.read_schema(path).names
-        for column in columns:
-            if column not in names:
-                near = did_you_mean(column, names)
-                raise InputError(f"column {column!r} is not in {path}: {listed(names)}.{near}")
+        need_names(columns, names, str(path))
     return shards
