@@ -1,4 +1,4 @@
-"""The one error that users cause and the one warning, and how they are worded."""
+"""The one error that users cause, the one warning, and the wording of their messages."""
 
 import difflib
 from collections.abc import Iterable, Iterator

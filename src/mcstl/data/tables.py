@@ -1,4 +1,4 @@
-"""Tables on disk: CSV, TSV, JSON Lines and Parquet, whole or in pieces of bounded memory."""
+"""Reading tables: CSV, TSV, JSON Lines and Parquet, whole or in pieces of bounded memory."""
 
 import csv
 import gzip
@@ -27,35 +27,55 @@ _HALF_OF_A_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
 class Chunk(NamedTuple):
-    """Some consecutive rows of a table; `arrow` holds them with their types if it is Parquet."""
+    """Some consecutive rows of a table.
+
+    Attributes:
+        frame: The rows.
+        arrow: The rows as a pyarrow table, which keeps their types, if the file is Parquet.
+    """
 
     frame: pd.DataFrame
     arrow: Any = None
 
 
 def table_format(path: Path) -> str:
-    """Return csv, tsv, jsonl or parquet by the file's name, ``.gz`` aside.
+    """Tell the format of a table by its file's name.
 
-    Raises InputError for any other name.
+    Args:
+        path: The file; an ending ``.gz`` does not count.
+
+    Returns:
+        csv, tsv, jsonl or parquet.
+
+    Raises:
+        InputError: The name has another ending.
     """
-    kind = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
-    kind = "jsonl" if kind == "ndjson" else kind
-    if kind not in ("csv", "tsv", "jsonl", "parquet"):
+    ending = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
+    ending = "jsonl" if ending == "ndjson" else ending
+    if ending not in ("csv", "tsv", "jsonl", "parquet"):
         raise InputError(
             f"{path.name} is not a table that can be read; expected .csv, .tsv, .jsonl or .parquet"
         )
-    return kind
+    return ending
 
 
 def read_table(path: str | Path, *, quotes: bool = True) -> pd.DataFrame:
-    """Read CSV, TSV, JSON Lines (also .gz) or Parquet by the file's name.
+    """Read a table, in the format that the file's name says.
 
     In CSV and TSV all cells are text, the empty cell is missing, and a column without a name in
-    the header is named "". `quotes=False` takes ``"`` in them as an ordinary character, as files
-    written without quoting need: a cell that starts with ``"`` would lose it, or swallow the lines
-    that follow.
+    the header is named "".
 
-    Raises InputError if the file cannot be read, saying why.
+    Args:
+        path: A .csv, .tsv, .jsonl or .parquet file; all but Parquet also with ``.gz`` behind.
+        quotes: Whether ``"`` in CSV and TSV quotes a cell. In files that were written without
+            quoting it is an ordinary character, and a cell that starts with it would swallow
+            the lines that follow.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: The file cannot be read; the message says why.
     """
     path = _existing(path)
     kind = table_format(path)
@@ -66,10 +86,19 @@ def read_table(path: str | Path, *, quotes: bool = True) -> pd.DataFrame:
 
 
 def chunks(path: str | Path, *, quotes: bool = True) -> Iterator[Chunk]:
-    """Yield a table as `read_table` reads it, some thousand rows at a time; at least one chunk.
+    """Read a table some thousand rows at a time, in bounded memory.
 
-    Memory is bounded by a chunk (4,096 rows or 16 million letters), in Parquet by a row group of
-    the file. Raises InputError as `read_table` does, once it comes to what is wrong.
+    Memory holds one chunk (4,096 rows or 16 million letters), in Parquet a row group of the file.
+
+    Args:
+        path: As in `read_table`.
+        quotes: As in `read_table`.
+
+    Yields:
+        The chunks in order; at least one, which has no rows if the table has none.
+
+    Raises:
+        InputError: As `read_table` does, once reading comes to what is wrong.
     """
     path = _existing(path)
     kind = table_format(path)
