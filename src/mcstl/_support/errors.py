@@ -25,6 +25,9 @@ def need_extra(extra: str) -> Iterator[None]:
     Args:
         extra: The extra of mcstl that brings the dependency.
 
+    Returns:
+        A context manager.
+
     Raises:
         InputError: An import inside the block fails.
 

@@ -52,6 +52,9 @@ def writing(path: Path) -> Iterator[None]:
     Args:
         path: The file, for the message.
 
+    Returns:
+        A context manager.
+
     Raises:
         OSError: The block raised any exception.
     """

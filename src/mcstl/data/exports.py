@@ -30,20 +30,20 @@ def write_table(table: pd.DataFrame, path: Path, *, guard: bool = False) -> None
         InputError: The file's name has another ending.
 
     """
-    kind = table_format(path)
+    file_format = table_format(path)
     columns = {str(name): list(map(_joined, column)) for name, column in table.items()}
     with files.replacing(path) as whole:
         part = whole.with_suffix(".part")
         try:
-            write_part(part, kind, columns, {}, guard=guard)
-            join([part], whole, kind, list(columns), guard=guard)
+            write_part(part, file_format, columns, {}, guard=guard)
+            join([part], whole, file_format, list(columns), guard=guard)
         finally:
             part.unlink(missing_ok=True)
 
 
 def write_part(
     path: Path,
-    kind: str,
+    file_format: str,
     carried: Mapping[str, Sequence[object]],
     new: Mapping[str, FloatArray],
     arrow: Any = None,
@@ -57,7 +57,7 @@ def write_part(
 
     Args:
         path: The file to write.
-        kind: The format: csv, tsv, jsonl or parquet.
+        file_format: The format: csv, tsv, jsonl or parquet.
         carried: Columns of any cells, taken over from another table.
         new: Columns of numbers, (n,) each, that follow them.
         arrow: The pyarrow table that holds the carried columns with their types; without it they
@@ -65,12 +65,12 @@ def write_part(
         guard: Whether to guard carried texts in CSV and TSV, as in `write_table`.
 
     """
-    if kind == "parquet":
+    if file_format == "parquet":
         _write_parquet(path, carried, new, arrow)
         return
     numbers = [[_digits(x) for x in column.tolist()] for column in new.values()]
     with path.open("w", encoding="utf-8", newline="") as file:
-        if kind == "jsonl":
+        if file_format == "jsonl":
             names = [*carried, *new]
             cells = [*([plain(cell) for cell in column] for column in carried.values()), *numbers]
             for row in zip(*cells, strict=True):
@@ -79,23 +79,28 @@ def write_part(
             return
         texts = [map(as_text, column) for column in carried.values()]
         rows = zip(*texts, *numbers, strict=True)
-        csv_files.write_rows(file, rows, separator=SEPARATORS[kind], guard=guard)
+        csv_files.write_rows(file, rows, separator=SEPARATORS[file_format], guard=guard)
 
 
 def join(
-    parts: Sequence[Path], path: Path, kind: str, names: Sequence[str], *, guard: bool = False
+    parts: Sequence[Path],
+    path: Path,
+    file_format: str,
+    names: Sequence[str],
+    *,
+    guard: bool = False,
 ) -> None:
     """Put parts of a table together under their header.
 
     Args:
         parts: Files that `write_part` wrote, in order.
         path: The file to write.
-        kind: The format of all of them: csv, tsv, jsonl or parquet.
+        file_format: The format of all of them: csv, tsv, jsonl or parquet.
         names: The columns.
         guard: Whether to guard the names in CSV and TSV, as in `write_table`.
 
     """
-    if kind == "parquet":
+    if file_format == "parquet":
         import pyarrow.parquet as pq
 
         with pq.ParquetWriter(path, pq.read_schema(parts[0])) as writer:
@@ -103,9 +108,9 @@ def join(
                 writer.write_table(pq.read_table(part))
         return
     with path.open("wb") as whole:
-        if kind != "jsonl":
+        if file_format != "jsonl":
             with path.open("w", encoding="utf-8", newline="") as file:
-                csv_files.write_rows(file, [names], separator=SEPARATORS[kind], guard=guard)
+                csv_files.write_rows(file, [names], separator=SEPARATORS[file_format], guard=guard)
             whole.seek(path.stat().st_size)
         for part in parts:
             with part.open("rb") as piece:

@@ -78,9 +78,9 @@ def read_table(path: str | Path, *, quotes: bool = True) -> pd.DataFrame:
         InputError: The file cannot be read; the message says why.
     """
     path = _existing(path)
-    kind = table_format(path)
-    if kind == "parquet":
-        return _explained(path, kind, lambda: _unpacked(_parquet(path).read()).frame)
+    file_format = table_format(path)
+    if file_format == "parquet":
+        return _explained(path, file_format, lambda: _unpacked(_parquet(path).read()).frame)
     frames = [chunk.frame for chunk in chunks(path, quotes=quotes)]
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
@@ -101,15 +101,15 @@ def chunks(path: str | Path, *, quotes: bool = True) -> Iterator[Chunk]:
         InputError: As `read_table` does, once reading comes to what is wrong.
     """
     path = _existing(path)
-    kind = table_format(path)
+    file_format = table_format(path)
     readers: dict[str, Callable[[], Iterator[Chunk]]] = {
         "csv": lambda: _cells(path, SEPARATORS["csv"], quotes),
         "tsv": lambda: _cells(path, SEPARATORS["tsv"], quotes),
         "jsonl": lambda: _json_lines(path),
         "parquet": lambda: _batches(path),
     }
-    reader = _explained(path, kind, readers[kind])
-    while (chunk := _explained(path, kind, lambda: next(reader, None))) is not None:
+    reader = _explained(path, file_format, readers[file_format])
+    while (chunk := _explained(path, file_format, lambda: next(reader, None))) is not None:
         yield chunk
 
 
@@ -121,7 +121,7 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _explained(path: Path, kind: str, read: Callable[[], _T]) -> _T:
+def _explained(path: Path, file_format: str, read: Callable[[], _T]) -> _T:
     """Return what `read` returns; what it raises becomes an InputError that says what is wrong."""
     try:
         return read()
@@ -136,7 +136,7 @@ def _explained(path: Path, kind: str, read: Callable[[], _T]) -> _T:
             else "is it whole?"
         )
         why = brief(error, 120) or type(error).__name__
-        raise InputError(f"{path} cannot be read as {kind}: {why}; {hint}") from error
+        raise InputError(f"{path} cannot be read as {file_format}: {why}; {hint}") from error
 
 
 def _cells(path: Path, separator: str, quotes: bool) -> Iterator[Chunk]:
