@@ -45,13 +45,19 @@ _log = logging.getLogger("mcstl")
 
 
 def turns(dialogue: str) -> list[tuple[str, str]]:
-    r"""Return who said what in a dialogue of the source.
+    r"""Take a dialogue of the source apart.
+
+    Args:
+        dialogue: Turns that begin with "Human:" or "Assistant:", with blank lines between.
+
+    Returns:
+        The speaker and the text of each turn, in order.
 
     >>> turns("\n\nHuman: Hi\n\nAssistant: Hello!\n\nHow are you?")
     [('Human', 'Hi'), ('Assistant', 'Hello!\n\nHow are you?')]
     """
     parts = _TURN.split(dialogue)[1:]
-    return [(who, said.strip()) for who, said in zip(parts[::2], parts[1::2], strict=True)]
+    return [(who, text.strip()) for who, text in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _pairs(folder: Path) -> pd.DataFrame:
@@ -60,9 +66,9 @@ def _pairs(folder: Path) -> pd.DataFrame:
     for path in filter(Path.is_file, paths):
         table = read_table(path)
         need_names(_SIDES, table.columns, str(path), hint="Is it the source's own file?")
-        asked = path.parent.name.split("-")[0]
+        preferred = path.parent.name.split("-")[0]
         parts.append(
-            table[list(_SIDES)].assign(values=pd.Series([[asked]] * len(table), dtype=object))
+            table[list(_SIDES)].assign(values=pd.Series([[preferred]] * len(table), dtype=object))
         )
     pairs = pd.concat(parts, ignore_index=True)
     whole = pd.Series(True, index=pairs.index)
@@ -98,10 +104,9 @@ def _read_with_values(folder: Path, task: Task, *, sides: tuple[str, ...]) -> pd
             f"{dialogues} lacks the pairs of these categories. Type: mcstl data get hh-rlhf."
         )
     pairs = _pairs(dialogues)
-    found = {side: _categories(folder, side, pairs[side]) for side in _SIDES}
+    categories = {side: _categories(folder, side, pairs[side]) for side in _SIDES}
     values = [
-        sorted(set().union(*of_pair))
-        for of_pair in zip(*(found[side] for side in sides), strict=True)
+        sorted(set().union(*both)) for both in zip(*(categories[s] for s in sides), strict=True)
     ]
     unmatched = sum(not each for each in values)
     check_joined(unmatched, len(pairs), f"pairs in {dialogues} match no text in {folder}")
@@ -117,13 +122,13 @@ def _read_with_values(folder: Path, task: Task, *, sides: tuple[str, ...]) -> pd
 def _categories(folder: Path, side: str, texts: pd.Series) -> list[set[str]]:
     """Return the categories of each text: several where a text was classified in several ways."""
     table = _predictions(folder, side)
-    of_text: dict[str, set[str]] = {}
+    by_text: dict[str, set[str]] = {}
     for text, category in zip(table["Text"], table["Prediction"], strict=True):
         if isinstance(text, str) and isinstance(category, str):
-            of_text.setdefault(_plain(text), set()).add(category.strip())
+            by_text.setdefault(_plain(text), set()).add(category.strip())
     ways: Iterable[Callable[[str], str]] = (_plain, lambda text: _plain(turns(text)[-1][1]))
-    tried = [[of_text.get(way(text), set()) for text in texts] for way in ways]
-    return max(tried, key=lambda found: sum(map(bool, found)))
+    matches = [[by_text.get(way(text), set()) for text in texts] for way in ways]
+    return max(matches, key=lambda match: sum(map(bool, match)))
 
 
 def _plain(text: str) -> str:

@@ -175,10 +175,16 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 class Simulation:
     """Simulated annotations and the probabilities that they were drawn from.
 
-    `truth` is (n, L): P(y | item, groups of the row), in the classes' order. With personal habits
-    it is what to expect of somebody new with these groups: the habit is integrated out, and a
-    model that knows the annotator can do better. `appeal` (m,) and `pull` (m, K) are the items'
-    parts of the score, in the order of `items`; `cuts` are the T cuts.
+    Attributes:
+        annotations: The table.
+        truth: (n, L) P(y | item, groups of the row), in the classes' order. With personal habits
+            it is what to expect of somebody new with these groups: the habit is integrated out,
+            and a model that knows the annotator can do better.
+        items: Names of the m items.
+        appeal: (m,) the part of the items' scores that everybody shares.
+        pull: (m, K) the part of the items' scores that each value group adds.
+        cuts: (T,) the cuts between the classes, on the scale of the scores.
+        annotator_sd: Standard deviation of the personal habits.
     """
 
     annotations: Annotations
@@ -190,10 +196,17 @@ class Simulation:
     annotator_sd: float
 
     def probability(self, items: Sequence[str], values: Sequence[Sequence[str]]) -> FloatArray:
-        """Return (items, values, L) true probabilities of items seen by sets of value groups.
+        """Compute the true probabilities of items as sets of value groups see them.
 
-        A pair is taken in the order of ``annotations.items()``; an empty set of groups sees the
-        item's appeal alone. Raises InputError for an unknown item or group.
+        Args:
+            items: Names of m items; a pair is taken in the order of ``annotations.items()``.
+            values: S sets of value groups; an empty one sees the item's appeal alone.
+
+        Returns:
+            (m, S, L) probabilities of the classes.
+
+        Raises:
+            InputError: An item or a group is unknown.
 
         >>> simulation = simulate("binary", annotations=200)
         >>> item = simulation.items[0]
@@ -234,12 +247,24 @@ def simulate(
     """Draw annotations with known probabilities; the model is in this module's docstring.
 
     Nobody labels an item twice, and every item has the same number of annotations (give or take
-    one). `items` is by default a tenth of `annotations`, at most 1,000; `annotators` is 120, or
-    twice as many as an item has annotations if that is more. `classes` is for ordinal data. In
-    preference every pair is shown either way round by chance, and its class 1 means that A is
-    preferred; a personal habit then favours the first text or the second.
+    one). In preference every pair is shown either way round by chance, and its class 1 means that
+    A is preferred; a personal habit then favours the first text or the second.
 
-    Raises InputError for sizes that cannot be had.
+    Args:
+        task: The task form.
+        annotations: How many annotations to draw.
+        items: How many items; by default a tenth of `annotations`, at most 1,000.
+        annotators: How many people; by default 120, or twice as many as an item has annotations
+            if that is more.
+        classes: How many ordered classes there are, in ordinal data.
+        annotator_sd: Standard deviation of the personal habits, on the scale of the scores.
+        seed: Decides everything that is drawn; the same on every machine.
+
+    Returns:
+        The annotations and what they were drawn from.
+
+    Raises:
+        InputError: The sizes do not fit each other or the texts there are.
 
     >>> simulation = simulate(annotations=1000)
     >>> bool(np.allclose(simulation.truth.sum(axis=1), 1.0))
@@ -260,7 +285,15 @@ def simulate(
 
 
 def table(task: Task, annotations: int) -> pd.DataFrame:
-    """Return the raw table of the default simulation of a size, as a source's reader does."""
+    """Draw the table of the default simulation, as a source's reader returns one.
+
+    Args:
+        task: The task form.
+        annotations: How many annotations to draw.
+
+    Returns:
+        A row per annotation, for `Annotations.from_frame`.
+    """
     return _draw(task, annotations).frame
 
 
@@ -288,36 +321,36 @@ def _draw(
     first, second = _chosen_texts(task, m, seed)
     texts, appeal, pull = _proposals(first)
     if task == "preference":
-        others, other_appeal, other_pull = _proposals(second)
-        appeal, pull = appeal - other_appeal, pull - other_pull
+        second_texts, second_appeal, second_pull = _proposals(second)
+        appeal, pull = appeal - second_appeal, pull - second_pull
     people, belongs = _people(n_people, seed)
     item, person = _who_labels_what(n, m, n_people, seed)
 
     chance = _uniform(seed, "what comes to mind", n, len(GROUPS))
-    minded = belongs[person] & (chance < _COMES_TO_MIND)
-    minded[np.arange(n), np.where(belongs[person], chance, 1.0).argmin(axis=1)] = True
+    active = belongs[person] & (chance < _COMES_TO_MIND)
+    active[np.arange(n), np.where(belongs[person], chance, 1.0).argmin(axis=1)] = True
     flipped = _flipped(item, seed) if task == "preference" else np.zeros(n, dtype=bool)
-    score = np.where(flipped, -1, 1) * (appeal[item] + (pull[item] * minded).sum(axis=1))
+    score = np.where(flipped, -1, 1) * (appeal[item] + (pull[item] * active).sum(axis=1))
     cuts = np.linspace(-_CUT_RANGE, _CUT_RANGE, classes - 1) if task == "ordinal" else np.zeros(1)
     habit = annotator_sd * ndtri(_uniform(seed, "habits", n_people))
     above = expit((score + habit[person])[:, None] - cuts)
     label = (_uniform(seed, "labels", n)[:, None] < above).sum(axis=1)
 
-    kind = "pair" if task == "preference" else "proposal"
-    names = np.array([f"{kind}-{i:04d}" for i in range(m)], dtype=object)
+    noun = "pair" if task == "preference" else "proposal"
+    names = np.array([f"{noun}-{i:04d}" for i in range(m)], dtype=object)
     columns: dict[str, Any] = {"item": names[item]}
     if task == "preference":
-        columns["text_a"] = np.where(flipped, others[item], texts[item])
-        columns["text_b"] = np.where(flipped, texts[item], others[item])
+        columns["text_a"] = np.where(flipped, second_texts[item], texts[item])
+        columns["text_b"] = np.where(flipped, texts[item], second_texts[item])
     else:
         columns["text"] = texts[item]
     columns["label"] = np.array(list(_labels(task, classes)), dtype=object)[label]
     columns["annotator"] = np.array([f"person-{i:03d}" for i in range(n_people)], dtype=object)[
         person
     ]
-    columns["rationale"] = _rationales(minded, seed)
+    columns["rationale"] = _rationales(active, seed)
     sets = [[g for k, g in enumerate(GROUPS) if code >> k & 1] for code in range(2 ** len(GROUPS))]
-    columns["values"] = [sets[code] for code in minded @ (1 << np.arange(len(GROUPS)))]
+    columns["values"] = [sets[code] for code in active @ (1 << np.arange(len(GROUPS)))]
     columns |= {name: values[person] for name, values in people.items()}
     return _Draw(
         frame=pd.DataFrame(columns),
@@ -330,7 +363,7 @@ def _draw(
 
 
 def _chosen_texts(task: Task, count: int, seed: int) -> tuple[IntArray, IntArray]:
-    """(count,) numbers of distinct texts, and in preference of others for the same places."""
+    """Return (count,) numbers of distinct texts, and in preference of second texts of pairs."""
     order = np.argsort(_uniform(seed, "texts", _N_TEXTS), kind="stable")
     if task != "preference":
         return order[:count], order[:0]
@@ -341,7 +374,7 @@ def _chosen_texts(task: Task, count: int, seed: int) -> tuple[IntArray, IntArray
 
 
 def _proposals(numbers: IntArray) -> tuple[ObjectArray, FloatArray, FloatArray]:
-    """Texts (m,), their appeal (m,) and the pull (m, K) of each group, its leniency in it."""
+    """Return the texts (m,), their appeal (m,), and each group's pull (m, K) with its leniency."""
     picks = np.stack(np.unravel_index(numbers, _SHAPE), axis=1)  # (m, parts)
     texts, traits = [], np.zeros((len(numbers), 3))
     for row, pick in enumerate(picks):
@@ -354,7 +387,7 @@ def _proposals(numbers: IntArray) -> tuple[ObjectArray, FloatArray, FloatArray]:
 
 
 def _people(count: int, seed: int) -> tuple[dict[str, ObjectArray], BoolArray]:
-    """Attributes, (count,) each, and (count, K) the one to three groups that people belong to."""
+    """Draw people's attributes, (count,) each, and their one to three groups, (count, K)."""
     attributes, log_odds = {}, np.full((count, len(GROUPS)), _BELONGING)
     for name, answers in _ATTRIBUTES.items():
         shares = np.cumsum([share for share, _ in answers.values()])
@@ -368,7 +401,7 @@ def _people(count: int, seed: int) -> tuple[dict[str, ObjectArray], BoolArray]:
 
 
 def _who_labels_what(n: int, m: int, n_people: int, seed: int) -> tuple[IntArray, IntArray]:
-    """(n,) items and people, no pair twice, items equally often, in a random order."""
+    """Draw (n,) items and people: no pair twice, items equally often, in a random order."""
     order = _uniform(seed, "who", m, n_people).argsort(axis=1, kind="stable")
     wanted = n // m + (np.arange(m) < n % m)
     item, place = np.nonzero(np.arange(n_people) < wanted[:, None])
@@ -377,23 +410,25 @@ def _who_labels_what(n: int, m: int, n_people: int, seed: int) -> tuple[IntArray
 
 
 def _flipped(item: IntArray, seed: int) -> BoolArray:
-    """(n,) whether a pair is shown the other way round than in its first row, by chance."""
+    """Draw (n,) whether a pair is shown the other way round than in its first row."""
     turned = _uniform(seed, "sides", len(item)) < 0.5
     _, first, codes = np.unique(item, return_index=True, return_inverse=True)
     return np.asarray(turned != turned[first][codes])
 
 
-def _rationales(minded: BoolArray, seed: int) -> ObjectArray:
-    choice = _uniform(seed, "reasons", *minded.shape)
-    said = np.full(len(minded), "", dtype=object)
+def _rationales(active: BoolArray, seed: int) -> ObjectArray:
+    choice = _uniform(seed, "reasons", *active.shape)
+    texts = np.full(len(active), "", dtype=object)
     for k, group in enumerate(GROUPS):
         reasons = np.array(_REASONS[group], dtype=object)
-        said += np.where(minded[:, k], " " + reasons[(choice[:, k] * len(reasons)).astype(int)], "")
-    return np.array([text[1:] for text in said], dtype=object)
+        texts += np.where(
+            active[:, k], " " + reasons[(choice[:, k] * len(reasons)).astype(int)], ""
+        )
+    return np.array([text[1:] for text in texts], dtype=object)
 
 
 def _class_probabilities(scores: FloatArray, cuts: FloatArray, annotator_sd: float) -> FloatArray:
-    """(..., L) class probabilities of (...) scores, over a normal habit of sd `annotator_sd`."""
+    """Return (..., L) class probabilities of (...) scores, over a normal habit."""
     margin = scores[..., None] - cuts
     if annotator_sd == 0:
         above = expit(margin)
@@ -407,7 +442,7 @@ def _class_probabilities(scores: FloatArray, cuts: FloatArray, annotator_sd: flo
 
 
 def _uniform(seed: int, what: str, *shape: int) -> FloatArray:
-    """Uniform numbers inside (0, 1), a stream of its own for everything that is drawn."""
+    """Draw uniform numbers inside (0, 1) from a stream that `what` names."""
     entropy = np.random.SeedSequence([seed, zlib.crc32(what.encode())])
     raw = np.random.PCG64(entropy).random_raw(int(np.prod(shape)))
     return np.asarray(((raw >> np.uint64(12)) + 0.5).reshape(shape) * 2.0**-52)
