@@ -173,7 +173,7 @@ def cache(context: typer.Context) -> None:
         if not found:
             typer.echo(f"The cache is empty; it will be in {encoders.cache_folder()}")
         others = {
-            "encoders trained further": encoders.made_folder(),
+            "encoders trained further": encoders.fine_tuned_folder(),
             "replies of language models": llm.replies_folder(),
         }
         for what, folder in others.items():

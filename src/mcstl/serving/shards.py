@@ -59,7 +59,7 @@ class Encoding:
     def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return `rows` with the column added."""
         places, distinct = pd.factorize(rows[self.text])
-        vectors = self.encoder.encode_fresh(distinct.tolist())
+        vectors = self.encoder.encode_uncached(distinct.tolist())
         return rows.assign(vector=list(vectors[places]))
 
 
