@@ -126,8 +126,9 @@ def load(
 def _default_task(source: Source, labels: Labels | None) -> Task:
     default = next(iter(source.tasks))
     fitting: Task = "binary" if labels is not None and len(labels) == 2 else "ordinal"
-    single = labels is not None and default != "preference"
-    return fitting if single and fitting in source.tasks else default
+    if labels is None or default == "preference" or fitting not in source.tasks:
+        return default
+    return fitting
 
 
 def data_folder(source: Source, data_dir: Path | str | None) -> Path:

@@ -15,8 +15,8 @@ pair is in the categories of **both** its texts. The alternative, `valueimprint-
 category of the chosen text only. It is not the default because it gives the label away: where the
 two texts differ in category, the group says which one was chosen. Texts are matched whole, or by
 the assistant's last turn if that matches more, whatever their blanks; a pair of which no text
-matches stays and is in no group. How many there are is told, and how many pairs were judged both
-ways: few, so that hardly any row is a minority's (the paper counts 74).
+matches stays and is in no group. How many there are is logged, and pairs that were judged both
+ways are counted: few, so that hardly any row is a minority's (the paper counts 74).
 """
 
 import logging

@@ -38,126 +38,25 @@ from mcstl._support.arrays import BoolArray, FloatArray, IntArray, ObjectArray
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
+from mcstl.datasets.simulated_town import (
+    ACTIONS,
+    ATTRIBUTES,
+    BELONGING,
+    GROUPS,
+    LENIENCY,
+    OPENERS,
+    PLACES,
+    POSITIONS,
+    REASONS,
+    TIMES,
+)
 from mcstl.datasets.source import Source
 
-#: The value groups, anticlockwise around the circle from 30 degrees in steps of 60.
-GROUPS = (
-    "Universalism",
-    "Self-direction",
-    "Achievement",
-    "Security",
-    "Tradition",
-    "Benevolence",
-)
-_ANGLES = np.deg2rad(np.arange(30, 390, 60))
-#: (K, 2) positions: right is self-transcendence, up is openness to change.
-_POSITIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
-_LENIENCY = np.array([0.35, -0.15, 0.15, -0.55, -0.2, 0.45])
+__all__ = ["GROUPS", "SOURCES", "Simulation", "simulate", "table"]
 
-# Text, appeal to everybody, direction (right, up) of each part of a proposal.
-_OPENERS = (
-    ("We should {}.", 0.0, 0.0, 0.0),
-    ("The town should {}.", 0.0, 0.0, 0.0),
-    ("It would be good to {}.", 0.0, 0.0, 0.0),
-    ("Let us {}.", 0.0, 0.0, 0.0),
-    ("Without asking anyone, the mayor wants to {}.", -0.6, -0.1, 0.0),
-    ("The mayor, asking nobody, plans to {}.", -0.6, -0.1, 0.0),
-    ("The mayor has decided alone to {}.", -0.6, -0.1, 0.0),
-    ("The mayor, whatever others say, is going to {}.", -0.6, -0.1, 0.0),
-    ("The young people of the town would love to {}.", 0.15, 0.05, 0.15),
-    ("Young people ask the town to {}.", 0.15, 0.05, 0.15),
-    ("The town's teenagers hope that we {}.", 0.15, 0.05, 0.15),
-    ("The students in town dream that we {}.", 0.15, 0.05, 0.15),
-    ("The oldest families in town want to {}.", 0.1, 0.0, -0.15),
-    ("The old families of the town ask us to {}.", 0.1, 0.0, -0.15),
-    ("Families who have always lived here wish to {}.", 0.1, 0.0, -0.15),
-    ("Families with deep roots here hope that we {}.", 0.1, 0.0, -0.15),
-)
-_ACTIONS = (
-    ("welcome newcomers from abroad at {}", 0.1, 0.9, 0.4),
-    ("let artists experiment freely at {}", 0.0, 0.2, 1.0),
-    ("hold contests with big cash prizes at {}", -0.2, -0.95, 0.4),
-    ("install security cameras at {}", -0.1, -0.75, -0.5),
-    ("revive the old village customs at {}", 0.0, 0.1, -1.0),
-    ("serve free lunch to lonely pensioners at {}", 0.4, 0.85, -0.5),
-)
-_PLACES = (
-    ("the public library", 0.25, 0.05, 0.0),
-    ("the swimming pool", 0.1, 0.0, 0.1),
-    ("the primary school", -0.1, 0.0, -0.1),
-    ("the history museum", 0.0, 0.0, -0.1),
-    ("the bus station", -0.25, -0.05, 0.0),
-    ("the community garden", 0.25, 0.1, 0.0),
-)
-_TIMES = (
-    ("from next month on", 0.0, 0.0, 0.0),
-    ("starting next month", 0.0, 0.0, 0.0),
-    ("as of next month", 0.0, 0.0, 0.0),
-    ("beginning next month", 0.0, 0.0, 0.0),
-)
-_PARTS = (_OPENERS, _ACTIONS, _PLACES, _TIMES)
+_PARTS = (OPENERS, ACTIONS, PLACES, TIMES)
 _SHAPE = tuple(len(part) for part in _PARTS)
 _N_TEXTS = int(np.prod(_SHAPE))
-
-_REASONS = {
-    "Universalism": (
-        "I ask what is fair to all people and to nature.",
-        "Equal rights for everyone guide me, whoever they are.",
-        "The planet and social justice come first for me.",
-        "I try to think of the whole world, not only of us.",
-    ),
-    "Self-direction": (
-        "People should be free to choose for themselves.",
-        "Independence and new ideas matter most to me.",
-        "I value freedom and my own way of doing things.",
-        "Everyone should be able to explore and decide alone.",
-    ),
-    "Achievement": (
-        "I look at success and what gets results.",
-        "Ambition and hard work should pay off.",
-        "What counts for me is being competent and competitive.",
-        "I want us to do better than other towns.",
-    ),
-    "Security": (
-        "Safety and order are what I look at.",
-        "I think of the dangers and how to prevent them.",
-        "A stable and protected town matters most to me.",
-        "My family has to be safe, so I think of risks.",
-    ),
-    "Tradition": (
-        "Our customs and our heritage deserve respect.",
-        "I go by what our ancestors and our faith taught us.",
-        "Continuity with the past matters to me.",
-        "I judge it by the ways that were handed down to us.",
-    ),
-    "Benevolence": (
-        "I think of how we can help the people close to us.",
-        "Caring for friends and neighbours is what counts.",
-        "Kindness and loyalty to one another guide me.",
-        "I want those who depend on us to be looked after.",
-    ),
-}
-# Share of people, then the log-odds that it adds to belong to each of GROUPS.
-_ATTRIBUTES = {
-    "gender": {
-        "Woman": (0.49, (0.1, 0.0, -0.2, 0.0, 0.0, 0.4)),
-        "Man": (0.48, (-0.1, 0.0, 0.3, 0.0, 0.0, -0.2)),
-        "Non-binary": (0.03, (0.5, 0.5, 0.0, -0.4, -0.5, 0.0)),
-    },
-    "age": {
-        "18-29": (0.26, (0.6, 1.1, 0.4, -1.2, -1.5, -0.3)),
-        "30-44": (0.29, (0.1, 0.3, 0.8, -0.2, -0.6, 0.0)),
-        "45-59": (0.25, (-0.2, -0.4, 0.1, 0.5, 0.3, 0.2)),
-        "60+": (0.20, (-0.5, -1.2, -1.3, 0.9, 1.5, 0.4)),
-    },
-    "region": {
-        "Old Town": (0.30, (-0.2, -0.3, -0.4, 0.3, 0.9, 0.1)),
-        "Harbour": (0.25, (-0.4, 0.3, 0.5, 0.6, -0.3, -0.2)),
-        "University": (0.20, (0.8, 0.8, 0.2, -0.9, -0.9, -0.2)),
-        "Hills": (0.25, (0.1, -0.4, 0.0, -0.1, 0.1, 0.7)),
-    },
-}
-_BELONGING = -0.7  # log-odds of belonging to a group before attributes
 _COMES_TO_MIND = 0.7
 _MOST_GROUPS = 3
 _CLASSES: dict[Task, tuple[str, ...]] = {
@@ -367,8 +266,8 @@ def _chosen_texts(task: Task, count: int, seed: int) -> tuple[IntArray, IntArray
     order = np.argsort(_uniform(seed, "texts", _N_TEXTS), kind="stable")
     if task != "preference":
         return order[:count], order[:0]
-    place = np.unravel_index(order, _SHAPE)[_PARTS.index(_PLACES)]
-    by_place = order[np.argsort(place, kind="stable")].reshape(len(_PLACES), -1, 2)
+    place = np.unravel_index(order, _SHAPE)[_PARTS.index(PLACES)]
+    by_place = order[np.argsort(place, kind="stable")].reshape(len(PLACES), -1, 2)
     pairs = by_place.swapaxes(0, 1).reshape(-1, 2)[:count]
     return pairs[:, 0], pairs[:, 1]
 
@@ -382,14 +281,14 @@ def _proposals(numbers: IntArray) -> tuple[ObjectArray, FloatArray, FloatArray]:
         opener, action, place, time = (text for text, *_ in parts)
         texts.append(opener.format(f"{action.format(place)} {time}"))
         traits[row] = np.sum([numbers for _, *numbers in parts], axis=0)
-    pull = _LENIENCY + traits[:, 1:] @ _POSITIONS.T
+    pull = LENIENCY + traits[:, 1:] @ POSITIONS.T
     return np.array(texts, dtype=object), traits[:, 0], pull
 
 
 def _people(count: int, seed: int) -> tuple[dict[str, ObjectArray], BoolArray]:
     """Draw people's attributes, (count,) each, and their one to three groups, (count, K)."""
-    attributes, log_odds = {}, np.full((count, len(GROUPS)), _BELONGING)
-    for name, answers in _ATTRIBUTES.items():
+    attributes, log_odds = {}, np.full((count, len(GROUPS)), BELONGING)
+    for name, answers in ATTRIBUTES.items():
         shares = np.cumsum([share for share, _ in answers.values()])
         answer = np.searchsorted(shares[:-1], _uniform(seed, name, count))
         attributes[name] = np.array(list(answers), dtype=object)[answer]
@@ -420,7 +319,7 @@ def _rationales(active: BoolArray, seed: int) -> ObjectArray:
     choice = _uniform(seed, "reasons", *active.shape)
     texts = np.full(len(active), "", dtype=object)
     for k, group in enumerate(GROUPS):
-        reasons = np.array(_REASONS[group], dtype=object)
+        reasons = np.array(REASONS[group], dtype=object)
         texts += np.where(
             active[:, k], " " + reasons[(choice[:, k] * len(reasons)).astype(int)], ""
         )
@@ -487,6 +386,6 @@ SOURCES = (
         tasks={task: _labels(task, 3) for task in ("ordinal", "binary", "preference")},
         groups={"by": "taxonomy", "source": "column"},
         read=lambda folder, task: table(task, _SIZE),
-        attributes=tuple(_ATTRIBUTES),
+        attributes=tuple(ATTRIBUTES),
     ),
 )

@@ -80,10 +80,10 @@ def _with_values(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     # Rows that repeat a situation and its value are one statement, labelled once.
     values = labelled.drop_duplicates(_KEY)[[*_KEY, "values"]]
     joined = frame.merge(values, on=_KEY, how="left", indicator=True)
-    known = joined.pop("_merge") == "both"
-    lost = int((~known).sum())
+    labelled_too = joined.pop("_merge") == "both"
+    lost = int((~labelled_too).sum())
     check_joined(lost, len(joined), f"rows of ValuePrism are not in {path}")
-    joined = joined[known].reset_index(drop=True)
+    joined = joined[labelled_too].reset_index(drop=True)
     if lost:
         joined.attrs["dropped"] = {f"row is not in {path.name}": lost}
     return joined
