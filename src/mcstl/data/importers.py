@@ -347,8 +347,8 @@ def _table(
     texts = {"text": text} if isinstance(text, str) else {"text_a": text[0], "text_b": text[1]}
     fields = dict.fromkeys(name for each in answered for name in each.fields)
     need_names(texts.values(), fields, source, what="field")
-    wanted = {"label": label, "rationale": rationale, "values": values}
-    wanted = {ours: theirs for ours, theirs in wanted.items() if theirs is not None}
+    questions_by_column = {"label": label, "rationale": rationale, "values": values}
+    wanted = {ours: theirs for ours, theirs in questions_by_column.items() if theirs is not None}
     questions = dict.fromkeys(name for each in answered for name in each.answers)
     need_names(wanted.values(), questions, source, what="answer")
     rows = []
