@@ -67,9 +67,9 @@ def test_a_killed_run_goes_on(encoder: Encoder, tmp_path: Path) -> None:
 import sys
 from mcstl.encoding import on_disk
 from mcstl.encoding.encoders import load_encoder
-bulk.WINDOW = 8
+on_disk.WINDOW = 8
 texts = [f"text number {i % 30}" for i in range(50)]
-bulk.encode_to_disk(lambda: texts, sys.argv[1], load_encoder(backend="torch"),
+on_disk.encode_to_disk(lambda: texts, sys.argv[1], load_encoder(backend="torch"),
                     lambda *what: print(*what[1:], flush=True))
 """
     process = subprocess.Popen(
