@@ -92,7 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as empty:
         ours = {name: load_encoder(cache_dir=empty, backend=name, device="cpu") for name in names}
         for encoder in ours.values():
-            encoder.encode_fresh(["loads and converts"])
+            encoder.encode_uncached(["loads and converts"])
         for kind, texts in texts_of(chosen.data_dir, chosen.texts).items():
             distinct = list(dict.fromkeys(texts))
             tokens: dict[str, int] = {"default": tokens_of(texts)}
@@ -106,7 +106,7 @@ def main() -> None:
                 row = dict(zip(texts, expected, strict=True))
                 reference = np.stack([row[text] for text in distinct])
                 for name, encoder in ours.items():
-                    took, found = timed(lambda: encoder.encode_fresh(distinct))  # noqa: B023
+                    took, found = timed(lambda: encoder.encode_uncached(distinct))  # noqa: B023
                     spent[name].append(took)
                     least[name] = min(least[name], float((found * reference).sum(1).min()))
                 peaks.append(matrix_peak())

@@ -39,8 +39,8 @@ def main() -> None:
     ways: tuple[tuple[str, BackendName | None], ...] = (("cuda", "torch"), ("cpu", None))
     for device, backend in ways:
         encoder = load_encoder(device=device, backend=backend)
-        encoder.encode_fresh(texts[:2])
-        spent = seconds(lambda: encoder.encode_fresh(texts))  # noqa: B023
+        encoder.encode_uncached(texts[:2])
+        spent = seconds(lambda: encoder.encode_uncached(texts))  # noqa: B023
         print(f"| encoding {len(texts):,} texts, {encoder.backend} | {spent:.2f} |")
     task = dices()
     ours(task, 0)

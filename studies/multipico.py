@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from mcstl.data.exports import write_table
 from mcstl.studies.study_file import Study
 
 STUDY = Path(__file__).with_suffix(".yaml")
@@ -24,7 +25,7 @@ if __name__ == "__main__":
     )
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / "multipico-en.csv"
-    frame[english].drop(columns=["row", "flipped"]).to_csv(out, index=False)
+    write_table(frame[english].drop(columns=["row", "flipped"]), out)
     shutil.copy(STUDY, folder)
     print(f"{english.sum():,} annotations of {frame[english]['item'].nunique():,} items in {out}")
     print(f"next: mcstl run {folder / STUDY.name} --split annotator --out OUT")

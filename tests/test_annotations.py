@@ -263,14 +263,20 @@ def test_json_lines_name_the_bad_line(tmp_path: Path, line: str, why: str) -> No
 def test_misspelt_column_is_named_with_the_nearest() -> None:
     table = rows().rename(columns={"label": "lable"})
     assert refused(table) == (
-        "column 'label' is not in reviews.csv (task ordinal); found: text, lable. "
-        "Did you mean 'lable'? Map it with columns: {label: ...}."
+        "column 'label' is not in reviews.csv; found: text, lable. "
+        "Did you mean 'lable'? Map it with columns: {label: ...} for task ordinal."
     )
-    assert "Map it with columns: {text: ...}." in refused(rows().rename(columns={"text": "zzz"}))
-    assert "'text_b' is not in reviews.csv (task preference)" in refused(rows(text_a=["a", "b"]))
+    assert "Map it with columns: {text: ...} for task" in refused(
+        rows().rename(columns={"text": "zzz"})
+    )
+    half = refused(rows(text_a=["a", "b"]))
+    assert "'text_b' is not in reviews.csv" in half
+    assert "{text_b: ...} for task preference" in half
     assert "'rejected' is not in reviews.csv" in refused(pd.DataFrame({"chosen": ["a", "b"]}))
     both = chosen_and_rejected(2)
-    assert "'text' is not in reviews.csv (task ordinal)" in refused(both, task="ordinal")
+    assert "'text' is not in reviews.csv" in refused(both, task="ordinal")
+    mapped_away = refused(rows(), columns={"rationale": "label"})
+    assert "column 'label' is not in reviews.csv; found: text." in mapped_away
 
 
 def test_misspelt_mapping_is_named_with_the_nearest() -> None:

@@ -43,7 +43,7 @@ def test_every_backend_gives_the_vectors_of_sentence_transformers(
     original = SentenceTransformer(str(encoders._paper_folder()), device="cpu").encode(TEXTS)
     encoder = load_encoder(cache_dir=folder, backend=backend, device="cpu")
     assert cosines(encoder.encode(TEXTS), original).min() >= least
-    assert cosines(encoder.encode_fresh(TEXTS), original).min() >= least
+    assert cosines(encoder.encode_uncached(TEXTS), original).min() >= least
     assert (encoder.dimension, encoder.truncated) == (384, 1)
 
 
@@ -136,7 +136,7 @@ def test_a_network_that_converts_to_something_else_is_refused() -> None:
 
 def test_windows_and_threads_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder: Encoder = load_encoder(cache_dir=folder, backend="openvino")
-    together = encoder.encode_fresh(TEXTS)
+    together = encoder.encode_uncached(TEXTS)
     monkeypatch.setattr(backends, "WINDOW", 2)
-    np.testing.assert_allclose(encoder.encode_fresh(TEXTS), together, rtol=0, atol=1e-6)
-    assert encoder.encode_fresh([]).shape == (0, 384)
+    np.testing.assert_allclose(encoder.encode_uncached(TEXTS), together, rtol=0, atol=1e-6)
+    assert encoder.encode_uncached([]).shape == (0, 384)

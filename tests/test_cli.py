@@ -308,8 +308,7 @@ def latin(path: Path) -> None:
 
 BAD = {
     "misspelt column": Bad(
-        "column 'label' is not in town.csv (task binary); found: text, lable, area. Did you mean "
-        "'lable'?",
+        "column 'label' is not in town.csv; found: text, lable, area. Did you mean 'lable'?",
         table=lambda t: t.rename(columns={"label": "lable"}),
         study="task: binary",
     ),
@@ -366,7 +365,7 @@ BAD = {
     "data folder": Bad(
         "popquorn lacks raw_data.csv", study="data: {dataset: popquorn}\ngroups: {by: attributes}"
     ),
-    "split by nobody": Bad("has no annotator column", study="split: {by: annotator}"),
+    "split by nobody": Bad("column 'annotator' is not in", study="split: {by: annotator}"),
     "no such encoder": Bad("encoder './none' is no folder", study="encoder: ./none"),
 }
 

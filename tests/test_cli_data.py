@@ -104,7 +104,7 @@ def test_import_of_pairs_and_what_is_refused(tmp_path: Path) -> None:
     for more, said in (
         (["--text", "text"], "one field, or two for a pair; got 3"),
         (["--tool", "potato"], "give its data file: --items"),
-        (["--label", "bettr"], "has no answer 'bettr'.*Did you mean 'better'"),
+        (["--label", "bettr"], "answer 'bettr' is not in.*Did you mean 'better'"),
         (["--out", str(tmp_path / "out.txt")], "out.txt is not a table"),
     ):
         with pytest.raises(InputError, match=said):

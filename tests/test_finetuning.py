@@ -21,9 +21,10 @@ from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.encoding.finetuning import (
     Classifier,
     EncoderConfig,
+    FitOptions,
+    LabelCounts,
     Reader,
     ReaderConfig,
-    Rows,
     encoder_for,
 )
 from mcstl.models.model import Model
@@ -62,10 +63,10 @@ def classifier(folder: Path, n_classes: int = 2, *, preference: bool = False) ->
     return Classifier(Reader(str(folder), CONFIG), n_classes, preference=preference)
 
 
-def told_apart(n: int = 24) -> Rows:
+def told_apart(n: int = 24) -> LabelCounts:
     """Texts whose first words give the label."""
     inputs = [((f"{CALM if i % 2 else ANGRY} {i}",),) for i in range(n)]
-    return finetuning.distinct(inputs, np.arange(n) % 2, 2)
+    return finetuning.count_labels(inputs, np.arange(n) % 2, 2)
 
 
 def pairs() -> Annotations:
@@ -137,7 +138,7 @@ def test_longformers_cls_sees_the_whole_text(longformer: Path) -> None:
 def test_it_learns_and_keeps_the_best_epoch(roberta: Path) -> None:
     rows = told_apart()
     model = classifier(roberta)
-    found = finetuning.fit(model, rows, rows, CONFIG, epochs=12, patience=12)
+    found = finetuning.fit(model, rows, rows, CONFIG, FitOptions(12, patience=12))
     assert min(found) < 0.3 < np.log(2)
     p = model.predict_proba(rows.inputs)
     nll = -(rows.counts * np.log(p)).sum() / rows.counts.sum()
@@ -147,7 +148,7 @@ def test_it_learns_and_keeps_the_best_epoch(roberta: Path) -> None:
 def test_training_stops_when_validation_gets_no_better(roberta: Path) -> None:
     train = told_apart()
     turned = replace(train, counts=train.counts[:, ::-1].copy())
-    found = finetuning.fit(classifier(roberta), train, turned, CONFIG, epochs=20, patience=2)
+    found = finetuning.fit(classifier(roberta), train, turned, CONFIG, FitOptions(20, patience=2))
     assert len(found) == int(np.argmin(found)) + 1 + 2 < 20
 
 
@@ -168,7 +169,7 @@ def test_a_batch_in_parts_teaches_the_same(roberta: Path, monkeypatch: pytest.Mo
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0
-        finetuning.fit(model, told_apart(8), None, CONFIG, epochs=1)
+        finetuning.fit(model, told_apart(8), None, CONFIG, FitOptions(1))
         found.append(model.predict_proba(told_apart(8).inputs))
     np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-4)
 
@@ -179,7 +180,7 @@ def test_a_stopped_training_ends_as_if_it_had_not_been(
     monkeypatch.setattr(finetuning, "_CHECKPOINT_EVERY_SECONDS", -1.0)
     rows, checkpoint = told_apart(), tmp_path / "half"
     whole = classifier(roberta)
-    expected = finetuning.fit(whole, rows, rows, CONFIG, epochs=3, patience=3, seed=5)
+    expected = finetuning.fit(whole, rows, rows, CONFIG, FitOptions(3, patience=3, seed=5))
 
     def stop(what: str, done: int, total: int) -> None:
         if done == 9:
@@ -188,15 +189,15 @@ def test_a_stopped_training_ends_as_if_it_had_not_been(
     with pytest.raises(KeyboardInterrupt):
         finetuning.fit(
             classifier(roberta), rows, rows, CONFIG,
-            epochs=3, patience=3, seed=5, checkpoint=checkpoint, progress=stop,
+            FitOptions(3, patience=3, seed=5, checkpoint=checkpoint), stop,
         )  # fmt: skip
     assert checkpoint.exists()
     steps: list[int] = []
     resumed = classifier(roberta)
     found = finetuning.fit(
         resumed, rows, rows, CONFIG,
-        epochs=3, patience=3, seed=5, checkpoint=checkpoint,
-        progress=lambda _, done, total: steps.append(done),
+        FitOptions(3, patience=3, seed=5, checkpoint=checkpoint),
+        lambda _, done, total: steps.append(done),
     )  # fmt: skip
     assert found == expected
     assert steps[0] == 9
@@ -209,13 +210,17 @@ def test_a_stopped_training_ends_as_if_it_had_not_been(
 def test_a_rate_that_is_too_high_is_told(roberta: Path) -> None:
     config = CONFIG.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(InputError, match=r"diverged in step .*; lower learning_rate"):
-        finetuning.fit(classifier(roberta), told_apart(), None, config, epochs=3)
+        finetuning.fit(classifier(roberta), told_apart(), None, config, FitOptions(3))
 
 
 def test_no_rows_and_what_is_no_model_are_told(roberta: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there are no rows to train on"):
         finetuning.fit(
-            classifier(roberta), Rows([], np.zeros((0, 2), np.float32)), None, CONFIG, epochs=1
+            classifier(roberta),
+            LabelCounts([], np.zeros((0, 2), np.float32)),
+            None,
+            CONFIG,
+            FitOptions(1),
         )
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="cannot be trained further"):

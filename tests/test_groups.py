@@ -129,9 +129,17 @@ def test_new_annotations_with_unknown_answers_are_in_no_group() -> None:
     [
         (AttributesConfig(attributes=("gendre",)), PEOPLE, "gendre.*Did you mean 'gender'"),
         (AttributesConfig(), PEOPLE[["text", "label"]], "describe the annotators"),
-        (AttributesConfig(min_annotators=2), PEOPLE.drop(columns="annotator"), "no annotator col"),
-        (TaxonomyConfig(min_annotators=2), PEOPLE.drop(columns="annotator"), "no annotator col"),
-        (TaxonomyConfig(), PEOPLE.drop(columns="values"), "the column 'values'.*columns: {values"),
+        (
+            AttributesConfig(min_annotators=2),
+            PEOPLE.drop(columns="annotator"),
+            "column 'annotator' is not",
+        ),
+        (
+            TaxonomyConfig(min_annotators=2),
+            PEOPLE.drop(columns="annotator"),
+            "column 'annotator' is not",
+        ),
+        (TaxonomyConfig(), PEOPLE.drop(columns="values"), "column 'values' is.*columns: {values"),
         (TaxonomyConfig(), PEOPLE.assign(values=""), "no training annotation .* in any group"),
         (RationaleConfig(), PEOPLE.assign(rationale="?"), "need an encoder"),
         (
@@ -151,7 +159,7 @@ def test_what_cannot_be_grouped_is_an_error(
 def test_new_annotations_need_the_columns_too() -> None:
     with pytest.raises(InputError, match="attribute 'race' is not in"):
         fit_scheme(AttributesConfig(min_size=1), table()).assign(table(PEOPLE.drop(columns="race")))
-    with pytest.raises(InputError, match="the column 'values'"):
+    with pytest.raises(InputError, match="column 'values' is not in"):
         fit_scheme(TaxonomyConfig(min_size=1), table()).assign(table(PEOPLE.drop(columns="values")))
 
 

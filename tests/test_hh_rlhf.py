@@ -150,7 +150,9 @@ def test_other_keys_are_told(tmp_path: Path) -> None:
     path = tmp_path / "hh-rlhf" / "harmless-base" / "test.jsonl.gz"
     path.parent.mkdir(parents=True)
     path.write_bytes(gzip.compress(b'{"transcript": "x", "rating": 1}\n'))
-    with pytest.raises(InputError, match=r"has no 'chosen'; found: transcript, rating"):
+    with pytest.raises(
+        InputError, match=r"column 'chosen' is not in .*; found: transcript, rating"
+    ):
         datasets.load("hh-rlhf", data_dir=tmp_path)
 
 

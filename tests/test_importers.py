@@ -255,9 +255,11 @@ def test_potato(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     path = tmp_path / "export.json"
     path.write_text(json.dumps(LABEL_STUDIO))
-    with pytest.raises(InputError, match=r"no answer 'mod'; found: mood, .*Did you mean 'mood'"):
+    with pytest.raises(
+        InputError, match=r"answer 'mod' is not in .*; found: mood, .*Did you mean 'mood'"
+    ):
         importers.label_studio(path, label="mod")
-    with pytest.raises(InputError, match=r"no field 'txt'; found: text"):
+    with pytest.raises(InputError, match=r"field 'txt' is not in .*; found: text"):
         importers.label_studio(path, label="mood", text="txt")
     with pytest.raises(InputError, match=r"no file .*Did you mean 'export.json'"):
         importers.label_studio(tmp_path / "exprt.json", label="mood")

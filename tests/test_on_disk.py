@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mcstl._support.errors import InputError
-from mcstl.encoding import on_disk as bulk
+from mcstl.encoding import on_disk
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.encoding.on_disk import encode_to_disk
 
@@ -25,7 +25,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "WINDOW", 8)
+    monkeypatch.setattr(on_disk, "WINDOW", 8)
 
 
 def test_vectors_are_those_of_encode(encoder: Encoder, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_nothing_is_done_twice(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = encode_to_disk(lambda: TEXTS, tmp_path, encoder)
-    monkeypatch.setattr(encoder, "encode_fresh", None)  # a call would be an error
+    monkeypatch.setattr(encoder, "encode_uncached", None)  # a call would be an error
     again = encode_to_disk(lambda: TEXTS, tmp_path, encoder)
     np.testing.assert_array_equal(first.vectors, again.vectors)
     with pytest.raises(InputError, match="other texts"):
@@ -65,11 +65,11 @@ def test_no_texts(encoder: Encoder, tmp_path: Path) -> None:
 def test_a_killed_run_goes_on(encoder: Encoder, tmp_path: Path) -> None:
     code = """
 import sys
-from mcstl.encoding import on_disk as bulk
+from mcstl.encoding import on_disk
 from mcstl.encoding.encoders import load_encoder
-bulk.WINDOW = 8
+on_disk.WINDOW = 8
 texts = [f"text number {i % 30}" for i in range(50)]
-bulk.encode_to_disk(lambda: texts, sys.argv[1], load_encoder(backend="torch"),
+on_disk.encode_to_disk(lambda: texts, sys.argv[1], load_encoder(backend="torch"),
                     lambda *what: print(*what[1:], flush=True))
 """
     process = subprocess.Popen(

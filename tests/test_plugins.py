@@ -135,5 +135,5 @@ def test_a_package_that_is_broken_or_there_twice_is_named(package: Path) -> None
 
 
 def test_without_such_packages_nothing_is_added() -> None:
-    kinds: tuple[plugins.Kind, ...] = ("datasets", "groups", "methods")
+    kinds: tuple[plugins.Extension, ...] = ("datasets", "groups", "methods")
     assert [plugins.names(kind) for kind in kinds] == [[], [], []]

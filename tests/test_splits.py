@@ -204,8 +204,8 @@ def test_bad_options_of_a_split(options: dict[str, Any], parts: list[str]) -> No
 def test_split_that_cannot_be_made() -> None:
     nobody = Annotations.from_frame(rows(label=[0, 1] * 10), source="reviews.csv")
     assert complaint(lambda: split(nobody, "annotator")) == (
-        "reviews.csv has no annotator column, so it cannot be split by annotator; map one with "
-        "columns: {annotator: ...}, or split by item"
+        "column 'annotator' is not in reviews.csv; found: item, text, label. "
+        "Map it with columns: {annotator: ...}, or split by item"
     )
     table = rows(label=[0, 1] * 10, annotator=[None, *"abcdefghijklmnopqrs"])
     somebody = Annotations.from_frame(table, source="reviews.csv")

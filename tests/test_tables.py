@@ -16,7 +16,7 @@ from pandas.testing import assert_frame_equal
 
 from mcstl._support.errors import InputError
 from mcstl.data import tables
-from mcstl.data.tables import chunks, kind_of, read_table
+from mcstl.data.tables import chunks, read_table, table_format
 
 KINDS = ("csv", "tsv", "jsonl", "parquet")
 
@@ -57,7 +57,7 @@ def test_a_table_without_rows_is_one_piece_with_its_columns(tmp_path: Path) -> N
 
 
 def test_kinds_by_name() -> None:
-    assert [kind_of(Path(name)) for name in ("A.CSV.GZ", "b.ndjson", "c.d.tsv")] == [
+    assert [table_format(Path(name)) for name in ("A.CSV.GZ", "b.ndjson", "c.d.tsv")] == [
         *("csv", "jsonl", "tsv")
     ]
 

@@ -1,1 +1,1 @@
-"""What every room leans on: errors, whole files, progress, plugins, pages and arrays."""
+"""What every room uses: errors, files, CSV, progress, plugins, HTML pages and array types."""

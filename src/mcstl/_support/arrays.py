@@ -1,8 +1,9 @@
-"""The types of arrays, and the distinct rows of integer columns."""
+"""Types of arrays, and the distinct rows of integer columns."""
 
 import numpy as np
 import numpy.typing as npt
 
+#: Probabilities, metrics and everything else that is counted in double precision.
 FloatArray = npt.NDArray[np.float64]
 #: Vectors of texts, memberships and weights: what networks compute with.
 Float32Array = npt.NDArray[np.float32]
@@ -12,10 +13,17 @@ ObjectArray = npt.NDArray[np.object_]
 
 
 def distinct(*columns: npt.NDArray[np.integer]) -> tuple[IntArray, IntArray]:
-    """Return where each kind of row comes first, in order of coming, and (n,) each row's kind.
+    """Find the distinct rows of a table of integers.
 
-    >>> first, kind = distinct(np.array([7, 3, 7, 3]), np.array([0, 1, 0, 2]))
-    >>> first, kind
+    Args:
+        columns: The table's columns, (n,) each.
+
+    Returns:
+        The position of the first occurrence of each distinct row, (m,) ascending, and the number
+        of each row among the distinct ones, (n,).
+
+    >>> first, codes = distinct(np.array([7, 3, 7, 3]), np.array([0, 1, 0, 2]))
+    >>> first, codes
     (array([0, 1, 3]), array([0, 1, 0, 2]))
     """
     n = len(columns[0])
@@ -25,11 +33,11 @@ def distinct(*columns: npt.NDArray[np.integer]) -> tuple[IntArray, IntArray]:
     for column in columns:
         in_order = column[order]
         new[1:] |= in_order[1:] != in_order[:-1]
-    kind = np.empty(n, dtype=np.int64)
-    kind[order] = np.cumsum(new) - 1
-    # lexsort is stable, so the first of each kind in its order is the first that came.
+    codes = np.empty(n, dtype=np.int64)
+    codes[order] = np.cumsum(new) - 1
+    # lexsort is stable, so the first of equal rows in sorted order is the first of the table.
     first = order[new]
-    coming = np.argsort(first)
+    by_occurrence = np.argsort(first)
     number = np.empty(len(first), dtype=np.int64)
-    number[coming] = np.arange(len(first))
-    return first[coming], number[kind]
+    number[by_occurrence] = np.arange(len(first))
+    return first[by_occurrence], number[codes]

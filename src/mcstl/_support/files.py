@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and YAML that reads as it was written."""
+"""Files that are either whole or not there, and the one reader and writer of YAML."""
 
 import errno
 import io
@@ -17,16 +17,22 @@ from ruamel.yaml.representer import SafeRepresenter
 
 from mcstl._support.errors import InputError, brief, did_you_mean, first_line
 
-#: What the kinds of YAML files look like.
+#: What to expect in each sort of YAML file, for messages.
 _EXAMPLES = {"study": "data, groups and methods", "mix": "Security: 0.5"}
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place once the block ends without error.
+    """Write a file so that readers see the old one or the new one, never a part of it.
 
-    A reader sees the old file or the new one, never a part: the rename is atomic, so this holds
-    when the process is killed midway and when two processes write the same file.
+    The rename is atomic, so this holds when the process is killed midway and when two processes
+    write the same file.
+
+    Args:
+        path: The file to write; its folder is made where it is missing.
+
+    Yields:
+        A temporary path beside `path`, which takes its place once the block ends without error.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -39,9 +45,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what a library raises while it writes `path` into an OSError.
+    """Turn what a library raises while it writes a file into an OSError.
 
-    Those in other languages have kinds of their own for a full disk.
+    Libraries written in other languages have exceptions of their own for a full disk.
+
+    Args:
+        path: The file, for the message.
+
+    Returns:
+        A context manager.
+
+    Raises:
+        OSError: The block raised any exception.
     """
     try:
         yield
@@ -52,24 +67,48 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, whole or not at all."""
+    """Write a text file as UTF-8, whole or not at all.
+
+    Args:
+        path: The file to write; its folder is made where it is missing.
+        text: What it holds.
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def cache_root(folder: str | Path | None = None) -> Path:
-    """Return the folder of what is kept between runs: `folder`, MCSTL_CACHE, or the user's."""
+    """Find the folder of what is kept between runs.
+
+    Args:
+        folder: The user's choice; by default the environment variable MCSTL_CACHE, then the
+            operating system's cache folder of the user.
+
+    Returns:
+        The folder, which need not exist.
+    """
     root = folder or os.environ.get("MCSTL_CACHE") or platformdirs.user_cache_dir("mcstl")
     return Path(root).expanduser()
 
 
 def folder_size(folder: Path) -> int:
-    """Return the bytes of all files in `folder`, 0 if there is none."""
+    """Add up the sizes of all files in a folder and below.
+
+    Args:
+        folder: A folder, which need not exist.
+
+    Returns:
+        The sum in bytes.
+    """
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def yaml() -> YAML:
-    """Return what reads and writes YAML 1.2; keys stay in their order."""
+    """Make a reader and writer of YAML 1.2 that keeps the order of keys.
+
+    Returns:
+        A new instance, whose settings the caller may change.
+    """
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Quoting
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
@@ -77,17 +116,35 @@ def yaml() -> YAML:
 
 
 def flow(value: object) -> str:
-    """Return `value` as YAML on one line."""
-    one = yaml()
-    one.default_flow_style = True
-    one.width = 1_000_000
+    """Write a value as YAML on one line.
+
+    Args:
+        value: Mappings, lists and scalars.
+
+    Returns:
+        The line, without its end.
+    """
+    writer = yaml()
+    writer.default_flow_style = True
+    writer.width = 1_000_000
     stream = io.StringIO()
-    one.dump(value, stream)
+    writer.dump(value, stream)
     return stream.getvalue().removesuffix("...\n").strip("\n")
 
 
 def read_yaml(path: Path, what: str = "study") -> dict[str, Any]:
-    """Read a YAML 1.2 file of keys, the `what` of the messages. Raises InputError for others."""
+    """Read a YAML 1.2 file whose top level is a mapping.
+
+    Args:
+        path: The file.
+        what: What it should be, for the messages: "study" or "mix".
+
+    Returns:
+        Its keys and values.
+
+    Raises:
+        InputError: It is missing, no YAML, or no mapping of texts to values.
+    """
     try:
         fields = yaml().load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -105,7 +162,12 @@ def read_yaml(path: Path, what: str = "study") -> dict[str, Any]:
 
 
 def write_yaml(path: Path, fields: dict[str, Any]) -> None:
-    """Write `fields` in their order, whole or not at all."""
+    """Write a mapping as YAML, whole or not at all.
+
+    Args:
+        path: The file to write.
+        fields: Its keys, in their order, and their values.
+    """
     plain = yaml()
     plain.default_flow_style = None
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:

@@ -7,16 +7,21 @@ import jinja2
 
 
 def environment(room: str, **filters: Callable[..., Any]) -> jinja2.Environment:
-    """Return where the pages of a `room`, as ``mcstl.reporting``, have their templates.
+    """Make the environment in which a room's page templates are rendered; it escapes every text.
 
-    Every text in a page is escaped.
+    Args:
+        room: The package that holds the folder ``templates``, such as "mcstl.reporting".
+        filters: Functions that templates may call, by name.
+
+    Returns:
+        The environment.
     """
-    found = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader(room),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= filters
-    return found
+    made.filters |= filters
+    return made

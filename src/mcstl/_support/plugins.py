@@ -1,4 +1,4 @@
-"""What other packages add: data sets, kinds of groups and methods, by entry points.
+"""What other packages add by entry points: data sets, group schemes and methods.
 
 A package names them in its pyproject.toml and touches nothing here (docs/extending.md):
 
@@ -15,29 +15,44 @@ from typing import Any, Literal
 
 from mcstl._support.errors import InputError, brief
 
-Kind = Literal["datasets", "groups", "methods"]
+Extension = Literal["datasets", "groups", "methods"]
 
 
-def names(kind: Kind) -> list[str]:
-    """Return the names that installed packages add, without loading them."""
-    return sorted({point.name for point in entry_points(group=f"mcstl.{kind}")})
+def names(extension: Extension) -> list[str]:
+    """List the names that installed packages add, without loading the packages.
 
+    Args:
+        extension: What they add.
 
-def load(kind: Kind, name: str) -> Any:
-    """Load what a package adds under `name`.
-
-    Raises InputError if two packages add the same name, or if it cannot be loaded.
+    Returns:
+        The names, sorted.
     """
-    points: list[EntryPoint] = list(entry_points(group=f"mcstl.{kind}", name=name))
+    return sorted({point.name for point in entry_points(group=f"mcstl.{extension}")})
+
+
+def load(extension: Extension, name: str) -> Any:
+    """Load what an installed package adds.
+
+    Args:
+        extension: What it adds.
+        name: One of `names`.
+
+    Returns:
+        The object that the entry point names.
+
+    Raises:
+        InputError: Two packages add the same name, or it cannot be loaded.
+    """
+    points: list[EntryPoint] = list(entry_points(group=f"mcstl.{extension}", name=name))
     if len({point.value for point in points}) > 1:
         raise InputError(
-            f"{' and '.join(point.value for point in points)} both add {name!r} to mcstl.{kind}; "
-            "uninstall one of the packages"
+            f"{' and '.join(point.value for point in points)} both add {name!r} to "
+            f"mcstl.{extension}; uninstall one of the packages"
         )
     try:
         return points[0].load()
     except Exception as error:  # whatever the other package raises
         raise InputError(
-            f"{points[0].value}, which adds {name!r} to mcstl.{kind}, cannot be loaded: "
+            f"{points[0].value}, which adds {name!r} to mcstl.{extension}, cannot be loaded: "
             f"{brief(error, 120) or type(error).__name__}"
         ) from error

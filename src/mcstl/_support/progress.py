@@ -1,4 +1,4 @@
-"""How long work says how far it is, without knowing who listens."""
+"""Reports of progress by work that takes long, whoever shows them."""
 
 from collections.abc import Callable
 
@@ -7,4 +7,10 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Report to nobody."""
+    """Ignore a report of progress, as work does by default.
+
+    Args:
+        what: What is being done.
+        done: How many steps are finished.
+        total: How many there are.
+    """

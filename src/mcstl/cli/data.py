@@ -88,7 +88,7 @@ def import_(
     shown = text or ["text"]
     fields = shown[0] if len(shown) == 1 else (shown[0], shown[1])
     table = read(export, label=label, text=fields, rationale=rationale, values=values)
-    exports.write_table(table, out)
+    exports.write_table(table, out, guard=True)
     people = table["annotator"].nunique()
     typer.echo(f"{len(table):,} annotations by {people:,} people: {out}\nNext: mcstl init {out}")
 

@@ -228,7 +228,7 @@ def infer(
 
     The rows that it is shown are left out of what is written: their labels have told the rationale.
     """
-    from mcstl._support import files
+    from mcstl.data.exports import write_table
     from mcstl.data.tables import read_table
     from mcstl.labelling import inferred
     from mcstl.labelling.llm import Template
@@ -246,8 +246,7 @@ def infer(
         return
     with display(quiet) as progress:
         found = inferred.infer(rows, shown, client, annotator, progress)
-    with files.replacing(out) as temporary:
-        found.table.to_csv(temporary, index=False)
+    write_table(found.table, out)
     marked = int(found.table["inferred"].sum())
     typer.echo(
         f"Written: {out}, {len(found.table):,} rows, {marked:,} with an inferred rationale; "

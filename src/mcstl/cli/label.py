@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, need_names
 from mcstl.cli.app import Quiet, app, display, plain_console
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ def label(
     from mcstl.labelling.trained import Labeller
 
     rows = read_table(table)
-    for column in filter(None, (rationale, text, explanation)):
-        tables.need(rows, column, table.name)
+    need_names(filter(None, (rationale, text, explanation)), rows.columns, table.name)
     cases = cases_from(rows, rationale, text, explanation)
     client = make_client(model, base_url, api_key, workers) if by == "llm" else None
     if dry_run:

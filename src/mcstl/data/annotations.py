@@ -1,4 +1,4 @@
-"""The datum: the checked, columnar table of annotations; column mapping, items, majorities.
+"""The checked table of annotations: mapping of columns, items, and majorities.
 
 Everything downstream takes an `Annotations`. What it promises: every row has an item, a text (or
 two) and a class index; a text is never empty; one item is one text (or one unordered pair).
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcstl._support.arrays import BoolArray, Float32Array, IntArray
-from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_extra
+from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_extra, need_names
 from mcstl.data.cells import (
     as_values,
     cell_text,
@@ -63,14 +63,21 @@ class Annotations:
 
     Build it with `from_frame`, `from_dataset` or `read`; the constructor checks nothing.
 
-    `frame` has the columns ``row`` (position in the table as read, before anything is dropped),
-    ``item`` (text), ``text`` or ``text_a`` and ``text_b``, ``label`` (class index; in preference
-    1 means that A is preferred), ``flipped`` (the row shows its pair the other way round than the
-    item's first row; always False for single texts), where known ``weight`` (a number above 0: a
-    row of weight 2 is trained on as two would be; measures count it once), ``annotator`` (text,
-    missing as None), ``rationale`` (text, missing as ""), ``inferred`` (the rationale is a language
-    model's guess), ``values`` (a list of names), and the `attributes` (text, missing as None). Its
-    index is 0 ... n-1.
+    Attributes:
+        frame: The table; its index is 0 ... n-1. Columns that every table has: ``row`` (position
+            in the table as read, before anything is dropped), ``item`` (text), ``text`` or
+            ``text_a`` and ``text_b``, ``label`` (class index; in preference 1 means that A is
+            preferred), ``flipped`` (the row shows its pair the other way round than the item's
+            first row; always False for single texts). Columns that it may have: ``weight`` (a
+            number above 0: a row of weight 2 is trained on as two would be; metrics count it
+            once), ``annotator`` (text, missing as None), ``rationale`` (text, missing as ""),
+            ``inferred`` (whether the rationale is a language model's guess), ``values`` (a list
+            of names), and the `attributes` (text, missing as None).
+        task: The task form.
+        classes: Names of the L classes, lowest first.
+        attributes: Columns that describe the annotators.
+        dropped: Rows left out, by reason.
+        source: What the table was read from, for messages.
     """
 
     frame: pd.DataFrame
@@ -84,7 +91,14 @@ class Annotations:
         return len(self.frame)
 
     def has(self, column: str) -> bool:
-        """Say whether the optional `column` (annotator, rationale, values, an attribute) exists."""
+        """Say whether the table has a column.
+
+        Args:
+            column: An optional column: annotator, rationale, values, weight or an attribute.
+
+        Returns:
+            True if it is there.
+        """
         return column in self.frame.columns
 
     @property
@@ -110,17 +124,32 @@ class Annotations:
         return self.frame["weight"].to_numpy(dtype=np.float32)
 
     def distinct_texts(self) -> tuple[list[str], IntArray]:
-        """Return the distinct texts and, (n, 1 or 2), each row's positions among them."""
+        """Find the distinct texts, each of which has to be encoded only once.
+
+        Returns:
+            The distinct texts, and each row's positions among them: (n, 1), or (n, 2) for pairs.
+        """
         stacked = self.frame[list(self.text_columns)].to_numpy(dtype=object)
         codes, texts = pd.factorize(stacked.ravel())
         return list(texts), codes.reshape(stacked.shape).astype(np.int64)
 
     def take(self, rows: npt.ArrayLike) -> Self:
-        """Return the annotations at the given row positions (or boolean mask), in that order."""
+        """Select annotations.
+
+        Args:
+            rows: Row positions, (m,), or a boolean mask, (n,).
+
+        Returns:
+            The annotations at these positions, in that order.
+        """
         return replace(self, frame=self.frame.iloc[np.asarray(rows)].reset_index(drop=True))
 
     def items(self) -> pd.DataFrame:
-        """Return one row per item: ``item`` and its text, or its two texts in unflipped order."""
+        """List the items.
+
+        Returns:
+            A row per item: ``item`` and its text, or its two texts in unflipped order.
+        """
         # The first row of every item is unflipped in the full table; a part may lack it.
         columns = list(self.text_columns)
         firsts = self.frame.drop_duplicates("item")[["item", *columns, "flipped"]].copy()
@@ -139,18 +168,28 @@ class Annotations:
         task: Task | None = None,
         source: str = "a table",
     ) -> Self:
-        """Check a table and make it Annotations (DESIGN: Annotations contract).
+        """Check a table and make it Annotations.
 
-        `columns` maps our names to the table's, as in ``{"text": "comment"}``; names of ours that
-        are not mapped are taken as they stand. `labels` maps ordered classes to the raw values
-        that they merge; rows with other labels are dropped and counted. Without `labels` the
-        classes are the sorted numbers, or false/true and no/yes; in preference 0/1 or b/a. `item`
-        may be left out where a text is its own item. A preference table has ``text_a``, ``text_b``
-        and ``label``, or ``chosen`` and ``rejected``, which get an orientation that does not tell
-        the label. Columns without a name (a saved index) are left out, and a table's own ``row``
-        and ``flipped`` unless they are mapped. `frame` is not modified.
+        The column ``item`` may be left out where a text is its own item. A preference table has
+        ``text_a``, ``text_b`` and ``label``, or ``chosen`` and ``rejected``, which get an
+        orientation that does not tell the label. Columns without a name (a saved index) are left
+        out, and columns ``row`` and ``flipped`` unless they are mapped.
 
-        Raises InputError for anything that cannot be used, saying what came and what to do.
+        Args:
+            frame: A row per annotation; it is not modified.
+            columns: The table's names of our columns, as in ``{"text": "comment"}``; our names
+                that are not mapped are taken as they stand.
+            labels: Ordered classes, lowest first, and the raw values that each merges; rows with
+                other labels are dropped and counted. By default the classes are the sorted
+                numbers, or false/true and no/yes; in preference 0/1 or b/a.
+            task: The task form; by default what the columns and labels suggest.
+            source: What the table was read from, for messages.
+
+        Returns:
+            The checked annotations.
+
+        Raises:
+            InputError: Something cannot be used; the message says what came and what to do.
 
         >>> table = pd.DataFrame({"comment": ["Hi", "Hi", "Go away"], "label": [1, 2, 5],
         ...                       "gender": ["Woman", "Man", "Man"]})
@@ -172,9 +211,15 @@ class Annotations:
         texts = TEXT_COLUMNS[task]
         names = set(table.columns)
         half = len({"chosen", "rejected"} & names) == 1 and not {*texts} & names
+        columns_read = [str(name) for name in frame.columns]
         for needed in ("chosen", "rejected") if half else (*texts, "label"):
             if needed not in table.columns:
-                raise InputError(_missing_column(needed, frame, source, task))
+                map_it = f"Map it with columns: {{{needed}: ...}} for task {task}"
+                hint = f"{map_it}. {_header_hint(columns_read)}".strip()
+                # A column of this name that is mapped to another of ours does not count.
+                need_names(
+                    [needed], [name for name in columns_read if name != needed], source, hint=hint
+                )
         _check_ids(table, source)
         classes, codes = classes_of(table["label"], labels, task, source)
         kept = codes >= 0
@@ -183,10 +228,10 @@ class Annotations:
             dropped["label missing or outside `labels`"] = int((~kept).sum())
         if not kept.any():
             wanted = [value for values in (labels or {}).values() for value in values]
-            found = sorted(set(mapped(table["label"], shown)))
+            raw = sorted(set(mapped(table["label"], shown)))
             raise InputError(
                 f"no label in {source} is among the raw values in `labels`; found: "
-                f"{listed(found)}; `labels` has: {listed(wanted)}"
+                f"{listed(raw)}; `labels` has: {listed(wanted)}"
             )
         table["label"] = codes
         table = table[kept].reset_index(drop=True)
@@ -206,9 +251,9 @@ class Annotations:
             table[name] = objects(mapped(table[name], readers[name]))
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
-        known = ["row", "item", *texts, "label", "flipped", "weight"]
-        known += ["annotator", "rationale", "inferred", "values"]
-        order = [name for name in known if name in table.columns] + list(attributes)
+        order = ["row", "item", *texts, "label", "flipped", "weight"]
+        order += ["annotator", "rationale", "inferred", "values"]
+        order = [name for name in order if name in table.columns] + list(attributes)
         return cls(
             frame=table[order],
             task=task,
@@ -220,11 +265,19 @@ class Annotations:
 
     @classmethod
     def from_dataset(cls, dataset: Any, **options: Any) -> Self:
-        """Check a Hugging Face `datasets.Dataset` and make it Annotations; options as `from_frame`.
+        """Check a Hugging Face `datasets.Dataset` and make it Annotations.
 
-        A ClassLabel column, or one of lists of ClassLabel, is read by its names. Raises InputError
-        as `from_frame` does, for a `DatasetDict`, of which one split has to be chosen, and for a
-        dataset that is streamed.
+        Args:
+            dataset: A row per annotation. A column of ClassLabel, or of lists of ClassLabel, is
+                read by its names.
+            options: As in `from_frame`.
+
+        Returns:
+            The checked annotations.
+
+        Raises:
+            InputError: As in `from_frame`; also for a `DatasetDict`, of which one split has to be
+                chosen, and for a dataset that is streamed.
         """
         if isinstance(dataset, dict):
             raise InputError(
@@ -245,10 +298,13 @@ class Annotations:
         return cls.from_frame(frame, **options)
 
     def to_dataset(self) -> Any:
-        """Return a Hugging Face `datasets.Dataset` that `from_dataset` reads back as it is.
+        """Make a Hugging Face `datasets.Dataset` that `from_dataset` reads back as it is.
 
-        The label is a ClassLabel; what `frame` adds (``row``, ``flipped``) stays behind. Raises
-        InputError if datasets is not installed.
+        Returns:
+            The annotations with ``label`` as a ClassLabel and without ``row`` and ``flipped``.
+
+        Raises:
+            InputError: The package datasets is not installed.
         """
         with need_extra("datasets"):
             from datasets import ClassLabel, Dataset
@@ -258,20 +314,33 @@ class Annotations:
 
     @classmethod
     def read(cls, path: str | Path, **options: Any) -> Self:
-        """Read CSV, TSV, JSON Lines or Parquet (also .gz) and check it; options as `from_frame`.
+        """Read a table from a file and check it.
 
-        Raises InputError for a file that is missing, truncated, in another encoding than UTF-8 or
-        of another kind.
+        Args:
+            path: CSV, TSV, JSON Lines (also .gz) or Parquet, by the file's name.
+            options: As in `from_frame`.
+
+        Returns:
+            The checked annotations.
+
+        Raises:
+            InputError: As in `from_frame`; also for a file that is missing, truncated, in another
+                encoding than UTF-8 or in another format.
         """
         options.setdefault("source", Path(path).name)
         return cls.from_frame(read_table(path), **options)
 
 
 def minority_rows(annotations: Annotations) -> BoolArray:
-    """Mark (n,) the annotations that differ from their item's majority label (A.6).
+    """Mark the annotations that differ from their item's majority label (A.6).
 
-    The majority is over all annotations given, per unordered pair in preference. An item whose
-    most frequent label is tied has no majority, hence no minority rows.
+    An item whose most frequent label is tied has no majority, hence no minority.
+
+    Args:
+        annotations: All that count for the majority, per unordered pair in preference.
+
+    Returns:
+        (n,) True where a row is in the minority.
     """
     votes = _votes(annotations)
     majority = votes == votes.max(axis=1, keepdims=True)
@@ -281,9 +350,15 @@ def minority_rows(annotations: Annotations) -> BoolArray:
 
 
 def majority_rows(annotations: Annotations) -> BoolArray:
-    """Mark (n,) the annotations that carry a most frequent label of their item: Maj(Y), §3.3.
+    """Mark the annotations that carry a most frequent label of their item: Maj(Y), §3.3.
 
     All tied labels are kept (the paper is silent on ties).
+
+    Args:
+        annotations: All that count for the majority, per unordered pair in preference.
+
+    Returns:
+        (n,) True where a row is in the majority.
     """
     votes = _votes(annotations)
     items, labels = items_and_labels(annotations)
@@ -291,7 +366,15 @@ def majority_rows(annotations: Annotations) -> BoolArray:
 
 
 def items_and_labels(annotations: Annotations) -> tuple[IntArray, IntArray]:
-    """(n,) item codes and (n,) labels as if every pair were shown the same way round."""
+    """Number the items, and turn the labels of flipped pairs round.
+
+    Args:
+        annotations: Of any task form.
+
+    Returns:
+        (n,) item codes in order of first occurrence, and (n,) class indices as if every pair were
+        shown the same way round.
+    """
     items = pd.factorize(annotations.frame["item"])[0].astype(np.int64)
     flipped = annotations.frame["flipped"].to_numpy(dtype=bool)
     return items, np.where(
@@ -308,52 +391,39 @@ def _votes(annotations: Annotations) -> IntArray:
 
 def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], source: str) -> pd.DataFrame:
     """Copy the table under our names, without the columns that have none."""
-    found = [name for name in map(str, frame.columns) if not _NAMELESS.match(name)]
+    named = [name for name in map(str, frame.columns) if not _NAMELESS.match(name)]
     for ours, theirs in columns.items():
         if ours not in KNOWN_COLUMNS:
             raise InputError(
                 f"columns: {brief(ours)!r} is not a column that mcstl knows; "
                 f"known: {listed(KNOWN_COLUMNS)}.{did_you_mean(str(ours), KNOWN_COLUMNS)}"
             )
-        if theirs not in found:
-            raise InputError(
-                f"column {brief(theirs)!r} is not in {source}; found: {listed(found)}."
-                f"{did_you_mean(str(theirs), found)}{_header_hint(found)}"
-            )
-    repeated = sorted({name for name in found if found.count(name) > 1})
+        need_names([str(theirs)], named, source, hint=_header_hint(named))
+    repeated = sorted({name for name in named if named.count(name) > 1})
     if repeated:
         raise InputError(
             f"{source} has more than one column named {listed(repeated)}; rename all but one"
         )
-    theirs_by_name = {str(name): frame[name] for name in frame.columns if str(name) in found}
+    theirs_by_name = {str(name): frame[name] for name in frame.columns if str(name) in named}
     # One of the table's columns may serve twice, so copy, not rename; a text that is mapped to be
     # its own item stays the text, too.
     taken = {ours: theirs_by_name[theirs] for ours, theirs in columns.items()}
-    others = {
+    unmapped = {
         name: column
         for name, column in theirs_by_name.items()
         if name not in taken
         and name not in ("row", "flipped")
         and (name not in columns.values() or name in ("text", "text_a", "text_b"))
     }
-    return pd.DataFrame({**taken, **others}).reset_index(drop=True)
+    return pd.DataFrame({**taken, **unmapped}).reset_index(drop=True)
 
 
-def _missing_column(needed: str, frame: pd.DataFrame, source: str, task: Task) -> str:
-    found = [str(name) for name in frame.columns]
-    return (
-        f"column {needed!r} is not in {source} (task {task}); found: {listed(found)}."
-        f"{did_you_mean(needed, found)} Map it with columns: {{{needed}: ...}}."
-        f"{_header_hint(found)}"
-    )
-
-
-def _header_hint(found: Sequence[str]) -> str:
+def _header_hint(columns: Sequence[str]) -> str:
     """Say what the names of the columns give away about a file that was saved in another way."""
-    if len(found) == 1 and (by := re.search("[;\t|,]", found[0])):
-        return f" The cells seem to be separated by {by.group()!r}: save it as CSV with commas."
-    if any(len(name) > _LONGEST_NAME or isinstance(comparable(name), float) for name in found):
-        return " Is the row with the names of the columns missing?"
+    if len(columns) == 1 and (by := re.search("[;\t|,]", columns[0])):
+        return f"The cells seem to be separated by {by.group()!r}: save it as CSV with commas."
+    if any(len(name) > _LONGEST_NAME or isinstance(comparable(name), float) for name in columns):
+        return "Is the row with the names of the columns missing?"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Single cells of a table: what is missing, what is equal, and how they read as text."""
+"""Cells of a table: which are missing, which are equal, and how they read as text."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -11,7 +11,15 @@ from mcstl._support.arrays import ObjectArray
 
 
 def mapped(column: pd.Series, function: Callable[[Any], object]) -> ObjectArray:
-    """Return the (n,) results of `function`, called once per distinct cell, or list."""
+    """Apply a function to every cell of a column, calling it once per distinct cell.
+
+    Args:
+        column: The column, (n,).
+        function: Makes something of one cell. A column of lists is mapped list by list.
+
+    Returns:
+        The results, (n,).
+    """
     cells = column.to_numpy(dtype=object)
     try:
         codes, distinct = pd.factorize(cells, use_na_sentinel=False)
@@ -21,12 +29,25 @@ def mapped(column: pd.Series, function: Callable[[Any], object]) -> ObjectArray:
 
 
 def objects(cells: Iterable[object]) -> pd.Series:
-    """Return a column of Python objects, whatever type pandas would infer for them."""
+    """Make a column of Python objects, whatever type pandas would infer for them.
+
+    Args:
+        cells: The cells, in order.
+
+    Returns:
+        A column with the index 0 ... n-1.
+    """
     return pd.Series(list(cells), dtype=object)
 
 
 def comparable(value: object) -> float | str:
-    """Return `value` as labels are compared: a number where it is one, else its stripped text.
+    """Make two spellings of the same answer equal.
+
+    Args:
+        value: A cell that is not missing.
+
+    Returns:
+        A number where it is one, else its text without outer blanks.
 
     >>> comparable("1.0"), comparable(" No "), comparable(True)
     (1.0, 'No', 'true')
@@ -43,14 +64,27 @@ def comparable(value: object) -> float | str:
 
 
 def shown(value: object) -> str:
-    """Text of a cell, whole numbers without a decimal point."""
+    """Write a cell as text.
+
+    Args:
+        value: A cell that is not missing.
+
+    Returns:
+        Its text without outer blanks; whole numbers have no decimal point.
+    """
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value).strip()
 
 
 def cell_text(value: object) -> str | None:
-    """Return the text of a cell, whole numbers without a decimal point; None if it is missing.
+    """Write a cell as text, or say that it is missing.
+
+    Args:
+        value: Any cell.
+
+    Returns:
+        Its text as `shown` writes it, or None if it is missing.
 
     >>> cell_text(3.0), cell_text(" No "), cell_text(""), cell_text(float("nan"))
     ('3', 'No', None, None)
@@ -59,7 +93,14 @@ def cell_text(value: object) -> str | None:
 
 
 def is_missing(value: object) -> bool:
-    """Say whether a cell holds nothing: blank text, NaN, None, or pandas' NA and NaT."""
+    """Say whether a cell holds nothing.
+
+    Args:
+        value: Any cell.
+
+    Returns:
+        True for blank text, NaN, None, and pandas' NA and NaT.
+    """
     if isinstance(value, str):
         return not value.strip()
     if isinstance(value, float | np.floating):
@@ -68,12 +109,26 @@ def is_missing(value: object) -> bool:
 
 
 def is_usable_text(value: object) -> bool:
-    """Say whether a cell is text that is not blank."""
+    """Say whether a cell is text that is not blank.
+
+    Args:
+        value: Any cell.
+
+    Returns:
+        True if it can be encoded as a text.
+    """
     return isinstance(value, str) and bool(value.strip())
 
 
 def as_values(cell: object) -> list[str]:
-    """Return the distinct names in a cell of ``values``: a list, or text split at ``|``."""
+    """Read the names in a cell of the column ``values``.
+
+    Args:
+        cell: A list, or text with ``|`` between names.
+
+    Returns:
+        The distinct names in order, without blanks and missing ones.
+    """
     if isinstance(cell, str):
         parts: Iterable[object] = cell.split("|")
     elif isinstance(cell, list | tuple | set | np.ndarray):

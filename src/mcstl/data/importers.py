@@ -1,4 +1,4 @@
-"""What annotation tools and TRL write, as tables for `Annotations.from_frame`.
+"""Importers: exports of annotation tools and TRL's data as tables for `Annotations.from_frame`.
 
 Each tool's own export is read: Label Studio (JSON and JSON_MIN), Argilla (records as JSON or a
 Dataset, flat or nested), potato (`python -m potato.export`, JSON Lines), TRL's preference data
@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_names
 from mcstl.data.tables import read_table
 
-Text = str | tuple[str, str]
+#: The field of a text, or the two fields of a pair.
+TextFields = str | tuple[str, str]
 
 
 class _Answered(NamedTuple):
@@ -35,15 +36,26 @@ def label_studio(
     path: str | Path,
     *,
     label: str,
-    text: Text = "text",
+    text: TextFields = "text",
     rationale: str | None = None,
     values: str | None = None,
 ) -> pd.DataFrame:
-    """Read Label Studio's JSON or JSON_MIN export: a row per annotation that was not cancelled.
+    """Read Label Studio's JSON or JSON_MIN export.
 
-    `label`, `rationale` and `values` are names of controls (``from_name``), `text` that of a field
-    of the task, or two of them; a pairwise choice of the left one becomes "a", of the right one
-    "b". Raises InputError for another file, or a name that is not in it.
+    A pairwise choice of the left text becomes "a", of the right one "b".
+
+    Args:
+        path: The export.
+        label: The control (``from_name``) whose answer is the label.
+        text: The field of the task that holds the text, or the two fields of a pair.
+        rationale: The control (``from_name``) whose answer is the rationale.
+        values: The control (``from_name``) whose answer is the values.
+
+    Returns:
+        A row per annotation that has a label and was not cancelled.
+
+    Raises:
+        InputError: It is another file, or a name is not in it.
     """
     tasks = _json(path)
     full = any("annotations" in task for task in tasks)
@@ -55,15 +67,27 @@ def argilla(
     records: str | Path | Iterable[Mapping[str, Any]],
     *,
     label: str,
-    text: Text = "text",
+    text: TextFields = "text",
     rationale: str | None = None,
     values: str | None = None,
 ) -> pd.DataFrame:
-    """Read Argilla's records (`records.to_json`, `.to_list`, `.to_datasets`): a row per response.
+    """Read Argilla's records.
 
-    `label`, `rationale` and `values` are names of questions, `text` that of a field, or two of
-    them; a ranking of the two fields becomes "a" or "b". Responses that are drafts or
-    discarded are left out where the export says so. Raises InputError as `label_studio` does.
+    A ranking of the two fields of a pair becomes "a" or "b".
+
+    Args:
+        records: What `records.to_json` wrote, or `.to_list` or `.to_datasets` returned.
+        label: The question whose answer is the label.
+        text: The field of the record that holds the text, or the two fields of a pair.
+        rationale: The question whose answer is the rationale.
+        values: The question whose answer is the values.
+
+    Returns:
+        A row per person and record that has a label; responses that were not submitted are left
+        out where the export says so.
+
+    Raises:
+        InputError: As in `label_studio`.
     """
     is_file = isinstance(records, str | Path)
     source = Path(records).name if is_file else "the records"  # type: ignore[arg-type]
@@ -76,16 +100,29 @@ def potato(
     items: str | Path | Iterable[Mapping[str, Any]],
     *,
     label: str,
-    text: Text = "text",
+    text: TextFields = "text",
     item_key: str = "id",
     rationale: str | None = None,
     values: str | None = None,
 ) -> pd.DataFrame:
-    """Read potato's JSON Lines export and the items that were shown: a row per person and item.
+    """Read potato's JSON Lines export and the items that were shown.
 
-    `items` is potato's data file, with the key `item_key`; `label`, `rationale` and `values` are
-    names of annotation schemes. Of a scheme that holds several answers all are kept, as a list.
-    Raises InputError as `label_studio` does, and for an item that is not among `items`.
+    Of an annotation scheme that holds several answers all are kept, as a list.
+
+    Args:
+        path: The export.
+        items: Potato's data file, or its records.
+        label: The annotation scheme whose answer is the label.
+        text: The field of the items that holds the text, or the two fields of a pair.
+        item_key: The field of the items that names them.
+        rationale: The annotation scheme whose answer is the rationale.
+        values: The annotation scheme whose answer is the values.
+
+    Returns:
+        A row per person and item that has a label.
+
+    Raises:
+        InputError: As in `label_studio`; also for an item that is not among `items`.
     """
     rows = _records(items)
     shown = {str(row.get(item_key)): row for row in rows}
@@ -99,16 +136,23 @@ def potato(
             )
         labels = record.get("labels")
         schemes = labels if isinstance(labels, dict) else {}
-        answers = {str(name): _potato_answer(found) for name, found in schemes.items()}
+        answers = {str(name): _potato_answer(given) for name, given in schemes.items()}
         answered.append(_Answered(item, shown[item], str(record.get("user_id")), answers))
     return _table(Path(path).name, answered, text, label, rationale, values)
 
 
 def trl_preferences(dataset: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return TRL's preference data as ``chosen`` and ``rejected`` texts, other columns beside them.
+    """Read TRL's preference data: standard or conversational, prompt explicit or implicit.
 
-    Standard and conversational, prompt explicit or implicit; a conversation is read as
-    `conversation_text` writes it. Raises InputError for rows that lack a text.
+    Args:
+        dataset: Rows with ``chosen``, ``rejected`` and perhaps ``prompt``, and any other columns.
+
+    Returns:
+        A row per pair, with ``chosen`` and ``rejected`` as `conversation_text` writes them, and
+        the other columns as they are.
+
+    Raises:
+        InputError: A row lacks a text.
     """
     rows = []
     for number, row in enumerate(dataset):
@@ -125,10 +169,18 @@ def trl_preferences(dataset: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def conversation_text(prompt: object, completion: object = "") -> str:
-    """Return a prompt with its completion as one text, the same in training and as a reward.
+    """Write a prompt and its completion as one text, the same in training and as a reward.
 
-    Texts are joined as they are. Messages become a paragraph each, ``role: content``; parts that
-    are no text are left out. Raises InputError for anything else.
+    Args:
+        prompt: A text, or a list of messages.
+        completion: Like the prompt, or empty.
+
+    Returns:
+        Texts joined as they are, or messages as a paragraph each, ``role: content``; parts of a
+        message that are no text are left out.
+
+    Raises:
+        InputError: Prompt and completion are anything else.
 
     >>> print(conversation_text([{"role": "user", "content": "Sky?"}],
     ...                         [{"role": "assistant", "content": "Blue."}]))
@@ -172,15 +224,15 @@ def _json(path: str | Path) -> list[dict[str, Any]]:
     if path.suffix == ".jsonl":
         return [{str(k): v for k, v in row.items()} for row in read_table(path).to_dict("records")]
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        records = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = did_you_mean(path.name, [each.name for each in path.parent.glob("*")])
         raise InputError(f"there is no file {path}.{near}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({brief(error, 80)}); is it whole?") from error
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+    if not isinstance(records, list) or not all(isinstance(row, dict) for row in records):
         raise InputError(f"{path} is no list of records; export it as JSON")
-    return found
+    return records
 
 
 def _label_studio_full(tasks: Iterable[Mapping[str, Any]]) -> Iterator[_Answered]:
@@ -190,9 +242,9 @@ def _label_studio_full(tasks: Iterable[Mapping[str, Any]]) -> Iterator[_Answered
                 continue
             answers: dict[str, Any] = {}
             for result in annotation.get("result") or []:
-                found = _label_studio_value(result.get("value") or {})
+                answer = _label_studio_value(result.get("value") or {})
                 name = str(result.get("from_name"))
-                answers[name] = found if name not in answers else [answers[name], found]
+                answers[name] = answer if name not in answers else [answers[name], answer]
             yield _Answered(
                 str(task.get("id")),
                 task.get("data") or {},
@@ -208,23 +260,23 @@ def _label_studio_min(tasks: Iterable[Mapping[str, Any]]) -> Iterator[_Answered]
 
 
 def _label_studio_value(value: Mapping[str, Any]) -> Any:
-    """The answer in one result, whatever control gave it."""
+    """Return the answer in one result, whatever control gave it."""
     if "selected" in value:
         return {"left": "a", "right": "b"}.get(value["selected"], value["selected"])
-    for kind in ("choices", "text", "taxonomy", "rating", "number", "datetime"):
-        if kind in value:
-            found = value[kind]
-            if kind == "taxonomy":
-                found = [path[-1] for path in found]
-            return found[0] if isinstance(found, list) and len(found) == 1 else found
+    for control in ("choices", "text", "taxonomy", "rating", "number", "datetime"):
+        if control in value:
+            answer = value[control]
+            if control == "taxonomy":
+                answer = [path[-1] for path in answer]
+            return answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
     return None
 
 
 def _label_studio_min_value(value: Any) -> Any:
-    """JSON_MIN has a single choice or text bare, several as an object, others as a list of them."""
-    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        found = [_label_studio_value(one) for one in value]
-        return found[0] if len(found) == 1 else found
+    """Return an answer of JSON_MIN: bare, an object with several, or a list of objects."""
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        answers = [_label_studio_value(each) for each in value]
+        return answers[0] if len(answers) == 1 else answers
     return _label_studio_value(value) if isinstance(value, dict) else value
 
 
@@ -234,15 +286,15 @@ def _person(completed_by: Any) -> str | None:
     return None if completed_by is None else str(completed_by)
 
 
-def _argilla(records: Iterable[Mapping[str, Any]], text: Text) -> Iterator[_Answered]:
+def _argilla(records: Iterable[Mapping[str, Any]], text: TextFields) -> Iterator[_Answered]:
     for record in records:
         nested = isinstance(record.get("fields"), Mapping)
         fields = record["fields"] if nested else record
         responses: dict[str, dict[str, Any]] = {}  # per person
         for question, user, status, value in _argilla_responses(record, nested):
             if status in (None, "submitted"):
-                its = _ranked(value, text) if isinstance(value, list) else value
-                responses.setdefault(user, {})[question] = its
+                answer = _ranked(value, text) if isinstance(value, list) else value
+                responses.setdefault(user, {})[question] = answer
         for user, answers in responses.items():
             yield _Answered(str(record.get("id")), fields, user, answers)
 
@@ -263,20 +315,20 @@ def _argilla_responses(
                 yield name.removesuffix(".responses"), str(user), status, value
 
 
-def _ranked(value: list[Any], text: Text) -> Any:
-    """A ranking of the two fields, best first, as "a" or "b"; any other list as it is."""
+def _ranked(value: list[Any], text: TextFields) -> Any:
+    """Write a ranking of the two fields, best first, as "a" or "b"; leave any other list."""
     if isinstance(text, tuple) and sorted(map(str, value)) == sorted(text):
         return "a" if value[0] == text[0] else "b"
     return value
 
 
-def _potato_answer(found: Any) -> Any:
-    """The value of a radio button, a slider or a text, or a list of those that are ticked."""
-    if not isinstance(found, Mapping):
-        return found
+def _potato_answer(given: Any) -> Any:
+    """Return the value of a radio button, a slider or a text, or a list of those ticked."""
+    if not isinstance(given, Mapping):
+        return given
     values = [
         name if value in (True, "true") else value
-        for name, value in found.items()
+        for name, value in given.items()
         if value not in (None, "", False, "false")
     ]
     return values[0] if len(values) == 1 else values or None
@@ -285,19 +337,20 @@ def _potato_answer(found: Any) -> Any:
 def _table(
     source: str,
     answered: Iterable[_Answered],
-    text: Text,
+    text: TextFields,
     label: str,
     rationale: str | None,
     values: str | None,
 ) -> pd.DataFrame:
-    """A row per person and item that has a label."""
+    """Make a table with a row per person and item that has a label."""
     answered = list(answered)
     texts = {"text": text} if isinstance(text, str) else {"text_a": text[0], "text_b": text[1]}
-    known = dict.fromkeys(name for each in answered for name in each.fields)
-    _need(source, "field", texts.values(), known)
-    asked = {"label": label, "rationale": rationale, "values": values}
-    wanted = {ours: theirs for ours, theirs in asked.items() if theirs is not None}
-    _need(source, "answer", wanted.values(), dict.fromkeys(n for e in answered for n in e.answers))
+    fields = dict.fromkeys(name for each in answered for name in each.fields)
+    need_names(texts.values(), fields, source, what="field")
+    questions_by_column = {"label": label, "rationale": rationale, "values": values}
+    wanted = {ours: theirs for ours, theirs in questions_by_column.items() if theirs is not None}
+    questions = dict.fromkeys(name for each in answered for name in each.answers)
+    need_names(wanted.values(), questions, source, what="answer")
     rows = []
     for each in answered:
         if each.answers.get(label) is None:
@@ -306,12 +359,3 @@ def _table(
         row |= {ours: each.answers.get(theirs) for ours, theirs in wanted.items()}
         rows.append(row | {"annotator": each.annotator})
     return pd.DataFrame(rows, dtype=object)
-
-
-def _need(source: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"{source} has no {what} {name!r}; found: {listed(known) or 'none'}."
-                f"{did_you_mean(name, known)}"
-            )

@@ -1,4 +1,4 @@
-"""From raw labels to ordered classes: the task forms, and what can be read off a column."""
+"""From raw labels to ordered classes: the task forms, and what a column of labels tells."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,15 @@ _LABELS_EXAMPLE = "labels: {low: [1, 2], high: [3]}"
 
 
 def guess_task(table: pd.DataFrame, labels: Labels | None) -> Task:
-    """Return the task form that the columns, the classes or the labels of a table suggest."""
+    """Guess the task form from the columns, the classes and the labels of a table.
+
+    Args:
+        table: A table of annotations under our names.
+        labels: The ordered classes and their raw values, where the user gave them.
+
+    Returns:
+        Preference where there are two texts, else binary for at most two classes, else ordinal.
+    """
     sides = {"text_a", "text_b"} & set(table.columns)
     if len(sides) == 2 or (sides and "text" not in table.columns):  # the other side is misspelt
         return "preference"
@@ -30,14 +38,29 @@ def guess_task(table: pd.DataFrame, labels: Labels | None) -> Task:
         return "binary" if len(labels) == 2 else "ordinal"
     if "label" not in table.columns:
         return "ordinal"
-    found = set(mapped(table["label"], lambda v: None if is_missing(v) else comparable(v)))
-    return "binary" if len(found - {None}) <= 2 else "ordinal"
+    values = set(mapped(table["label"], lambda v: None if is_missing(v) else comparable(v)))
+    return "binary" if len(values - {None}) <= 2 else "ordinal"
 
 
 def classes_of(
     raw: pd.Series, labels: Labels | None, task: Task, source: str
 ) -> tuple[tuple[str, ...], IntArray]:
-    """Return the class names and (n,) class indices, -1 where a label is in no class."""
+    """Turn raw labels into class indices.
+
+    Args:
+        raw: The column of labels, (n,).
+        labels: Ordered classes, lowest first, and the raw values that each merges; None reads
+            them off the column.
+        task: The task form, which decides how many classes there may be.
+        source: What the labels are from, for messages.
+
+    Returns:
+        The names of the classes, and the class index of each row (n,), -1 where a label is
+        missing or in no class.
+
+    Raises:
+        InputError: The labels have no classes that can be read off them, or too many or too few.
+    """
     cells = raw.to_numpy(dtype=object)
     if any(isinstance(cell, list | tuple | set | dict | np.ndarray) for cell in cells):
         raise InputError(
@@ -67,13 +90,13 @@ def classes_of(
 
 def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, list[object]]:
     """Read the ordered classes off the labels, or say why they have to be written down."""
-    found = {comparable(cell): shown(cell) for cell in pd.unique(cells) if not is_missing(cell)}
-    if not found:
+    spelt = {comparable(cell): shown(cell) for cell in pd.unique(cells) if not is_missing(cell)}
+    if not spelt:
         raise InputError(f"every label in {source} is missing")
-    names = sorted(found.values())
-    texts = [key for key in found if isinstance(key, str)]
-    numbers = sorted(key for key in found if not isinstance(key, str))
-    if task == "preference" and set(found) <= {0.0, 1.0}:
+    names = sorted(spelt.values())
+    texts = [key for key in spelt if isinstance(key, str)]
+    numbers = sorted(key for key in spelt if not isinstance(key, str))
+    if task == "preference" and set(spelt) <= {0.0, 1.0}:
         return {"0": [0], "1": [1]}
     if not texts and task != "preference":
         if len(numbers) > _MOST_INFERRED_CLASSES:
@@ -85,7 +108,7 @@ def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, l
         return {shown(number): [number] for number in numbers}
     pairs = [("false", "true"), ("no", "yes")] + [("b", "a")] * (task == "preference")
     for pair in pairs:
-        if {str(key).casefold() for key in found} <= set(pair):
+        if {str(key).casefold() for key in spelt} <= set(pair):
             by_folded = {name.casefold(): name for name in names}
             return {name: [name] for name in (by_folded.get(end, end) for end in pair)}
     if len(names) > _MOST_INFERRED_CLASSES:
@@ -100,7 +123,7 @@ def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, l
             "the class in which text_b is preferred, then the one in which text_a is, as in "
             f"labels: {{b: [{brief(names[-1])}], a: [{brief(names[0])}]}}; ties are left out"
         )
-    if several := [text for text in texts if _holds_several(text, found)]:
+    if several := [text for text in texts if _holds_several(text, spelt)]:
         raise InputError(
             f"labels in {source} hold several values each (multi-label), as "
             f"{brief(sorted(several)[0])!r}; {TASK_FORMS}. Make one row per label, or put them "

@@ -1,4 +1,4 @@
-"""Splitting annotations into training, validation and test rows, the same on every machine."""
+"""Splits of annotations into training, validation and test rows, the same on every machine."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -8,14 +8,20 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mcstl._support.arrays import IntArray
-from mcstl._support.errors import InputError, listed
+from mcstl._support.errors import InputError, listed, need_names
 from mcstl.data.annotations import Annotations
 
 SplitBy = Literal["annotation", "item", "annotator"]
 
 
 class Split(NamedTuple):
-    """Row positions of the three parts of an `Annotations`, each in ascending order."""
+    """Row positions of the three parts of an `Annotations`, each in ascending order.
+
+    Attributes:
+        train: Positions of the training rows.
+        validation: Positions of the validation rows.
+        test: Positions of the test rows.
+    """
 
     train: IntArray
     validation: IntArray
@@ -30,15 +36,23 @@ def split(
     validation: float = 0.1,
     seed: int = 0,
 ) -> Split:
-    """Split into training, validation and test rows; the same on every machine for a seed.
+    """Split annotations into training, validation and test rows.
 
-    ``annotation`` is the paper's split (§3), stratified by label: the same text is on both sides.
-    ``item`` keeps all annotations of a text on one side (for pairs: of a connected component of
-    shared texts). ``annotator`` keeps a person on one side. `test` is a share of all rows and
-    `validation` a share of those left, taken the same way.
+    Args:
+        annotations: What to split.
+        by: What stays on one side. ``annotation`` is the paper's split (§3), stratified by label:
+            the same text is on both sides. ``item`` keeps all annotations of a text together (for
+            pairs: of a connected component of shared texts). ``annotator`` keeps a person's.
+        test: Share of all rows.
+        validation: Share of the rows that are left, taken the same way.
+        seed: Decides the split; it is the same on every machine.
 
-    Raises InputError if a share is not in [0, 1), if annotators are missing, or if a part would
-    be empty or lack a class to train on.
+    Returns:
+        The row positions of the three parts.
+
+    Raises:
+        InputError: A share is not in [0, 1), annotators are missing, or a part would be empty or
+            lack a class to train on.
     """
     for name, share in (("test", test), ("validation", validation)):
         if not 0 <= share < 1:
@@ -51,8 +65,8 @@ def split(
     parts = Split(train, validation_rows, test_rows)
     for name, rows, share in zip(parts._fields, parts, (1.0, validation, test), strict=True):
         if share and not len(rows):
-            kind = "annotations" if units is None else f"{by}s that share nothing"
-            raise InputError(f"split by {by}: no rows left for {name}; there are too few {kind}")
+            few = "annotations" if units is None else f"{by}s that share nothing"
+            raise InputError(f"split by {by}: no rows left for {name}; there are too few {few}")
     present = np.bincount(annotations.labels[train], minlength=len(annotations.classes))
     if (present == 0).any():
         empty = [c for c, n in zip(annotations.classes, present, strict=True) if n == 0]
@@ -64,15 +78,16 @@ def split(
 
 
 def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:
-    """(n,) codes of what must stay on one side, or None where every row stands alone."""
+    """Return (n,) codes of what must stay on one side, or None where every row stands alone."""
     if by == "annotation":
         return None
     if by == "annotator":
-        if not annotations.has("annotator"):
-            raise InputError(
-                f"{annotations.source} has no annotator column, so it cannot be split by "
-                "annotator; map one with columns: {annotator: ...}, or split by item"
-            )
+        need_names(
+            ["annotator"],
+            annotations.frame.columns.drop(["row", "flipped"]),
+            annotations.source,
+            hint="Map it with columns: {annotator: ...}, or split by item",
+        )
         missing = int(annotations.frame["annotator"].isna().sum())
         if missing:
             raise InputError(
@@ -129,5 +144,5 @@ def _random_order(n: int, seed: list[int]) -> IntArray:
 
 
 def _sorted_codes(values: pd.Series) -> IntArray:
-    """Codes in the order of the sorted values, so that they do not depend on the rows' order."""
+    """Return codes in the order of the sorted values, whatever the order of the rows."""
     return pd.factorize(values.to_numpy(dtype=object), sort=True)[0].astype(np.int64)

@@ -1,4 +1,4 @@
-"""Tables on disk: CSV, TSV, JSON Lines and Parquet, whole or in pieces of bounded memory."""
+"""Reading tables: CSV, TSV, JSON Lines and Parquet, whole or in pieces of bounded memory."""
 
 import csv
 import gzip
@@ -15,6 +15,9 @@ from mcstl._support.errors import InputError, brief, did_you_mean
 
 _T = TypeVar("_T")
 
+#: What stands between the cells of text tables, by format.
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+
 #: A longer line or cell is refused while it is read: it is no text that anybody labelled, and a
 #: file that is one line of many gigabytes would fill the memory.
 LONGEST = 2**24
@@ -24,60 +27,89 @@ _HALF_OF_A_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
 class Chunk(NamedTuple):
-    """Some consecutive rows of a table; `arrow` holds them with their types if it is Parquet."""
+    """Some consecutive rows of a table.
+
+    Attributes:
+        frame: The rows.
+        arrow: The rows as a pyarrow table, which keeps their types, if the file is Parquet.
+    """
 
     frame: pd.DataFrame
     arrow: Any = None
 
 
-def kind_of(path: Path) -> str:
-    """Return csv, tsv, jsonl or parquet by the file's name, ``.gz`` aside.
+def table_format(path: Path) -> str:
+    """Tell the format of a table by its file's name.
 
-    Raises InputError for any other name.
+    Args:
+        path: The file; an ending ``.gz`` does not count.
+
+    Returns:
+        csv, tsv, jsonl or parquet.
+
+    Raises:
+        InputError: The name has another ending.
     """
-    kind = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
-    kind = "jsonl" if kind == "ndjson" else kind
-    if kind not in ("csv", "tsv", "jsonl", "parquet"):
+    ending = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
+    ending = "jsonl" if ending == "ndjson" else ending
+    if ending not in ("csv", "tsv", "jsonl", "parquet"):
         raise InputError(
             f"{path.name} is not a table that can be read; expected .csv, .tsv, .jsonl or .parquet"
         )
-    return kind
+    return ending
 
 
 def read_table(path: str | Path, *, quotes: bool = True) -> pd.DataFrame:
-    """Read CSV, TSV, JSON Lines (also .gz) or Parquet by the file's name.
+    """Read a table, in the format that the file's name says.
 
     In CSV and TSV all cells are text, the empty cell is missing, and a column without a name in
-    the header is named "". `quotes=False` takes ``"`` in them as an ordinary character, as files
-    written without quoting need: a cell that starts with ``"`` would lose it, or swallow the lines
-    that follow.
+    the header is named "".
 
-    Raises InputError if the file cannot be read, saying why.
+    Args:
+        path: A .csv, .tsv, .jsonl or .parquet file; all but Parquet also with ``.gz`` behind.
+        quotes: Whether ``"`` in CSV and TSV quotes a cell. In files that were written without
+            quoting it is an ordinary character, and a cell that starts with it would swallow
+            the lines that follow.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: The file cannot be read; the message says why.
     """
     path = _existing(path)
-    kind = kind_of(path)
-    if kind == "parquet":
-        return _explained(path, kind, lambda: _unpacked(_parquet(path).read()).frame)
+    file_format = table_format(path)
+    if file_format == "parquet":
+        return _explained(path, file_format, lambda: _unpacked(_parquet(path).read()).frame)
     frames = [chunk.frame for chunk in chunks(path, quotes=quotes)]
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
 def chunks(path: str | Path, *, quotes: bool = True) -> Iterator[Chunk]:
-    """Yield a table as `read_table` reads it, some thousand rows at a time; at least one chunk.
+    """Read a table some thousand rows at a time, in bounded memory.
 
-    Memory is bounded by a chunk (4,096 rows or 16 million letters), in Parquet by a row group of
-    the file. Raises InputError as `read_table` does, once it comes to what is wrong.
+    Memory holds one chunk (4,096 rows or 16 million letters), in Parquet a row group of the file.
+
+    Args:
+        path: As in `read_table`.
+        quotes: As in `read_table`.
+
+    Yields:
+        The chunks in order; at least one, which has no rows if the table has none.
+
+    Raises:
+        InputError: As `read_table` does, once reading comes to what is wrong.
     """
     path = _existing(path)
-    kind = kind_of(path)
+    file_format = table_format(path)
     readers: dict[str, Callable[[], Iterator[Chunk]]] = {
-        "csv": lambda: _cells(path, ",", quotes),
-        "tsv": lambda: _cells(path, "\t", quotes),
+        "csv": lambda: _cells(path, SEPARATORS["csv"], quotes),
+        "tsv": lambda: _cells(path, SEPARATORS["tsv"], quotes),
         "jsonl": lambda: _json_lines(path),
         "parquet": lambda: _batches(path),
     }
-    reader = _explained(path, kind, readers[kind])
-    while (chunk := _explained(path, kind, lambda: next(reader, None))) is not None:
+    reader = _explained(path, file_format, readers[file_format])
+    while (chunk := _explained(path, file_format, lambda: next(reader, None))) is not None:
         yield chunk
 
 
@@ -89,7 +121,7 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _explained(path: Path, kind: str, read: Callable[[], _T]) -> _T:
+def _explained(path: Path, file_format: str, read: Callable[[], _T]) -> _T:
     """Return what `read` returns; what it raises becomes an InputError that says what is wrong."""
     try:
         return read()
@@ -104,7 +136,7 @@ def _explained(path: Path, kind: str, read: Callable[[], _T]) -> _T:
             else "is it whole?"
         )
         why = brief(error, 120) or type(error).__name__
-        raise InputError(f"{path} cannot be read as {kind}: {why}; {hint}") from error
+        raise InputError(f"{path} cannot be read as {file_format}: {why}; {hint}") from error
 
 
 def _cells(path: Path, separator: str, quotes: bool) -> Iterator[Chunk]:

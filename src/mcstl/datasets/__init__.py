@@ -1,4 +1,4 @@
-"""Registered data sets: one file per source, each turning the source's own files into Annotations.
+"""Registered data sets: one file per source, which reads the source's own files.
 
 >>> from mcstl import datasets
 >>> data = datasets.load("simulated", annotations=200)
@@ -41,16 +41,19 @@ _log = logging.getLogger("mcstl")
 
 @functools.cache
 def sources() -> dict[str, Source]:
-    """Return the registered data sets by name, those of other packages last.
+    """List the registered data sets.
+
+    Returns:
+        The data sets by name, those of other packages first.
 
     >>> [name for name in sources() if name.startswith("vp-")]
     ['vp-duties', 'vp-rights', 'vp-values', 'vp-schwartz']
     """
     modules = (importlib.import_module(f"mcstl.datasets.{name}") for name in _FILES)
-    own = {source.name: source for module in modules for source in module.SOURCES}
-    added = [plugins.load("datasets", name) for name in plugins.names("datasets")]
-    theirs = [one for each in added for one in (each if isinstance(each, list | tuple) else [each])]
-    return {source.name: source for source in theirs} | own
+    ours = {source.name: source for module in modules for source in module.SOURCES}
+    loaded = [plugins.load("datasets", name) for name in plugins.names("datasets")]
+    lists = [each if isinstance(each, list | tuple) else [each] for each in loaded]
+    return {source.name: source for group in lists for source in group} | ours
 
 
 def load(
@@ -62,17 +65,27 @@ def load(
     annotations: int | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Annotations:
-    """Load a registered data set from the source's own files in its folder of `data_dir`.
+    """Load a registered data set from the source's own files.
 
-    `data_dir` falls back to the environment variable MCSTL_DATA. `task` and `labels` (as in
-    `Annotations.from_frame`) fall back to the data set's own; `labels` without a task make a
-    data set of single texts binary or ordinal by their number, where it has that form.
-    `annotations` is the size of the simulated data. `columns` maps the source's names to
-    those of the user's files, where the source allows it. A data set whose counts differ from the
-    stated ones is used with a logged warning.
+    A data set whose counts differ from the stated ones is used with a logged warning.
 
-    Raises InputError for an unknown name or task, without a data directory, and for a file that is
-    missing, truncated or another than expected.
+    Args:
+        name: One of `sources`.
+        data_dir: The folder that holds a folder per data set; by default the environment variable
+            MCSTL_DATA.
+        task: The task form; by default the data set's own, or, where `labels` are given for
+            a data set of single texts, binary or ordinal by their number.
+        labels: Ordered classes and their raw values, as in `Annotations.from_frame`; by default
+            the data set's own.
+        annotations: How many annotations to simulate, for the simulated data only.
+        columns: The names of the source's columns in the user's files, where the source allows it.
+
+    Returns:
+        The annotations.
+
+    Raises:
+        InputError: The name or task is unknown, there is no data directory, or a file is missing,
+            truncated or another than expected.
     """
     source = sources().get(name)
     if source is None:
@@ -113,14 +126,23 @@ def load(
 def _default_task(source: Source, labels: Labels | None) -> Task:
     default = next(iter(source.tasks))
     fitting: Task = "binary" if labels is not None and len(labels) == 2 else "ordinal"
-    single = labels is not None and default != "preference"
-    return fitting if single and fitting in source.tasks else default
+    if labels is None or default == "preference" or fitting not in source.tasks:
+        return default
+    return fitting
 
 
 def data_folder(source: Source, data_dir: Path | str | None) -> Path:
-    """Return the folder that a data set's files are in, or have to be put into.
+    """Find the folder that a data set's files are in, or have to be put into.
 
-    Raises InputError if neither `data_dir` nor the environment variable MCSTL_DATA is given.
+    Args:
+        source: The data set.
+        data_dir: As in `load`.
+
+    Returns:
+        The folder, which need not exist.
+
+    Raises:
+        InputError: Neither `data_dir` nor the environment variable MCSTL_DATA is given.
     """
     root, name = data_dir or os.environ.get("MCSTL_DATA"), source.folder or source.name
     if not root:
@@ -132,12 +154,20 @@ def data_folder(source: Source, data_dir: Path | str | None) -> Path:
 
 
 def missing_files(source: Source, folder: Path) -> list[str]:
-    """Return which of a data set's `files` are not in `folder`."""
+    """List the files of a data set that are missing.
+
+    Args:
+        source: The data set.
+        folder: Its folder.
+
+    Returns:
+        Those of `source.files` that nothing in the folder matches.
+    """
     return [file for file in source.files if not any(folder.glob(file))]
 
 
 def _folder(source: Source, data_dir: Path | str | None) -> Path:
-    """The data set's folder, checked to hold its files."""
+    """Return the data set's folder, checked to hold its files."""
     if not source.files:
         return Path()
     folder = data_folder(source, data_dir)
@@ -147,19 +177,19 @@ def _folder(source: Source, data_dir: Path | str | None) -> Path:
 
 
 def _check_counts(source: Source, frame: pd.DataFrame) -> None:
-    found = {"annotations": len(frame)}
+    counted = {"annotations": len(frame)}
     for column in ("item", "annotator"):
         if column in frame.columns:
-            found[f"{column}s"] = frame[column].nunique()
-    found |= frame.attrs.get("counts", {})
+            counted[f"{column}s"] = frame[column].nunique()
+    counted |= frame.attrs.get("counts", {})
     stated = [(*count, 1, "") for count in source.counts.items()]
     stated += [(*count, 1000, "about ") for count in source.about.items()]
     for what, expected, tolerance, about in stated:
-        if abs(found[what] - expected) >= tolerance:
+        if abs(counted[what] - expected) >= tolerance:
             _log.warning(
                 "%s has %s %s where the source has %s: a part, another version, or a cut file?",
                 source.name,
-                f"{found[what]:,}",
+                f"{counted[what]:,}",
                 what,
                 f"{about}{expected:,}",
             )

@@ -32,10 +32,13 @@ _BROKEN = (ConnectionError, TimeoutError, http.client.HTTPException)
 
 @dataclass(frozen=True)
 class Download:
-    """A file: its path below the data set's folder, where it is, and what it must be.
+    """A file of a data set that can be downloaded.
 
-    `checksum` is ``sha256:`` and the SHA-256 of the content, or ``git:`` and the name that git
-    gives such a file.
+    Attributes:
+        file: Its path below the data set's folder.
+        url: Where it is, pinned to a version.
+        checksum: ``sha256:`` and the SHA-256 of the content, or ``git:`` and the name that git
+            gives to such a file.
     """
 
     file: str
@@ -45,27 +48,37 @@ class Download:
 
 @cache
 def downloads() -> dict[str, tuple[str, tuple[Download, ...]]]:
-    """Return per data set the folder's owner and its files; of another's too, where it needs them.
+    """List what can be downloaded.
 
-    Raises nothing: a data set without downloads is not in it.
+    Returns:
+        Per data set, the name of another one whose files it needs too ("" if none), and its own
+        files. A data set without downloads is not in it.
     """
     table = files.yaml().load(Path(__file__).with_name("downloads.yaml").read_text("utf-8"))
-    return {name: (entry.get("with", ""), tuple(_listed(entry))) for name, entry in table.items()}
+    return {name: (entry.get("with", ""), tuple(_files_of(entry))) for name, entry in table.items()}
 
 
-def _listed(entry: dict[str, Any]) -> Iterator[Download]:
+def _files_of(entry: dict[str, Any]) -> Iterator[Download]:
     for file, what in entry["files"].items():
-        at, checksum = (what["at"], what["is"]) if isinstance(what, dict) else (file, what)
-        yield Download(file, urljoin(entry["base"], at), checksum)
+        path, checksum = (what["at"], what["is"]) if isinstance(what, dict) else (file, what)
+        yield Download(file, urljoin(entry["base"], path), checksum)
 
 
 def get(name: str, data_dir: str | Path | None = None, progress: Progress = silent) -> list[Path]:
-    """Fetch a registered data set into its folder of `data_dir`, and return its files.
+    """Download a registered data set into its folder; files that are there are only checked.
 
-    Files that are there and right are left alone.
+    Args:
+        name: One of `mcstl.datasets.sources`.
+        data_dir: The folder that holds a folder per data set; by default the environment variable
+            MCSTL_DATA.
+        progress: Called with each file's name and how much of it has come, in KiB.
 
-    Raises InputError for an unknown name, for a data set that has to be got by hand (with the
-    steps), and where a file cannot be had, saying which one and where to put it.
+    Returns:
+        The files of the data set.
+
+    Raises:
+        InputError: The name is unknown, the data set has to be got by hand (the message gives the
+            steps), or a file cannot be had (the message says which one and where to put it).
     """
     source = sources().get(name)
     if source is None:
@@ -81,15 +94,25 @@ def get(name: str, data_dir: str | Path | None = None, progress: Progress = sile
             f"{name} cannot be downloaded for you ({source.licence}). To get it, {source.gated}, "
             f"and put {listed(source.files)} into {folder}"
         )
-    also, wanted = downloads()[name]
-    found = get(also, data_dir, progress) if also else []
-    return found + [fetch(each, folder, source, progress) for each in wanted]
+    needed_too, wanted = downloads()[name]
+    paths = get(needed_too, data_dir, progress) if needed_too else []
+    return paths + [fetch(each, folder, source, progress) for each in wanted]
 
 
 def fetch(download: Download, folder: Path, source: Source, progress: Progress = silent) -> Path:
-    """Fetch one file into `folder`, going on where an earlier try ended, and check it.
+    """Download one file, going on where an earlier try ended, and check it.
 
-    Raises InputError if it cannot be had whole and right; what has come stays for the next try.
+    Args:
+        download: The file.
+        folder: The data set's folder.
+        source: The data set, for messages.
+        progress: Called with the file's name and how much of it has come, in KiB.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        InputError: It cannot be had whole and right; what has come stays for the next try.
     """
     path = folder / download.file
     if path.exists():
@@ -165,12 +188,12 @@ def _receive(download: Download, part: Path, progress: Progress) -> None:
 
 
 def _is_right(path: Path, checksum: str) -> bool:
-    kind, _, expected = checksum.partition(":")
-    if kind == "git":
-        found = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    algorithm, _, expected = checksum.partition(":")
+    if algorithm == "git":
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     else:
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest() == expected
+            digest.update(chunk)
+    return digest.hexdigest() == expected

@@ -15,8 +15,8 @@ pair is in the categories of **both** its texts. The alternative, `valueimprint-
 category of the chosen text only. It is not the default because it gives the label away: where the
 two texts differ in category, the group says which one was chosen. Texts are matched whole, or by
 the assistant's last turn if that matches more, whatever their blanks; a pair of which no text
-matches stays and is in no group. How many there are is told, and how many pairs were judged both
-ways: few, so that hardly any row is a minority's (the paper counts 74).
+matches stays and is in no group. How many there are is logged, and pairs that were judged both
+ways are counted: few, so that hardly any row is a minority's (the paper counts 74).
 """
 
 import logging
@@ -29,7 +29,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcstl._support.errors import InputError, brief, listed
+from mcstl._support.errors import InputError, brief, need_names
 from mcstl.data.labels import Labels, Task
 from mcstl.data.tables import read_table
 from mcstl.datasets.source import Source, check_joined, read_columns
@@ -45,13 +45,19 @@ _log = logging.getLogger("mcstl")
 
 
 def turns(dialogue: str) -> list[tuple[str, str]]:
-    r"""Return who said what in a dialogue of the source.
+    r"""Take a dialogue of the source apart.
+
+    Args:
+        dialogue: Turns that begin with "Human:" or "Assistant:", with blank lines between.
+
+    Returns:
+        The speaker and the text of each turn, in order.
 
     >>> turns("\n\nHuman: Hi\n\nAssistant: Hello!\n\nHow are you?")
     [('Human', 'Hi'), ('Assistant', 'Hello!\n\nHow are you?')]
     """
     parts = _TURN.split(dialogue)[1:]
-    return [(who, said.strip()) for who, said in zip(parts[::2], parts[1::2], strict=True)]
+    return [(who, text.strip()) for who, text in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _pairs(folder: Path) -> pd.DataFrame:
@@ -59,15 +65,10 @@ def _pairs(folder: Path) -> pd.DataFrame:
     parts = []
     for path in filter(Path.is_file, paths):
         table = read_table(path)
-        missing = [side for side in _SIDES if side not in table.columns]
-        if missing:
-            raise InputError(
-                f"{path} has no {missing[0]!r}; found: {listed(map(str, table.columns))}. "
-                "Is it the source's own file?"
-            )
-        asked = path.parent.name.split("-")[0]
+        need_names(_SIDES, table.columns, str(path), hint="Is it the source's own file?")
+        preferred = path.parent.name.split("-")[0]
         parts.append(
-            table[list(_SIDES)].assign(values=pd.Series([[asked]] * len(table), dtype=object))
+            table[list(_SIDES)].assign(values=pd.Series([[preferred]] * len(table), dtype=object))
         )
     pairs = pd.concat(parts, ignore_index=True)
     whole = pd.Series(True, index=pairs.index)
@@ -103,10 +104,9 @@ def _read_with_values(folder: Path, task: Task, *, sides: tuple[str, ...]) -> pd
             f"{dialogues} lacks the pairs of these categories. Type: mcstl data get hh-rlhf."
         )
     pairs = _pairs(dialogues)
-    found = {side: _categories(folder, side, pairs[side]) for side in _SIDES}
+    categories = {side: _categories(folder, side, pairs[side]) for side in _SIDES}
     values = [
-        sorted(set().union(*of_pair))
-        for of_pair in zip(*(found[side] for side in sides), strict=True)
+        sorted(set().union(*both)) for both in zip(*(categories[s] for s in sides), strict=True)
     ]
     unmatched = sum(not each for each in values)
     check_joined(unmatched, len(pairs), f"pairs in {dialogues} match no text in {folder}")
@@ -122,13 +122,13 @@ def _read_with_values(folder: Path, task: Task, *, sides: tuple[str, ...]) -> pd
 def _categories(folder: Path, side: str, texts: pd.Series) -> list[set[str]]:
     """Return the categories of each text: several where a text was classified in several ways."""
     table = _predictions(folder, side)
-    of_text: dict[str, set[str]] = {}
+    by_text: dict[str, set[str]] = {}
     for text, category in zip(table["Text"], table["Prediction"], strict=True):
         if isinstance(text, str) and isinstance(category, str):
-            of_text.setdefault(_plain(text), set()).add(category.strip())
+            by_text.setdefault(_plain(text), set()).add(category.strip())
     ways: Iterable[Callable[[str], str]] = (_plain, lambda text: _plain(turns(text)[-1][1]))
-    tried = [[of_text.get(way(text), set()) for text in texts] for way in ways]
-    return max(tried, key=lambda found: sum(map(bool, found)))
+    matches = [[by_text.get(way(text), set()) for text in texts] for way in ways]
+    return max(matches, key=lambda match: sum(map(bool, match)))
 
 
 def _plain(text: str) -> str:
@@ -147,10 +147,7 @@ def _predictions(folder: Path, side: str) -> pd.DataFrame:
         table = pd.read_csv(paths[0], compression="zip", dtype=str, keep_default_na=False)
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError) as error:
         raise InputError(f"{paths[0]} cannot be read: {brief(error, 100)}; is it whole?") from error
-    if missing := [name for name in columns if name not in table.columns]:
-        raise InputError(
-            f"{paths[0]} has no column {missing[0]!r}; found: {listed(map(str, table.columns))}."
-        )
+    need_names(columns, table.columns, str(paths[0]), hint="Is it the source's own file?")
     return table
 
 

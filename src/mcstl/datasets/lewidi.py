@@ -83,7 +83,9 @@ def _read(folder: Path, task: Task, *, layout: _Layout) -> pd.DataFrame:
                 text, labels = _text(entry["text"]), _labels(entry)
                 reasons = _explanations(entry, labels) if layout.has_rationales else []
                 unmatched += len(labels) * (reasons is None)
-                told = [_told(entry, layout, k, who) for k, (who, _) in enumerate(labels)]
+                descriptions = [
+                    _described(entry, layout, k, who) for k, (who, _) in enumerate(labels)
+                ]
             except (KeyError, TypeError, AttributeError, ValueError) as error:
                 raise InputError(
                     f"{path}: entry {brief(key)!r} is not as the source's ({_why(error)})."
@@ -92,7 +94,7 @@ def _read(folder: Path, task: Task, *, layout: _Layout) -> pd.DataFrame:
                 row = {"item": f"{part}-{key}", "text": text, "label": label, "annotator": who}
                 if layout.has_rationales:
                     row["rationale"] = reasons[k] if reasons else ""
-                rows.append(row | told[k])
+                rows.append(row | descriptions[k])
     frame = pd.DataFrame(rows)
     if frame.empty:
         raise InputError(f"{folder / layout.folder} holds no annotations.")
@@ -153,8 +155,8 @@ def _explanations(entry: Entry, labels: Sequence[tuple[str, str]]) -> list[str] 
     return [str(reason or "").strip() for reason in given]
 
 
-def _told(entry: Entry, layout: _Layout, k: int, who: str) -> dict[str, str | None]:
-    """Return what an entry itself tells of its k-th annotator, or of its text."""
+def _described(entry: Entry, layout: _Layout, k: int, who: str) -> dict[str, str | None]:
+    """Return how an entry itself describes its k-th annotator, or its text."""
     if layout.has_metadata:
         return {}
     info = entry.get("other_info") or {}
@@ -170,7 +172,7 @@ def _told(entry: Entry, layout: _Layout, k: int, who: str) -> dict[str, str | No
 
 
 def _with_people(frame: pd.DataFrame, path: Path, layout: _Layout) -> pd.DataFrame:
-    """Add what the metadata tell of the annotators."""
+    """Add what the metadata say about the annotators."""
     by_id = {f"Ann{str(key).removeprefix('Ann')}": value for key, value in read_json(path).items()}
     if bad := [key for key, value in by_id.items() if not isinstance(value, dict)]:
         raise InputError(f"{path}: annotator {bad[0]} is not as the source's.")
@@ -185,8 +187,8 @@ def _with_people(frame: pd.DataFrame, path: Path, layout: _Layout) -> pd.DataFra
         )
     for theirs, ours in _ATTRIBUTES.items():
         if ours in layout.attributes:
-            told = pd.Series([by_id.get(who, {}).get(theirs) for who in ids], dtype=object)
-            frame[ours] = banded(told, *_AGES) if ours == "age" else without(told, *_REFUSED)
+            answers = pd.Series([by_id.get(who, {}).get(theirs) for who in ids], dtype=object)
+            frame[ours] = banded(answers, *_AGES) if ours == "age" else without(answers, *_REFUSED)
     return frame
 
 

@@ -38,126 +38,25 @@ from mcstl._support.arrays import BoolArray, FloatArray, IntArray, ObjectArray
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
+from mcstl.datasets.simulated_town import (
+    ACTIONS,
+    ATTRIBUTES,
+    BELONGING,
+    GROUPS,
+    LENIENCY,
+    OPENERS,
+    PLACES,
+    POSITIONS,
+    REASONS,
+    TIMES,
+)
 from mcstl.datasets.source import Source
 
-#: The value groups, anticlockwise around the circle from 30 degrees in steps of 60.
-GROUPS = (
-    "Universalism",
-    "Self-direction",
-    "Achievement",
-    "Security",
-    "Tradition",
-    "Benevolence",
-)
-_ANGLES = np.deg2rad(np.arange(30, 390, 60))
-#: (K, 2) positions: right is self-transcendence, up is openness to change.
-_POSITIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
-_LENIENCY = np.array([0.35, -0.15, 0.15, -0.55, -0.2, 0.45])
+__all__ = ["GROUPS", "SOURCES", "Simulation", "simulate", "table"]
 
-# Text, appeal to everybody, direction (right, up) of each part of a proposal.
-_OPENERS = (
-    ("We should {}.", 0.0, 0.0, 0.0),
-    ("The town should {}.", 0.0, 0.0, 0.0),
-    ("It would be good to {}.", 0.0, 0.0, 0.0),
-    ("Let us {}.", 0.0, 0.0, 0.0),
-    ("Without asking anyone, the mayor wants to {}.", -0.6, -0.1, 0.0),
-    ("The mayor, asking nobody, plans to {}.", -0.6, -0.1, 0.0),
-    ("The mayor has decided alone to {}.", -0.6, -0.1, 0.0),
-    ("The mayor, whatever others say, is going to {}.", -0.6, -0.1, 0.0),
-    ("The young people of the town would love to {}.", 0.15, 0.05, 0.15),
-    ("Young people ask the town to {}.", 0.15, 0.05, 0.15),
-    ("The town's teenagers hope that we {}.", 0.15, 0.05, 0.15),
-    ("The students in town dream that we {}.", 0.15, 0.05, 0.15),
-    ("The oldest families in town want to {}.", 0.1, 0.0, -0.15),
-    ("The old families of the town ask us to {}.", 0.1, 0.0, -0.15),
-    ("Families who have always lived here wish to {}.", 0.1, 0.0, -0.15),
-    ("Families with deep roots here hope that we {}.", 0.1, 0.0, -0.15),
-)
-_ACTIONS = (
-    ("welcome newcomers from abroad at {}", 0.1, 0.9, 0.4),
-    ("let artists experiment freely at {}", 0.0, 0.2, 1.0),
-    ("hold contests with big cash prizes at {}", -0.2, -0.95, 0.4),
-    ("install security cameras at {}", -0.1, -0.75, -0.5),
-    ("revive the old village customs at {}", 0.0, 0.1, -1.0),
-    ("serve free lunch to lonely pensioners at {}", 0.4, 0.85, -0.5),
-)
-_PLACES = (
-    ("the public library", 0.25, 0.05, 0.0),
-    ("the swimming pool", 0.1, 0.0, 0.1),
-    ("the primary school", -0.1, 0.0, -0.1),
-    ("the history museum", 0.0, 0.0, -0.1),
-    ("the bus station", -0.25, -0.05, 0.0),
-    ("the community garden", 0.25, 0.1, 0.0),
-)
-_TIMES = (
-    ("from next month on", 0.0, 0.0, 0.0),
-    ("starting next month", 0.0, 0.0, 0.0),
-    ("as of next month", 0.0, 0.0, 0.0),
-    ("beginning next month", 0.0, 0.0, 0.0),
-)
-_PARTS = (_OPENERS, _ACTIONS, _PLACES, _TIMES)
+_PARTS = (OPENERS, ACTIONS, PLACES, TIMES)
 _SHAPE = tuple(len(part) for part in _PARTS)
 _N_TEXTS = int(np.prod(_SHAPE))
-
-_REASONS = {
-    "Universalism": (
-        "I ask what is fair to all people and to nature.",
-        "Equal rights for everyone guide me, whoever they are.",
-        "The planet and social justice come first for me.",
-        "I try to think of the whole world, not only of us.",
-    ),
-    "Self-direction": (
-        "People should be free to choose for themselves.",
-        "Independence and new ideas matter most to me.",
-        "I value freedom and my own way of doing things.",
-        "Everyone should be able to explore and decide alone.",
-    ),
-    "Achievement": (
-        "I look at success and what gets results.",
-        "Ambition and hard work should pay off.",
-        "What counts for me is being competent and competitive.",
-        "I want us to do better than other towns.",
-    ),
-    "Security": (
-        "Safety and order are what I look at.",
-        "I think of the dangers and how to prevent them.",
-        "A stable and protected town matters most to me.",
-        "My family has to be safe, so I think of risks.",
-    ),
-    "Tradition": (
-        "Our customs and our heritage deserve respect.",
-        "I go by what our ancestors and our faith taught us.",
-        "Continuity with the past matters to me.",
-        "I judge it by the ways that were handed down to us.",
-    ),
-    "Benevolence": (
-        "I think of how we can help the people close to us.",
-        "Caring for friends and neighbours is what counts.",
-        "Kindness and loyalty to one another guide me.",
-        "I want those who depend on us to be looked after.",
-    ),
-}
-# Share of people, then the log-odds that it adds to belong to each of GROUPS.
-_ATTRIBUTES = {
-    "gender": {
-        "Woman": (0.49, (0.1, 0.0, -0.2, 0.0, 0.0, 0.4)),
-        "Man": (0.48, (-0.1, 0.0, 0.3, 0.0, 0.0, -0.2)),
-        "Non-binary": (0.03, (0.5, 0.5, 0.0, -0.4, -0.5, 0.0)),
-    },
-    "age": {
-        "18-29": (0.26, (0.6, 1.1, 0.4, -1.2, -1.5, -0.3)),
-        "30-44": (0.29, (0.1, 0.3, 0.8, -0.2, -0.6, 0.0)),
-        "45-59": (0.25, (-0.2, -0.4, 0.1, 0.5, 0.3, 0.2)),
-        "60+": (0.20, (-0.5, -1.2, -1.3, 0.9, 1.5, 0.4)),
-    },
-    "region": {
-        "Old Town": (0.30, (-0.2, -0.3, -0.4, 0.3, 0.9, 0.1)),
-        "Harbour": (0.25, (-0.4, 0.3, 0.5, 0.6, -0.3, -0.2)),
-        "University": (0.20, (0.8, 0.8, 0.2, -0.9, -0.9, -0.2)),
-        "Hills": (0.25, (0.1, -0.4, 0.0, -0.1, 0.1, 0.7)),
-    },
-}
-_BELONGING = -0.7  # log-odds of belonging to a group before attributes
 _COMES_TO_MIND = 0.7
 _MOST_GROUPS = 3
 _CLASSES: dict[Task, tuple[str, ...]] = {
@@ -175,10 +74,16 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 class Simulation:
     """Simulated annotations and the probabilities that they were drawn from.
 
-    `truth` is (n, L): P(y | item, groups of the row), in the classes' order. With personal habits
-    it is what to expect of somebody new with these groups: the habit is integrated out, and a
-    model that knows the annotator can do better. `appeal` (m,) and `pull` (m, K) are the items'
-    parts of the score, in the order of `items`; `cuts` are the T cuts.
+    Attributes:
+        annotations: The table.
+        truth: (n, L) P(y | item, groups of the row), in the classes' order. With personal habits
+            it is what to expect of somebody new with these groups: the habit is integrated out,
+            and a model that knows the annotator can do better.
+        items: Names of the m items.
+        appeal: (m,) the part of the items' scores that everybody shares.
+        pull: (m, K) the part of the items' scores that each value group adds.
+        cuts: (T,) the cuts between the classes, on the scale of the scores.
+        annotator_sd: Standard deviation of the personal habits.
     """
 
     annotations: Annotations
@@ -190,10 +95,17 @@ class Simulation:
     annotator_sd: float
 
     def probability(self, items: Sequence[str], values: Sequence[Sequence[str]]) -> FloatArray:
-        """Return (items, values, L) true probabilities of items seen by sets of value groups.
+        """Compute the true probabilities of items as sets of value groups see them.
 
-        A pair is taken in the order of ``annotations.items()``; an empty set of groups sees the
-        item's appeal alone. Raises InputError for an unknown item or group.
+        Args:
+            items: Names of m items; a pair is taken in the order of ``annotations.items()``.
+            values: S sets of value groups; an empty one sees the item's appeal alone.
+
+        Returns:
+            (m, S, L) probabilities of the classes.
+
+        Raises:
+            InputError: An item or a group is unknown.
 
         >>> simulation = simulate("binary", annotations=200)
         >>> item = simulation.items[0]
@@ -234,12 +146,24 @@ def simulate(
     """Draw annotations with known probabilities; the model is in this module's docstring.
 
     Nobody labels an item twice, and every item has the same number of annotations (give or take
-    one). `items` is by default a tenth of `annotations`, at most 1,000; `annotators` is 120, or
-    twice as many as an item has annotations if that is more. `classes` is for ordinal data. In
-    preference every pair is shown either way round by chance, and its class 1 means that A is
-    preferred; a personal habit then favours the first text or the second.
+    one). In preference every pair is shown either way round by chance, and its class 1 means that
+    A is preferred; a personal habit then favours the first text or the second.
 
-    Raises InputError for sizes that cannot be had.
+    Args:
+        task: The task form.
+        annotations: How many annotations to draw.
+        items: How many items; by default a tenth of `annotations`, at most 1,000.
+        annotators: How many people; by default 120, or twice as many as an item has annotations
+            if that is more.
+        classes: How many ordered classes there are, in ordinal data.
+        annotator_sd: Standard deviation of the personal habits, on the scale of the scores.
+        seed: Decides everything that is drawn; the same on every machine.
+
+    Returns:
+        The annotations and what they were drawn from.
+
+    Raises:
+        InputError: The sizes do not fit each other or the texts there are.
 
     >>> simulation = simulate(annotations=1000)
     >>> bool(np.allclose(simulation.truth.sum(axis=1), 1.0))
@@ -260,7 +184,15 @@ def simulate(
 
 
 def table(task: Task, annotations: int) -> pd.DataFrame:
-    """Return the raw table of the default simulation of a size, as a source's reader does."""
+    """Draw the table of the default simulation, as a source's reader returns one.
+
+    Args:
+        task: The task form.
+        annotations: How many annotations to draw.
+
+    Returns:
+        A row per annotation, for `Annotations.from_frame`.
+    """
     return _draw(task, annotations).frame
 
 
@@ -288,36 +220,36 @@ def _draw(
     first, second = _chosen_texts(task, m, seed)
     texts, appeal, pull = _proposals(first)
     if task == "preference":
-        others, other_appeal, other_pull = _proposals(second)
-        appeal, pull = appeal - other_appeal, pull - other_pull
+        second_texts, second_appeal, second_pull = _proposals(second)
+        appeal, pull = appeal - second_appeal, pull - second_pull
     people, belongs = _people(n_people, seed)
     item, person = _who_labels_what(n, m, n_people, seed)
 
     chance = _uniform(seed, "what comes to mind", n, len(GROUPS))
-    minded = belongs[person] & (chance < _COMES_TO_MIND)
-    minded[np.arange(n), np.where(belongs[person], chance, 1.0).argmin(axis=1)] = True
+    active = belongs[person] & (chance < _COMES_TO_MIND)
+    active[np.arange(n), np.where(belongs[person], chance, 1.0).argmin(axis=1)] = True
     flipped = _flipped(item, seed) if task == "preference" else np.zeros(n, dtype=bool)
-    score = np.where(flipped, -1, 1) * (appeal[item] + (pull[item] * minded).sum(axis=1))
+    score = np.where(flipped, -1, 1) * (appeal[item] + (pull[item] * active).sum(axis=1))
     cuts = np.linspace(-_CUT_RANGE, _CUT_RANGE, classes - 1) if task == "ordinal" else np.zeros(1)
     habit = annotator_sd * ndtri(_uniform(seed, "habits", n_people))
     above = expit((score + habit[person])[:, None] - cuts)
     label = (_uniform(seed, "labels", n)[:, None] < above).sum(axis=1)
 
-    kind = "pair" if task == "preference" else "proposal"
-    names = np.array([f"{kind}-{i:04d}" for i in range(m)], dtype=object)
+    noun = "pair" if task == "preference" else "proposal"
+    names = np.array([f"{noun}-{i:04d}" for i in range(m)], dtype=object)
     columns: dict[str, Any] = {"item": names[item]}
     if task == "preference":
-        columns["text_a"] = np.where(flipped, others[item], texts[item])
-        columns["text_b"] = np.where(flipped, texts[item], others[item])
+        columns["text_a"] = np.where(flipped, second_texts[item], texts[item])
+        columns["text_b"] = np.where(flipped, texts[item], second_texts[item])
     else:
         columns["text"] = texts[item]
     columns["label"] = np.array(list(_labels(task, classes)), dtype=object)[label]
     columns["annotator"] = np.array([f"person-{i:03d}" for i in range(n_people)], dtype=object)[
         person
     ]
-    columns["rationale"] = _rationales(minded, seed)
+    columns["rationale"] = _rationales(active, seed)
     sets = [[g for k, g in enumerate(GROUPS) if code >> k & 1] for code in range(2 ** len(GROUPS))]
-    columns["values"] = [sets[code] for code in minded @ (1 << np.arange(len(GROUPS)))]
+    columns["values"] = [sets[code] for code in active @ (1 << np.arange(len(GROUPS)))]
     columns |= {name: values[person] for name, values in people.items()}
     return _Draw(
         frame=pd.DataFrame(columns),
@@ -330,18 +262,18 @@ def _draw(
 
 
 def _chosen_texts(task: Task, count: int, seed: int) -> tuple[IntArray, IntArray]:
-    """(count,) numbers of distinct texts, and in preference of others for the same places."""
+    """Return (count,) numbers of distinct texts, and in preference of second texts of pairs."""
     order = np.argsort(_uniform(seed, "texts", _N_TEXTS), kind="stable")
     if task != "preference":
         return order[:count], order[:0]
-    place = np.unravel_index(order, _SHAPE)[_PARTS.index(_PLACES)]
-    by_place = order[np.argsort(place, kind="stable")].reshape(len(_PLACES), -1, 2)
+    place = np.unravel_index(order, _SHAPE)[_PARTS.index(PLACES)]
+    by_place = order[np.argsort(place, kind="stable")].reshape(len(PLACES), -1, 2)
     pairs = by_place.swapaxes(0, 1).reshape(-1, 2)[:count]
     return pairs[:, 0], pairs[:, 1]
 
 
 def _proposals(numbers: IntArray) -> tuple[ObjectArray, FloatArray, FloatArray]:
-    """Texts (m,), their appeal (m,) and the pull (m, K) of each group, its leniency in it."""
+    """Return the texts (m,), their appeal (m,), and each group's pull (m, K) with its leniency."""
     picks = np.stack(np.unravel_index(numbers, _SHAPE), axis=1)  # (m, parts)
     texts, traits = [], np.zeros((len(numbers), 3))
     for row, pick in enumerate(picks):
@@ -349,14 +281,14 @@ def _proposals(numbers: IntArray) -> tuple[ObjectArray, FloatArray, FloatArray]:
         opener, action, place, time = (text for text, *_ in parts)
         texts.append(opener.format(f"{action.format(place)} {time}"))
         traits[row] = np.sum([numbers for _, *numbers in parts], axis=0)
-    pull = _LENIENCY + traits[:, 1:] @ _POSITIONS.T
+    pull = LENIENCY + traits[:, 1:] @ POSITIONS.T
     return np.array(texts, dtype=object), traits[:, 0], pull
 
 
 def _people(count: int, seed: int) -> tuple[dict[str, ObjectArray], BoolArray]:
-    """Attributes, (count,) each, and (count, K) the one to three groups that people belong to."""
-    attributes, log_odds = {}, np.full((count, len(GROUPS)), _BELONGING)
-    for name, answers in _ATTRIBUTES.items():
+    """Draw people's attributes, (count,) each, and their one to three groups, (count, K)."""
+    attributes, log_odds = {}, np.full((count, len(GROUPS)), BELONGING)
+    for name, answers in ATTRIBUTES.items():
         shares = np.cumsum([share for share, _ in answers.values()])
         answer = np.searchsorted(shares[:-1], _uniform(seed, name, count))
         attributes[name] = np.array(list(answers), dtype=object)[answer]
@@ -368,7 +300,7 @@ def _people(count: int, seed: int) -> tuple[dict[str, ObjectArray], BoolArray]:
 
 
 def _who_labels_what(n: int, m: int, n_people: int, seed: int) -> tuple[IntArray, IntArray]:
-    """(n,) items and people, no pair twice, items equally often, in a random order."""
+    """Draw (n,) items and people: no pair twice, items equally often, in a random order."""
     order = _uniform(seed, "who", m, n_people).argsort(axis=1, kind="stable")
     wanted = n // m + (np.arange(m) < n % m)
     item, place = np.nonzero(np.arange(n_people) < wanted[:, None])
@@ -377,23 +309,25 @@ def _who_labels_what(n: int, m: int, n_people: int, seed: int) -> tuple[IntArray
 
 
 def _flipped(item: IntArray, seed: int) -> BoolArray:
-    """(n,) whether a pair is shown the other way round than in its first row, by chance."""
+    """Draw (n,) whether a pair is shown the other way round than in its first row."""
     turned = _uniform(seed, "sides", len(item)) < 0.5
     _, first, codes = np.unique(item, return_index=True, return_inverse=True)
     return np.asarray(turned != turned[first][codes])
 
 
-def _rationales(minded: BoolArray, seed: int) -> ObjectArray:
-    choice = _uniform(seed, "reasons", *minded.shape)
-    said = np.full(len(minded), "", dtype=object)
+def _rationales(active: BoolArray, seed: int) -> ObjectArray:
+    choice = _uniform(seed, "reasons", *active.shape)
+    texts = np.full(len(active), "", dtype=object)
     for k, group in enumerate(GROUPS):
-        reasons = np.array(_REASONS[group], dtype=object)
-        said += np.where(minded[:, k], " " + reasons[(choice[:, k] * len(reasons)).astype(int)], "")
-    return np.array([text[1:] for text in said], dtype=object)
+        reasons = np.array(REASONS[group], dtype=object)
+        texts += np.where(
+            active[:, k], " " + reasons[(choice[:, k] * len(reasons)).astype(int)], ""
+        )
+    return np.array([text[1:] for text in texts], dtype=object)
 
 
 def _class_probabilities(scores: FloatArray, cuts: FloatArray, annotator_sd: float) -> FloatArray:
-    """(..., L) class probabilities of (...) scores, over a normal habit of sd `annotator_sd`."""
+    """Return (..., L) class probabilities of (...) scores, over a normal habit."""
     margin = scores[..., None] - cuts
     if annotator_sd == 0:
         above = expit(margin)
@@ -407,7 +341,7 @@ def _class_probabilities(scores: FloatArray, cuts: FloatArray, annotator_sd: flo
 
 
 def _uniform(seed: int, what: str, *shape: int) -> FloatArray:
-    """Uniform numbers inside (0, 1), a stream of its own for everything that is drawn."""
+    """Draw uniform numbers inside (0, 1) from a stream that `what` names."""
     entropy = np.random.SeedSequence([seed, zlib.crc32(what.encode())])
     raw = np.random.PCG64(entropy).random_raw(int(np.prod(shape)))
     return np.asarray(((raw >> np.uint64(12)) + 0.5).reshape(shape) * 2.0**-52)
@@ -452,6 +386,6 @@ SOURCES = (
         tasks={task: _labels(task, 3) for task in ("ordinal", "binary", "preference")},
         groups={"by": "taxonomy", "source": "column"},
         read=lambda folder, task: table(task, _SIZE),
-        attributes=tuple(_ATTRIBUTES),
+        attributes=tuple(ATTRIBUTES),
     ),
 )

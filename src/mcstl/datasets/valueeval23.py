@@ -46,7 +46,19 @@ def _read(folder: Path, task: Task) -> pd.DataFrame:
 
 
 def read_part(folder: Path, part: str) -> pd.DataFrame:
-    """Return one part's arguments with the names of their values; ``_merge`` says what joined."""
+    """Read one part's arguments with the names of their values.
+
+    Args:
+        folder: The data set's folder.
+        part: "training" or "validation".
+
+    Returns:
+        A row per argument, with its list of ``values``; ``_merge`` is "both" where it is in both
+        of the part's files.
+
+    Raises:
+        InputError: A file cannot be read, lacks a column, or holds more than zeros and ones.
+    """
     # Neither file quotes its cells, and some conclusions start with a quotation mark.
     arguments = read_columns(
         folder / f"arguments-{part}.tsv", (_ID, "Conclusion", "Stance", "Premise"), quotes=False
@@ -69,7 +81,7 @@ SOURCES = (
         title="Touché23-ValueEval: stance on a conclusion, 20 value categories",
         licence="CC BY 4.0",
         homepage="https://doi.org/10.5281/zenodo.6814563",
-        files=tuple(f"{kind}-{part}.tsv" for part in _PARTS for kind in ("arguments", "labels")),
+        files=tuple(f"{table}-{part}.tsv" for part in _PARTS for table in ("arguments", "labels")),
         counts={"annotations": 7289, "items": 489},
         tasks={
             "binary": {"against": ["against"], "in favor of": ["in favor of", "in favour of"]},

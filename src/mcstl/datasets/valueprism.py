@@ -34,12 +34,10 @@ from mcstl.datasets.source import Source, check_joined, read_columns
 _COLUMNS = ("situation", "vrd", "text", "valence")
 _KEY = ["item", "vrd", "rationale"]
 _LABELLED = "schwartz.csv"
-Kind = Literal["Duty", "Right", "Value"]
+Vrd = Literal["Duty", "Right", "Value"]
 
 
-def _read(
-    folder: Path, task: Task, columns: Mapping[str, str], *, kind: Kind | None
-) -> pd.DataFrame:
+def _read(folder: Path, task: Task, columns: Mapping[str, str], *, vrd: Vrd | None) -> pd.DataFrame:
     theirs = {columns.get(name, name): name for name in _COLUMNS}
     parts = []
     for path in sorted(folder.glob("full/*.csv")):
@@ -60,12 +58,12 @@ def _read(
             "vrd": mapped(table["vrd"], _word),
         }
     )
-    if kind is None:
+    if vrd is None:
         return _with_values(frame, folder / _LABELLED).drop(columns="vrd")
-    kept = frame[frame["vrd"] == kind].drop(columns="vrd").reset_index(drop=True)
+    kept = frame[frame["vrd"] == vrd].drop(columns="vrd").reset_index(drop=True)
     if kept.empty:
-        found = sorted({str(cell) for cell in frame["vrd"]})
-        raise InputError(f"{folder} has no rows whose vrd is {kind}; found: {listed(found)}.")
+        present = sorted({str(cell) for cell in frame["vrd"]})
+        raise InputError(f"{folder} has no rows whose vrd is {vrd}; found: {listed(present)}.")
     return kept
 
 
@@ -82,10 +80,10 @@ def _with_values(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     # Rows that repeat a situation and its value are one statement, labelled once.
     values = labelled.drop_duplicates(_KEY)[[*_KEY, "values"]]
     joined = frame.merge(values, on=_KEY, how="left", indicator=True)
-    known = joined.pop("_merge") == "both"
-    lost = int((~known).sum())
+    labelled_too = joined.pop("_merge") == "both"
+    lost = int((~labelled_too).sum())
     check_joined(lost, len(joined), f"rows of ValuePrism are not in {path}")
-    joined = joined[known].reset_index(drop=True)
+    joined = joined[labelled_too].reset_index(drop=True)
     if lost:
         joined.attrs["dropped"] = {f"row is not in {path.name}": lost}
     return joined
@@ -98,25 +96,25 @@ _TASKS: dict[Task, Labels] = {
 
 
 def _source(
-    name: str, what: str, kind: Kind | None, annotations: int, groups: Mapping[str, object]
+    name: str, what: str, vrd: Vrd | None, annotations: int, groups: Mapping[str, object]
 ) -> Source:
     return Source(
         name=name,
         title=f"ValuePrism{what} support or oppose a situation",
         licence="AI2 ImpACT, medium risk: given to people who accept it",
         homepage="https://huggingface.co/datasets/allenai/ValuePrism",
-        files=("full/*.csv", *([_LABELLED] if kind is None else [])),
+        files=("full/*.csv", *([_LABELLED] if vrd is None else [])),
         counts={},
-        about={"annotations": annotations, **({"items": 31000} if kind is None else {})},
+        about={"annotations": annotations, **({"items": 31000} if vrd is None else {})},
         tasks=_TASKS,
         groups=groups,
         choices="{by: rationale, k: 2 to 6}",
-        read=partial(_read, kind=kind),
+        read=partial(_read, vrd=vrd),
         warning="Situations may be violent, sexual or discriminatory",
         folder="valueprism",
         gated="accept the licence at the homepage with a Hugging Face account, then download the "
         "folder full/ (hf download allenai/ValuePrism --repo-type dataset --include 'full/*')"
-        + (", label each row with its Schwartz values" if kind is None else ""),
+        + (", label each row with its Schwartz values" if vrd is None else ""),
         columns=_COLUMNS,
     )
 

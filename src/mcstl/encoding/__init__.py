@@ -1,1 +1,1 @@
-"""Texts to vectors: encoders, their cache, what computes them, and training them further."""
+"""Texts to vectors: encoders and their cache, the backends that compute them, and fine-tuning."""

@@ -1,7 +1,7 @@
-"""What computes an encoder's vectors: torch, or OpenVINO where it is installed.
+"""Backends, which compute an encoder's vectors: torch, or OpenVINO where it is installed.
 
 Each backend has a cache of its own, since vectors differ in their last bits between them (and, in
-half precision, before those), and a vector that is once known shall not change.
+half precision, before those), and the vector of a text shall never change.
 """
 
 import contextlib
@@ -46,7 +46,13 @@ _LEAST_COSINE = 0.999
 
 
 class Batch(NamedTuple):
-    """Some of the texts asked for: where they stand, their vectors, and which had to be cut."""
+    """The vectors of some of the texts that are encoded.
+
+    Attributes:
+        positions: (b,) positions of the texts.
+        vectors: (b, d) float32 vectors.
+        truncated: (b,) whether a text was longer than the encoder can read.
+    """
 
     positions: IntArray
     vectors: Float32Array
@@ -54,7 +60,11 @@ class Batch(NamedTuple):
 
 
 class Backend(Protocol):
-    """Texts to vectors; `key` says what computes them and how precisely."""
+    """What turns texts into vectors.
+
+    Attributes:
+        key: What computes the vectors and how precisely, such as ``openvino-f32``.
+    """
 
     key: str
 
@@ -63,23 +73,39 @@ class Backend(Protocol):
         """The length of a vector."""
 
     def batches(self, texts: Sequence[str]) -> Iterator[Batch]:
-        """Yield the vectors of `texts` by batches of texts of like length, in any order."""
+        """Compute vectors in batches of texts of similar length.
+
+        Args:
+            texts: The texts.
+
+        Yields:
+            The batches, in any order.
+        """
 
 
 def find_backend(
     backend: str | None, name: str, folder: Path, device: str | None, converted: Path
 ) -> Backend:
-    """Return the `backend` of the encoder `name` in `folder`, or the one that suits it best.
+    """Choose the backend of an encoder.
 
-    Without `backend` it is what MCSTL_BACKEND says, else OpenVINO in fp32 where that is installed,
-    no GPU is, and the encoder is of a kind that was tried; else torch. bfloat16 is never chosen
-    unasked. `converted` is where a converted network is kept.
+    Args:
+        backend: The name of a backend; by default what MCSTL_BACKEND says, else OpenVINO in fp32
+            where it is installed, no GPU is, and the encoder's architecture was tried with it;
+            else torch. bfloat16 is never chosen by default.
+        name: The encoder's name, for messages.
+        folder: The folder of its files.
+        device: torch's name of a device; by default a GPU where there is one.
+        converted: The folder that keeps the network converted for OpenVINO.
 
-    Raises InputError if there is no backend of that name or it is not installed.
+    Returns:
+        The backend, which loads its weights when a text first needs them.
+
+    Raises:
+        InputError: There is no backend of that name, or it is not installed.
     """
     backend = backend or os.environ.get("MCSTL_BACKEND")
     if backend is None:
-        convertible = device in (None, "cpu") and _kind(folder) in _CONVERTED
+        convertible = device in (None, "cpu") and _model_type(folder) in _CONVERTED
         use_openvino = convertible and find_spec("openvino") is not None and not _has_gpu()
         backend = "openvino" if use_openvino else "torch"
     if backend == "torch":
@@ -90,7 +116,7 @@ def find_backend(
     return _OpenVINO(name, folder, converted, bf16=backend == "openvino-bf16")
 
 
-def _kind(folder: Path) -> str:
+def _model_type(folder: Path) -> str:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return str(config.get("model_type"))
@@ -99,7 +125,7 @@ def _kind(folder: Path) -> str:
 
 
 def _has_gpu() -> bool:
-    """Say whether torch has a GPU; torch, slow to load, is asked only where there may be one."""
+    """Say whether torch has a GPU; torch, slow to load, is loaded only where there may be one."""
     drivers = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
     if os.name == "posix" and not any(Path(driver).exists() for driver in drivers):
         return False
@@ -139,7 +165,7 @@ class _Torch:
             limit = min(model.max_seq_length or math.inf, int(lengths.max()))
             truncated = lengths > limit
             budget = _TOKENS_PER_GPU_BATCH if self._on_gpu else _TOKENS_PER_BATCH
-            for rows in by_length(np.minimum(lengths, limit), budget):
+            for rows in batches_by_length(np.minimum(lengths, limit), budget):
                 with self._lock:
                     vectors = model.encode(
                         [part[row] for row in rows],
@@ -185,11 +211,11 @@ class _OpenVINO:
     def _load(self) -> "_Converted":
         if self._loaded is None:
             with need_extra("fast"):
-                import openvino  # noqa: F401 (said before any work is done)
-            self._loaded = self._find()
+                import openvino  # noqa: F401 (a missing package is an error before any work)
+            self._loaded = self._read_or_convert()
         return self._loaded
 
-    def _find(self) -> "_Converted":
+    def _read_or_convert(self) -> "_Converted":
         """Read the converted network, or convert it."""
         if not self._converted.exists():
             try:
@@ -222,7 +248,7 @@ class _Converted(NamedTuple):
             facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             network = openvino.compile_model(folder / "model.xml", "CPU", settings)
-        except Exception as error:  # tokenizers raise no kind of their own
+        except Exception as error:  # tokenizers have no exception of their own
             raise InputError(
                 f"the converted encoder in {folder} cannot be read ({first_line(error)}); "
                 "type: mcstl cache clear"
@@ -230,9 +256,11 @@ class _Converted(NamedTuple):
         return cls(network, tokenizer, facts)
 
     def tokens(self, texts: Sequence[str]) -> tuple[list[list[int]], BoolArray]:
-        """The tokens of each text, and whether they had to be cut."""
+        """Return the tokens of each text, and whether they had to be cut."""
         encoded = self.tokenizer.encode_batch([self.facts["prompt"] + text for text in texts])
-        return [one.ids for one in encoded], np.array([bool(one.overflowing) for one in encoded])
+        return [each.ids for each in encoded], np.array(
+            [bool(each.overflowing) for each in encoded]
+        )
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[IntArray, Float32Array]]:
         """Yield rows of `ids` and their vectors, in the order in which they were started."""
@@ -247,7 +275,7 @@ class _Converted(NamedTuple):
             idle.append(request)
             return rows, request.get_output_tensor(0).data.copy()
 
-        for rows in by_length(np.array([len(one) for one in ids]), _TOKENS_PER_STREAM):
+        for rows in batches_by_length(np.array([len(each) for each in ids]), _TOKENS_PER_STREAM):
             width = len(ids[rows[0]])
             padded = np.full((len(rows), width), self.facts["padding"], dtype=np.int64)
             mask = np.zeros((len(rows), width), dtype=np.int64)
@@ -263,10 +291,17 @@ class _Converted(NamedTuple):
             yield finished()
 
 
-def by_length(lengths: IntArray, budget: int) -> Iterator[IntArray]:
-    """Yield positions by batches of like length that have `budget` tokens, padding included.
+def batches_by_length(lengths: IntArray, budget: int) -> Iterator[IntArray]:
+    """Put texts of similar length into batches, so that little is computed for padding.
 
-    >>> [batch.tolist() for batch in by_length(np.array([1, 5, 2, 2]), budget=6)]
+    Args:
+        lengths: (n,) tokens of each text.
+        budget: The most tokens of a batch, padding included; a longer text is a batch by itself.
+
+    Yields:
+        The positions of each batch, longest texts first.
+
+    >>> [batch.tolist() for batch in batches_by_length(np.array([1, 5, 2, 2]), budget=6)]
     [[1], [2, 3, 0]]
     """
     order = np.argsort(-lengths, kind="stable")
@@ -284,7 +319,7 @@ def _convert(name: str, folder: Path, converted: Path) -> None:
 
     original = load_sentence_transformer(name, folder, "cpu").eval().requires_grad_(False)
 
-    class Whole(torch.nn.Module):
+    class SentenceVector(torch.nn.Module):
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             tokens = {"input_ids": input_ids, "attention_mask": attention_mask}
             return original(tokens)["sentence_embedding"]  # type: ignore[no-any-return]
@@ -307,7 +342,7 @@ def _convert(name: str, folder: Path, converted: Path) -> None:
         with quiet(), torch.no_grad():
             ones = torch.ones_like(ids)
             model = openvino.convert_model(
-                Whole(), example_input={"input_ids": ids, "attention_mask": ones}
+                SentenceVector(), example_input={"input_ids": ids, "attention_mask": ones}
             )
         with files.writing(temporary):
             openvino.save_model(model, temporary / "model.xml", compress_to_fp16=False)
@@ -324,11 +359,11 @@ def _convert(name: str, folder: Path, converted: Path) -> None:
 def _check_converted(name: str, original: Any, converted: Backend) -> None:
     """Raise InputError unless the converted network gives some texts as the original does."""
     expected = original.encode(list(_PROBES), show_progress_bar=False)
-    found = np.empty_like(expected)
+    computed = np.empty_like(expected)
     for batch in converted.batches(_PROBES):
-        found[batch.positions] = batch.vectors
-    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
-    least = ((expected * found).sum(1) / norms).min()
+        computed[batch.positions] = batch.vectors
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(computed, axis=1)
+    least = ((expected * computed).sum(1) / norms).min()
     if not least >= _LEAST_COSINE:
         raise InputError(
             f"OpenVINO gives other vectors for encoder {name!r} than torch does (cosine "
@@ -337,7 +372,7 @@ def _check_converted(name: str, original: Any, converted: Backend) -> None:
 
 
 def _token_counts(model: Any, texts: Sequence[str]) -> IntArray:
-    """(n,) tokens of each text before it is cut, the model's prompt included."""
+    """Return (n,) tokens of each text before it is cut, the model's prompt included."""
     prompt = model.prompts.get(model.default_prompt_name) or ""
     if not callable(model.tokenizer):  # static embeddings read texts of any length
         return np.array([len(text) for text in texts], dtype=np.int64)
@@ -358,18 +393,30 @@ def _refuse_code(name: str, folder: Path) -> None:
     path = folder / "modules.json"
     try:
         modules = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        kinds = [str(module["type"]) for module in modules]
+        types = [str(module["type"]) for module in modules]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"encoder {name!r}: {path} cannot be read ({error!r})") from error
-    if strange := [kind for kind in kinds if not kind.startswith("sentence_transformers.")]:
+    if strange := [each for each in types if not each.startswith("sentence_transformers.")]:
         raise InputError(
             f"encoder {name!r} wants to run code of its own ({', '.join(strange)}), which is not "
-            "done; choose one of sentence-transformers' own kinds"
+            "done; choose one that sentence-transformers loads without code"
         )
 
 
 def load_sentence_transformer(name: str, folder: Path, device: str | None) -> Any:
-    """Load the encoder `name` from `folder`; raises InputError if it cannot be read."""
+    """Load an encoder with sentence-transformers.
+
+    Args:
+        name: The encoder's name, for messages.
+        folder: The folder of its files.
+        device: torch's name of a device; by default a GPU where there is one.
+
+    Returns:
+        A `SentenceTransformer`.
+
+    Raises:
+        InputError: It cannot be read, or names code of its own to run.
+    """
     # Unset, it makes tokenizers warn in every process that is forked later on.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from sentence_transformers import SentenceTransformer
@@ -378,7 +425,7 @@ def load_sentence_transformer(name: str, folder: Path, device: str | None) -> An
     try:
         with quiet():
             model = SentenceTransformer(str(folder), device=device, local_files_only=True)
-    except Exception as error:  # torch, safetensors and transformers each have their own kinds
+    except Exception as error:  # torch, safetensors and transformers each have their own
         raise InputError(
             f"encoder {name!r} in {folder} cannot be loaded: {first_line(error)}"
         ) from error
@@ -390,7 +437,11 @@ def attend_from_first(transformer: Any) -> None:
     """Give a Longformer's first token global attention, as its authors do to classify a text.
 
     Beltagy et al. (2020, §3.1): the other tokens see a window of neighbours, [CLS] sees and is seen
-    by all. transformers leaves that to the caller. Any other model is left as it is.
+    by all. transformers leaves that to the caller.
+
+    Args:
+        transformer: A model of transformers, changed in place; any other model than a Longformer
+            is left as it is.
     """
     if getattr(getattr(transformer, "config", None), "model_type", "") != "longformer":
         return
@@ -400,18 +451,22 @@ def attend_from_first(transformer: Any) -> None:
 
     # Not a hook: sentence-transformers calls `forward` itself.
     @wraps(forward)
-    def with_mask(*given: Any, attention_mask: Any, **named: Any) -> Any:
+    def with_mask(*positional: Any, attention_mask: Any, **named: Any) -> Any:
         mask = torch.zeros_like(attention_mask)
         mask[:, 0] = 1
         named |= {"attention_mask": attention_mask, "global_attention_mask": mask}
-        return forward(*given, **named)
+        return forward(*positional, **named)
 
     transformer.forward = with_mask
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars, log lines and warnings off the terminal for a while."""
+    """Keep the libraries' progress bars, log lines and warnings off the terminal.
+
+    Returns:
+        A context manager.
+    """
     from transformers.utils import logging as transformers_logging
 
     bars = transformers_logging.is_progress_bar_enabled()

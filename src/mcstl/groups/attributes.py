@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl._support.errors import InputError, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
@@ -91,12 +91,7 @@ def _answers(
 ) -> list[list[str]]:
     """Return per attribute (crossed: once) the group name of each row, "" where one is missing."""
     known = annotations.attributes
-    for name in attributes:
-        if name not in known:
-            raise InputError(
-                f"groups: attribute {name!r} is not in {annotations.source}; found: "
-                f"{listed(known) or 'none'}.{did_you_mean(name, known)}"
-            )
+    need_names(attributes, known, annotations.source, what="attribute")
     columns = [annotations.frame[name].tolist() for name in attributes]
     named = [
         [f"{name}={answer}" if isinstance(answer, str) else "" for answer in column]

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_matrix
 
-from mcstl._support.errors import InputError, listed
+from mcstl._support.errors import InputError, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
@@ -208,21 +208,18 @@ def leave_out_small(
 
 def need_people(annotations: Annotations, min_annotators: int) -> None:
     """Raise InputError if `min_annotators` cannot be checked because nobody is named."""
-    if min_annotators > 1 and not annotations.has("annotator"):
-        raise InputError(
-            f"groups: min_annotators is {min_annotators}, but {annotations.source} has no "
-            "annotator column; map it with columns: {annotator: ...} or leave min_annotators out"
-        )
+    if min_annotators > 1:
+        need_column(annotations, "annotator", f"The option min_annotators: {min_annotators} needs")
 
 
 def need_column(annotations: Annotations, column: str, who_needs: str) -> None:
-    """Raise InputError if the table lacks a column, as ``groups by rationale need`` one."""
-    if not annotations.has(column):
-        found = listed(annotations.frame.columns.drop(["row", "flipped"]))
-        raise InputError(
-            f"{who_needs} the column {column!r}, which is not in "
-            f"{annotations.source}; found: {found}. Map it with columns: {{{column}: ...}}"
-        )
+    """Raise InputError if the table lacks a column, as ``Groups by rationale need`` one."""
+    need_names(
+        [column],
+        annotations.frame.columns.drop(["row", "flipped"]),
+        annotations.source,
+        hint=f"{who_needs} it: map it with columns: {{{column}: ...}}",
+    )
 
 
 def _warning(people: int | None) -> str:

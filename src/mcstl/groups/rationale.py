@@ -274,7 +274,7 @@ def said_in(annotations: Annotations, side_neutral: bool) -> Said:
 
     Raises InputError if the table has no rationales.
     """
-    need_column(annotations, "rationale", "groups by rationale need")
+    need_column(annotations, "rationale", "Groups by rationale need")
     clean = neutral if side_neutral else str.strip
     said = [clean(text) for text in annotations.frame["rationale"]]
     cells = np.array([*said, ""], dtype=object)[:-1]  # an array of objects, even of none
@@ -301,5 +301,5 @@ def neutral(rationale: str) -> str:
 
 def _needed(encoder: Encoder | None) -> Encoder:
     if encoder is None:
-        raise InputError("groups by rationale need an encoder: pass load_encoder()")
+        raise InputError("Groups by rationale need an encoder: pass load_encoder()")
     return encoder

@@ -131,7 +131,7 @@ def _source(
             taxonomy = taxonomies.load(config.taxonomy)
             return values.LanguageModel(taxonomy, config.model or "", config.base_url or "")
         case "embedding":
-            need_column(annotations, "rationale", "these groups by taxonomy need")
+            need_column(annotations, "rationale", "These groups by taxonomy need")
             rationales = list(annotations.frame["rationale"])
             taxonomy = taxonomies.load(config.taxonomy)
             if encoder is None:

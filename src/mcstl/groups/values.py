@@ -42,7 +42,7 @@ class Column(NamedTuple):
         self, annotations: Annotations, encoder: Encoder | None, soft: bool, progress: Progress
     ) -> tuple[tuple[str, ...], csr_matrix]:
         """See `Source`; the names are all that occur, sorted."""
-        need_column(annotations, "values", "groups by taxonomy need")
+        need_column(annotations, "values", "Groups by taxonomy need")
         rows = [cells.values_in(row, soft) for row in annotations.frame["values"]]
         if self.merge:
             rows = [self._merged(row) for row in rows]
@@ -171,13 +171,13 @@ def _parents(taxonomy: str) -> dict[str, tuple[str, ...]]:
 
 
 def _rationales(annotations: Annotations) -> list[str]:
-    need_column(annotations, "rationale", "these groups by taxonomy need")
+    need_column(annotations, "rationale", "These groups by taxonomy need")
     return list(annotations.frame["rationale"])
 
 
 def no_encoder() -> InputError:
     """Return the error of groups that are made from embeddings and have no encoder."""
-    return InputError("these groups by taxonomy need an encoder: pass load_encoder()")
+    return InputError("These groups by taxonomy need an encoder: pass load_encoder()")
 
 
 def _needed(encoder: Encoder | None) -> Encoder:

@@ -12,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data.cells import cell_text
 from mcstl.labelling.llm import Client, Prompt, Template, some_text
-from mcstl.labelling.tables import need
 
 _LONGEST = 600
 
@@ -56,8 +55,7 @@ def show(
     person with a single one has none to be shown and is left out. Raises InputError for a missing
     column.
     """
-    for column in (text, label, annotator):
-        need(table, column, source)
+    need_names((text, label, annotator), table.columns, source)
     random = np.random.default_rng(seed)
     rows: dict[str, list[int]] = {}
     prompts: dict[str, Prompt] = {}

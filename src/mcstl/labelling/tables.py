@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl._support import files
-from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl._support.errors import InputError, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data.cells import mapped
+from mcstl.data.exports import write_table
 from mcstl.data.tables import read_table
 from mcstl.encoding.encoders import Encoder
 from mcstl.labelling import by_embedding, by_llm, trained
@@ -75,7 +75,7 @@ def learn(
     Raises InputError if the table cannot be learned from.
     """
     table = read_table(path)
-    need(table, rationale, path.name)
+    need_names([rationale], table.columns, path.name)
     values = values_of(table, path.name)
     about = next((name for name in ("item", "text") if name in table.columns), rationale)
     cases = cases_from(table, rationale, about)
@@ -101,7 +101,7 @@ def values_of(table: pd.DataFrame, source: str, column: str = "values") -> list[
 
     Raises InputError if the table has no such column.
     """
-    need(table, column, source)
+    need_names([column], table.columns, source)
     rows = mapped(table[column], lambda cell: [] if cell is None or cell != cell else cell)
     lists = (cell.split("|") if isinstance(cell, str) else list(cell) for cell in rows)
     return [list(cells.values_in(filter(None, map(str.strip, row)))) for row in lists]
@@ -136,15 +136,4 @@ def write(out: Path, table: pd.DataFrame, labelled: Labelled) -> None:
     if out.suffix != ".csv":
         raise InputError(f"{out} is not a CSV file; name one that ends in .csv")
     written = table.assign(values=cells.cells(labelled.membership, labelled.names))
-    with files.replacing(out) as temporary:
-        written.to_csv(temporary, index=False)
-
-
-def need(table: pd.DataFrame, column: str, source: str) -> None:
-    """Raise InputError if a table lacks a column, with the nearest."""
-    found = [str(name) for name in table.columns]
-    if column not in found:
-        raise InputError(
-            f"column {column!r} is not in {source}; found: {listed(found)}."
-            f"{did_you_mean(column, found)}"
-        )
+    write_table(written, out)

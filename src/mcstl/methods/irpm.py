@@ -57,8 +57,8 @@ def fit(
         pairs = zip(people, rows.positions, strict=True)
         return [tuple((who, texts[at]) for at in positions) for who, positions in pairs]
 
-    def counted(rows: Examples) -> finetuning.Rows:
-        return finetuning.distinct(inputs(rows), rows.y, n_classes)
+    def counted(rows: Examples) -> finetuning.LabelCounts:
+        return finetuning.count_labels(inputs(rows), rows.y, n_classes)
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -68,10 +68,8 @@ def fit(
             counted(train),
             counted(validation),
             config,
-            epochs=epochs,
-            seed=seed,
-            checkpoint=checkpoint,
-            progress=progress,
+            finetuning.FitOptions(epochs, seed=seed, checkpoint=checkpoint),
+            progress,
         )
 
     def predict(rows: Examples) -> FloatArray:

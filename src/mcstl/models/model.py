@@ -364,7 +364,7 @@ class Model(OnTheHub):
             file = temporary / "model.safetensors"
             with files.writing(file):
                 save_file(tensors, file)
-            if self.encoder.made_here:
+            if self.encoder.is_fine_tuned:
                 shutil.copytree(self.encoder.folder, temporary / ENCODER)
             files.write_text(
                 temporary / "config.json", json.dumps(config, indent=1, ensure_ascii=False)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mcstl import evaluation as audit
-from mcstl._support.errors import InputError, listed
+from mcstl._support.errors import InputError, listed, need_names
 from mcstl.data.annotations import TEXT_COLUMNS
 
 SCHEMA = 1
@@ -95,9 +95,7 @@ def _read_parquet(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFra
             f"{path} cannot be read as Parquet: {why[0] if why else type(error).__name__}; "
             "is it whole?"
         ) from error
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise InputError(f"{path} has no column {listed(missing)}; found: {listed(frame.columns)}")
+    need_names(columns, frame.columns, str(path))
     return frame
 
 
@@ -110,11 +108,7 @@ def _usable(
     """
     name, classes = "predictions.parquet", results["data"]["classes"]
     wanted = [f"p_{c}" for c in range(len(classes))]
-    missing = [column for column in wanted if column not in predictions.columns]
-    if missing:
-        raise InputError(
-            f"{name} has no column {listed(missing)} for the classes {listed(classes)}"
-        )
+    need_names(wanted, predictions.columns, name, hint=f"The classes are {listed(classes)}")
     p = predictions[wanted].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     known = set(audit.group_names(results))
     is_number = np.isfinite(p).all(axis=1)

@@ -14,11 +14,11 @@ from filelock import FileLock, Timeout
 
 from mcstl._support import files
 from mcstl._support.arrays import FloatArray
-from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.errors import InputError, listed, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data import exports
 from mcstl.data.annotations import TEXT_COLUMNS
-from mcstl.data.tables import Chunk, chunks, kind_of
+from mcstl.data.tables import Chunk, chunks, table_format
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views, check_weights, mean_level
 from mcstl.serving.query import Query, probability_columns
@@ -122,7 +122,7 @@ def predict_file(
         disputed_file = out.with_name(f"{out.name}.most-disagreed.json")
         files.write_text(disputed_file, json.dumps(disputed, indent=1, ensure_ascii=False) + "\n")
         with files.replacing(out) as temporary:
-            exports.join(parts, temporary, job.format, [*job.columns, *job.new_columns])
+            exports.join(parts, temporary, job.format, [*job.columns, *job.new_columns], guard=True)
     without_text = sum(summary["without_text"] for summary in summaries)
     return PredictionSummary(job.rows, without_text, disputed, disputed_file)
 
@@ -162,7 +162,7 @@ class _Job:
         progress: Progress,
     ) -> "_Job":
         """Check all that could stop the work; read the source to its end."""
-        out_format = kind_of(out)
+        out_format = table_format(out)
         if out.name.lower().endswith(".gz"):
             raise InputError(f"{out.name}: predictions are not packed; leave out .gz")
         if out.exists() and source.exists() and out.samefile(source):
@@ -224,7 +224,7 @@ class _Job:
         table[usable] = numbers
         new = dict(zip(self.new_columns, table.T, strict=True))
         with files.replacing(part) as temporary:
-            exports.write_part(temporary, self.format, carried, new, chunk.arrow)
+            exports.write_part(temporary, self.format, carried, new, chunk.arrow, guard=True)
         summary = {"without_text": len(items) - len(usable), "most": disputed}
         files.write_text(part.with_suffix(".json"), json.dumps(summary))
 
@@ -327,10 +327,8 @@ def _text_columns(
         names = [text[position]] if text is not None else [in_study.get(name, name), name]
         present = [each for each in names if each in columns]
         if not present:
-            raise InputError(
-                f"column {brief(names[0])!r} is not in {source.name}; found: {listed(columns)}."
-                f"{did_you_mean(str(names[0]), columns)} Name the column of the text with --text"
-            )
+            hint = "Name the column of the text with --text"
+            need_names(names[:1], columns, source.name, hint=hint)
         text_columns.append(present[0])
     return text_columns
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mcstl._support import files
-from mcstl._support.errors import InputError, did_you_mean, listed, need_extra
+from mcstl._support.errors import InputError, listed, need_extra, need_names
 from mcstl.encoding.encoders import load_encoder
 from mcstl.models.model import Model
 from mcstl.serving.query import probability_columns
@@ -70,7 +70,7 @@ class Encoding:
     def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return `rows` with the column added."""
         positions, distinct = pd.factorize(rows[self.text])
-        vectors = self.encoder.encode_fresh(distinct.tolist())
+        vectors = self.encoder.encode_uncached(distinct.tolist())
         return rows.assign(vector=list(vectors[positions]))
 
 
@@ -211,8 +211,5 @@ def _shards(source: Path, columns: Sequence[str]) -> list[Path]:
         raise InputError(f"{source} holds no Parquet files (*.parquet)")
     for path in shards:
         names = parquet.read_schema(path).names
-        for column in columns:
-            if column not in names:
-                near = did_you_mean(column, names)
-                raise InputError(f"column {column!r} is not in {path}: {listed(names)}.{near}")
+        need_names(columns, names, str(path))
     return shards

@@ -58,7 +58,7 @@ class Prepared:
         Raises InputError if the method needs annotators and the data have none.
         """
         if method in _WITH_ANNOTATORS:
-            need_column(self.annotations, "annotator", f"the method {method} needs")
+            need_column(self.annotations, "annotator", f"The method {method} needs")
         rows = self.rows
         if method in _WITHOUT_GROUPS:
             rows = rows.without_groups()

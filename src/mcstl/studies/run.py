@@ -404,7 +404,7 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     yield "split", f"by {by}: {sizes} (seed {study.seeds[0]})"
     config = study.scheme(data)
     if reads_rationales(config):
-        need_column(data, "rationale", "these groups need")
+        need_column(data, "rationale", "These groups need")
         yield "groups", f"{config.model_dump(exclude_none=True)}, formed when the study runs"
     else:
         scheme = fit_scheme(config, data.take(parts.train), None)

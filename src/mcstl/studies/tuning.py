@@ -17,6 +17,7 @@ from mcstl._support import files
 from mcstl._support.errors import InputError, need_extra
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
+from mcstl.data.exports import write_table
 from mcstl.data.splits import Split, split
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import metrics
@@ -136,7 +137,7 @@ def tune(
         best[method.title] = dict(search.best_trial.params)
         progress("trials", len(best) * len(_points(grid)), total)
     trials = pd.DataFrame(rows)
-    files.write_text(folder / "trials.csv", trials.to_csv(index=False))
+    write_table(trials, folder / "trials.csv")
     return Tuned(trials, best)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcstl._support import files
+from mcstl._support import csv_files, files
 from mcstl._support.errors import InputError, brief, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
@@ -121,8 +121,8 @@ def prompts_of(
 
 def write(folder: Path, found: Sequence[Option], name: str) -> Path:
     """Write the page, the form as CSV and the figures to `folder`, and return the page's path."""
-    rows = [{"k": str(option.k)} for option in found]
-    forms.write_csv(folder / FORM, COLUMNS, rows)
+    rows = ([option.k, *[""] * (len(COLUMNS) - 1)] for option in found)
+    csv_files.write_csv(folder / FORM, COLUMNS, rows)
     figures = [option.figures() for option in found]
     files.write_text(folder / FIGURES, json.dumps(figures, indent=1))
     text = forms.page(

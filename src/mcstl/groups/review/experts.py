@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl._support import files
+from mcstl._support import csv_files, files
 from mcstl._support.errors import InputError, need_extra
 from mcstl.data.annotations import Annotations
 from mcstl.groups.base import Groups, need_column
@@ -54,7 +54,7 @@ def draw(
 
     Raises InputError without rationales, or for more shared than drawn.
     """
-    need_column(annotations, "rationale", "a sheet for experts needs")
+    need_column(annotations, "rationale", "A sheet for experts needs")
     if shared > per_class:
         raise InputError(f"shared is {shared}, more than the {per_class} instances of a class")
     random = np.random.default_rng(seed)
@@ -90,7 +90,12 @@ def write(folder: Path, sheets: Sequence[Sequence[Row]], name: str) -> list[Path
         raise InputError(f"{folder} holds sheets already; choose another --out")
     pages = []
     for number, sheet in enumerate(sheets, start=1):
-        forms.write_csv(folder / f"sheet-{number}.csv", COLUMNS, sheet)
+        csv_files.write_csv(
+            folder / f"sheet-{number}.csv",
+            COLUMNS,
+            ([row.get(name, "") for name in COLUMNS] for row in sheet),
+            guard=True,
+        )
         text = forms.page(
             "sheet.html.j2",
             name=name,

@@ -1,6 +1,5 @@
 """Tables that people fill in, as HTML pages and as CSV, and how they are read back."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mcstl._support import files, pages
-from mcstl._support.errors import InputError, brief, listed
+from mcstl._support import pages
+from mcstl._support.csv_files import unguarded
+from mcstl._support.errors import InputError, brief, listed, need_names
 from mcstl.data.tables import read_table
 
 Row = Mapping[str, str]
@@ -27,29 +27,19 @@ def page(template: str, **gaps: Any) -> str:
     return environment.get_template(template).render(gaps)
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write rows with `columns`, whole or not at all.
-
-    A cell that a spreadsheet would run as a formula is written with a quote before it.
-    """
-    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as f:
-        writer = csv.writer(f)
-        writer.writerow(columns)
-        writer.writerows([_harmless(row.get(name, "")) for name in columns] for row in rows)
-
-
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Read a form that was filled in; empty cells are "". Raises InputError if it is none."""
     table = read_table(path)
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"{path} lacks the column {listed(missing)}; found: {listed(table.columns)}. Fill in "
-            "the CSV as it was written, or save it from the page"
-        )
+    need_names(
+        columns,
+        table.columns,
+        str(path),
+        hint="Fill in the CSV as it was written, or save it from the page",
+    )
     rows = table[list(columns)].fillna("").astype(str)
     return [
-        {str(name): cell.strip() for name, cell in row.items()} for row in rows.to_dict("records")
+        {str(name): unguarded(cell).strip() for name, cell in row.items()}
+        for row in rows.to_dict("records")
     ]
 
 
@@ -61,7 +51,3 @@ def answered(row: Row, column: str, allowed: Sequence[str], where: str) -> str:
             f"{where}: {column} is {brief(row[column])!r}; expected {listed(allowed)} or nothing"
         )
     return answer
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
