@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import krippendorff
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
 from mcstl._support import files
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, need_extra
 from mcstl.data.annotations import Annotations
 from mcstl.groups.base import Groups, need_column
 from mcstl.groups.review import forms
@@ -157,6 +156,8 @@ def _alpha(
     several = [said for said in answers.values() if len(said) > 1]
     if not several:
         return None, 0
+    with need_extra("review"):
+        import krippendorff
     table = np.array(
         [[float(said[e]) if e in said else np.nan for said in several] for e in experts]
     )
