@@ -160,8 +160,8 @@ def test_a_run_that_broke_off_goes_on(
     writing = exports.write_part
     written: list[Path] = []
 
-    def stopping(part: Path, *arguments: Any) -> None:
-        writing(part, *arguments)
+    def stopping(part: Path, *arguments: Any, **options: Any) -> None:
+        writing(part, *arguments, **options)
         written.append(part)
         if len(written) == 3:
             raise KeyboardInterrupt
@@ -173,8 +173,8 @@ def test_a_run_that_broke_off_goes_on(
     assert out.read_text() == "of an earlier run"
     written.clear()
 
-    def counting(part: Path, *arguments: Any) -> None:
-        writing(part, *arguments)
+    def counting(part: Path, *arguments: Any, **options: Any) -> None:
+        writing(part, *arguments, **options)
         written.append(part)
 
     monkeypatch.setattr(exports, "write_part", counting)
