@@ -13,18 +13,18 @@ from functools import partial
 
 import numpy as np
 
-from mcstl import evaluation as audit
-from mcstl.evaluation import Rows
+from mcstl import evaluation
+from mcstl.evaluation import Predictions
 
 
-def made_up(n: int, n_classes: int, n_groups: int = 12) -> Rows:
+def made_up(n: int, n_classes: int, n_groups: int = 12) -> Predictions:
     """Annotations whose predictions differ by item and groups, hence (nearly) all."""
     random = np.random.default_rng(0)
     p = random.dirichlet(np.ones(n_classes), n)
-    return Rows(
+    return Predictions(
         p=p,
         labels=(random.random((n, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1),
-        members=random.random((n, n_groups)) < 3 / n_groups,
+        membership=random.random((n, n_groups)) < 3 / n_groups,
         minority=random.random(n) < 0.3,
         items=np.arange(n) // 5,
         annotators=random.integers(n // 50, size=n),
@@ -43,12 +43,14 @@ def main() -> None:
     print("| classes | what | seconds | processor seconds |\n| --- | --- | --- | --- |")
     for n_classes in (2, 3):
         rows = made_up(chosen.annotations, n_classes)
-        drawn: tuple[audit.By, ...] = ("items", "annotators", "items and annotators")
+        drawn: tuple[evaluation.ClusterBy, ...] = ("items", "annotators", "items and annotators")
         works: dict[str, Callable[[], object]] = {
-            f"bootstrap of {by}": partial(audit.bootstrap, {"m": [rows]}, by, resamples=resamples)
+            f"bootstrap of {by}": partial(
+                evaluation.bootstrap, {"m": [rows]}, by, resamples=resamples
+            )
             for by in drawn
         }
-        works["multicalibration"] = partial(audit.multicalibration, [rows], draws=resamples)
+        works["multicalibration"] = partial(evaluation.multicalibration, [rows], draws=resamples)
         for what, work in works.items():
             start, spent = time.perf_counter(), time.process_time()
             work()

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from mcstl import evaluation as audit
+from mcstl import evaluation
 from mcstl._support.arrays import FloatArray
-from mcstl.evaluation import Rows
+from mcstl.evaluation import Predictions
 
 CUTS = np.array([-0.6, 0.9])
 IN_GROUP = np.array([0.5, 0.3, 0.2, 0.1])
@@ -38,7 +38,7 @@ class Design(NamedTuple):
     n_seeds: int = 1  # test parts, each of `n_items` of five times as many items
 
 
-def draw(random: np.random.Generator, design: Design) -> Rows:
+def draw(random: np.random.Generator, design: Design) -> Predictions:
     """Draw a test set and the fixed model's predictions of it."""
     item = np.repeat(np.arange(design.n_items), design.per_item)
     n = len(item)
@@ -49,10 +49,10 @@ def draw(random: np.random.Generator, design: Design) -> Rows:
     hidden = random.normal(0, design.item_sd, design.n_items)[item]
     hidden += random.normal(0, design.rater_sd, n_raters)[rater]
     labels = (random.random((n, 1)) < expit((seen + hidden)[:, None] - CUTS)).sum(axis=1)
-    return Rows(
+    return Predictions(
         p=predicted(seen, float(np.hypot(design.item_sd, design.rater_sd))),
         labels=labels,
-        members=members,
+        membership=members,
         minority=np.zeros(n, dtype=bool),
         items=item,
         annotators=rater,
@@ -72,17 +72,17 @@ def predicted(seen: FloatArray, hidden_sd: float) -> FloatArray:
     return -np.diff(np.stack(edges, axis=1), axis=1)
 
 
-def changed(rows: Rows, **fields: object) -> Rows:
+def changed(rows: Predictions, **fields: object) -> Predictions:
     """Return the rows with other fields."""
-    return Rows(**{**vars(rows), **fields})
+    return Predictions(**{**vars(rows), **fields})
 
 
-def singly(rows: Rows) -> Rows:
+def singly(rows: Predictions) -> Predictions:
     """Return the rows as if each were an item of its own: what a row bootstrap assumes."""
     return changed(rows, items=np.arange(len(rows.items)))
 
 
-def test_parts(random: np.random.Generator, design: Design) -> list[Rows]:
+def test_parts(random: np.random.Generator, design: Design) -> list[Predictions]:
     """Draw a data set and the test parts of its seeds, which share items."""
     if design.n_seeds == 1:
         return [draw(random, design)]
@@ -99,18 +99,20 @@ def test_parts(random: np.random.Generator, design: Design) -> list[Rows]:
     return parts
 
 
-def coverage(design: Design, drawn: Mapping[str, audit.By], sets: int, resamples: int) -> None:
+def coverage(
+    design: Design, drawn: Mapping[str, evaluation.ClusterBy], sets: int, resamples: int
+) -> None:
     """Print how often the intervals of each way of drawing hold the truth, and their width."""
     large = draw(np.random.default_rng(0), Design(100_000, 10, design.item_sd, 0, design.rater_sd))
-    whole = audit.bootstrap({"m": [large]}, resamples=0)["m"]
+    whole = evaluation.bootstrap({"m": [large]}, resamples=0)["m"]
     truth = {name: float(whole[name][0]) for name in METRICS}
     held, width = dict.fromkeys(drawn, np.zeros(len(METRICS))), dict.fromkeys(drawn, 0.0)
     for i in range(sets):
         seeds = test_parts(np.random.default_rng([1, i]), design)
         for way, by in drawn.items():
             sample = [singly(rows) for rows in seeds] if way == ROW else seeds
-            found = audit.bootstrap({"m": sample}, by, resamples=resamples, seed=i)["m"]
-            ends = np.array([audit.interval(found[name], name) for name in METRICS])
+            found = evaluation.bootstrap({"m": sample}, by, resamples=resamples, seed=i)["m"]
+            ends = np.array([evaluation.interval(found[name], name) for name in METRICS])
             inside = [low <= truth[m] <= high for m, (low, high) in zip(METRICS, ends, strict=True)]
             held[way] = held[way] + inside
             width[way] = width[way] + (ends[:, 1] - ends[:, 0]) / sets
@@ -129,16 +131,16 @@ def alarms(design: Design, sets: int, draws: int) -> None:
     last = len(IN_GROUP) - 1  # the smallest group
     for i in range(sets):
         rows = draw(np.random.default_rng([2, i]), design)
-        clustered = audit.multicalibration([rows], draws=draws, seed=i)
-        alone = audit.multicalibration([singly(rows)], draws=draws, seed=i)
+        clustered = evaluation.multicalibration([rows], draws=draws, seed=i)
+        alone = evaluation.multicalibration([singly(rows)], draws=draws, seed=i)
         found["items"] += clustered.p_value < 0.05
         found[ROW] += alone.p_value < 0.05
         found["any group without correction"] += bool((clustered.p < 0.05).any())
         # The smallest group's probability of the top class is too high by what is detectable.
-        error = clustered.detectable[1 + last, -1] * rows.members[:, last]
+        error = clustered.detectable[1 + last, -1] * rows.membership[:, last]
         moved = np.minimum(error, rows.p[:, 1])
         p = rows.p + np.stack([0 * moved, -moved, moved], axis=1)
-        wrong = audit.multicalibration([changed(rows, p=p)], draws=draws, seed=i)
+        wrong = evaluation.multicalibration([changed(rows, p=p)], draws=draws, seed=i)
         found["power"] += wrong.p_adjusted[1 + last, -1] < 0.05
     print("| what | share of test sets |\n| --- | --- |")
     print(f"| false alarm in any group, signs per item | {found['items'] / sets:.1%} |")
@@ -156,7 +158,7 @@ def main() -> None:
     coverage(Design(), {"items": "items", ROW: "items"}, chosen.sets, chosen.resamples)
     fewer = chosen.sets // 4  # these take longer
     coverage(Design(n_seeds=5), {"items": "items"}, fewer, chosen.resamples)
-    every: Mapping[str, audit.By] = {
+    every: Mapping[str, evaluation.ClusterBy] = {
         "items": "items",
         "annotators": "annotators",
         "items and annotators": "items and annotators",

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import mcstl
-from mcstl.evaluation import metrics
+from mcstl import evaluation
+from mcstl._support.tables import markdown_table
 from mcstl.studies.results import Results
 from mcstl.studies.study_file import Study
 
@@ -64,25 +65,20 @@ def markdown(results: Results) -> str:
     """Return a study's table: per variation the metrics, and the paired change of two of them."""
     found = results.results
     runs = found["runs"]
-    table = metrics.table(found["summary"], runs)
-    names = ["variation", *(column.title for column in table.columns), "change of NLL", "of 1-EMD"]
+    table = evaluation.results_table(found["summary"], runs)
     rows = []
-    for method, cells in table.rows:
+    for method, *texts in table.texts:
         changes = ["", ""]
         if method != "mc-stl":
-            paired = metrics.paired(runs, method, "mc-stl")
+            paired = evaluation.paired(runs, method, "mc-stl")
             changes = [_change(paired[metric]) for metric in ("nll", "one_minus_emd")]
-        rows.append([method, *(cell.text for cell in cells), *changes])
+        rows.append([method, *texts, *changes])
     data = found["data"]
-    return "\n".join(
-        [
-            f"**{data['source']}**, {data['split']['by']} split, {data['split']['train']:,} "
-            f"training and {data['split']['test']:,} test annotations",
-            "",
-            f"| {' | '.join(names)} |",
-            f"|{' --- |' * len(names)}",
-            *(f"| {' | '.join(row)} |" for row in rows),
-        ]
+    header = ["variation", *table.header[1:], "change of NLL", "of 1-EMD"]
+    return (
+        f"**{data['source']}**, {data['split']['by']} split, {data['split']['train']:,} "
+        f"training and {data['split']['test']:,} test annotations\n\n"
+        f"{markdown_table(header, rows)}"
     )
 
 

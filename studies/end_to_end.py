@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from mcstl import equations
+from mcstl import equations, evaluation
 from mcstl.encoding.encoders import load_encoder
 from mcstl.encoding.finetuning import Reader, ReaderConfig
 from mcstl.evaluation import metrics
@@ -188,7 +188,7 @@ def main() -> None:
                 f"| {seed} | {state} | validation NLL {nll:.4f} | {shown} | {seconds:.0f} s |",
                 flush=True,
             )
-    for name, gap in metrics.paired(runs, "end to end", "frozen").items():
+    for name, gap in evaluation.paired(runs, "end to end", "frozen").items():
         if gap["low"] is not None:
             print(f"{name} {gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]")
 

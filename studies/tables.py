@@ -18,84 +18,76 @@ from typing import Any
 
 import pandas as pd
 
-from mcstl import evaluation as audit
-from mcstl.evaluation import metrics
-from mcstl.evaluation.findings import paired_differences
+from mcstl import evaluation
+from mcstl._support.tables import markdown_table
+from mcstl.evaluation.metrics import score_of
 
 
-def heading(found: Mapping[str, Any]) -> str:
+def heading(results: Mapping[str, Any]) -> str:
     """Return what a table of a study's results.json is of."""
-    data, seeds = found["data"], len({run["seed"] for run in found["runs"]})
+    data, seeds = results["data"], len({run["seed"] for run in results["runs"]})
     return (
-        f"**{found['study']['name']}**, {data['split']['by']} split, {seeds} seeds, "
+        f"**{results['study']['name']}**, {data['split']['by']} split, {seeds} seeds, "
         f"{data['split']['test']:,} test annotations"
     )
 
 
-def differs(title: str, gap: Mapping[str, float]) -> str:
+def difference(title: str, gap: Mapping[str, float]) -> str:
     """Return a difference and its interval."""
     return f"{title} {gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
 
 
+def read_results(folder: Path) -> dict[str, Any]:
+    """Return a study's results.json."""
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return results
+
+
 def markdown(folder: Path) -> str:
     """Return one study's table, and the paired differences of mc-stl from none."""
-    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    runs = found["runs"]
+    results = read_results(folder)
+    runs = results["runs"]
     seeds = len({run["seed"] for run in runs})
-    table = metrics.table(found["summary"], runs)
-    names = ["method", *(column.title for column in table.columns), "seconds"]
-    seconds = {
-        method: sum(run["seconds"] for run in runs if run["method"] == method) / seeds
-        for method, _ in table.rows
-    }
-    lines = [
-        heading(found),
-        "",
-        f"| {' | '.join(names)} |",
-        f"|{' --- |' * len(names)}",
-        *(
-            f"| {method} | {' | '.join(cell.text for cell in cells)} | {seconds[method]:.0f} |"
-            for method, cells in table.rows
-        ),
-    ]
+    table = evaluation.results_table(results["summary"], runs)
+    rows = []
+    for method, *texts in table.texts:
+        seconds = sum(run["seconds"] for run in runs if run["method"] == method) / seeds
+        rows.append([method, *texts, f"{seconds:.0f}"])
+    parts = [heading(results), markdown_table([*table.header, "seconds"], rows)]
     first, *others = (method for method, _ in table.rows)
     for other in others:
-        gaps = metrics.paired(runs, first, other)
-        told = [
-            differs(column.title, gap)
+        gaps = evaluation.paired(runs, first, other)
+        differences = [
+            difference(column.title, gap)
             for column in table.columns
             if (gap := gaps[column.metric])["low"] is not None
         ]
-        lines += ["", f"{first} minus {other}: {'; '.join(told)}."]
-    return "\n".join(lines)
+        parts.append(f"{first} minus {other}: {'; '.join(differences)}.")
+    return "\n\n".join(parts)
 
 
-UNITS: dict[str, audit.By] = {"--items": "items", "--annotators": "annotators"}
+UNITS: dict[str, evaluation.ClusterBy] = {"--items": "items", "--annotators": "annotators"}
 COMPARED = ("auc", "accuracy", "nll", "one_minus_emd", "slope_mean", "slope_sd", "bias_sd")
 
 
-def over(by: audit.By, folder: Path) -> str:
+def resampled(by: evaluation.ClusterBy, folder: Path) -> str:
     """Return one study's values, and its paired differences over items or annotators."""
-    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    data, names = found["data"], audit.group_names(found)
-    predictions = pd.read_parquet(folder / "predictions.parquet")
-    rows = audit.rows_of(predictions, names, len(data["classes"]), data["task"])
-    drawn = audit.bootstrap(rows, by, resamples=300)
+    results = read_results(folder)
+    data, names = results["data"], evaluation.group_names(results)
+    predictions = evaluation.predictions_by_method(
+        pd.read_parquet(folder / "predictions.parquet"), names, len(data["classes"]), data["task"]
+    )
+    drawn = evaluation.bootstrap(predictions, by, resamples=300)
     shown = [name for name in COMPARED if all(name in values for values in drawn.values())]
-    lines = [
-        heading(found),
-        "",
-        f"| method | {' | '.join(shown)} |",
-        "|" + " --- |" * (1 + len(shown)),
+    rows = [
+        [method, *(f"{values[name][0]:.3f}" for name in shown)] for method, values in drawn.items()
     ]
-    for method, values in drawn.items():
-        cells = (f"{values[name][0]:.3f}" for name in shown)
-        lines.append(f"| {method} | {' | '.join(cells)} |")
+    parts = [heading(results), markdown_table(["method", *shown], rows)]
     for a, b in combinations(drawn, 2):
-        gaps = paired_differences(drawn[a], drawn[b])
-        told = (differs(name, gaps[name]) for name in shown)
-        lines += ["", f"{a} minus {b}: {'; '.join(told)}."]
-    return "\n".join(lines)
+        gaps = evaluation.paired_differences(drawn[a], drawn[b])
+        differences = (difference(name, gaps[name]) for name in shown)
+        parts.append(f"{a} minus {b}: {'; '.join(differences)}.")
+    return "\n\n".join(parts)
 
 
 SHORT = ("mc-stl", "none", "gbm")
@@ -103,30 +95,25 @@ SHORT = ("mc-stl", "none", "gbm")
 
 def short(folders: list[Path]) -> str:
     """Return one table of all studies: three methods' AUC or accuracy, NLL and 1-EMD."""
-    lines = [
-        f"| study | split | {' | '.join(f'{method}: AUC, NLL, 1-EMD' for method in SHORT)} |",
-        "|" + " --- |" * (2 + len(SHORT)),
-    ]
+    rows = []
     for folder in folders:
-        found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        first = "accuracy" if found["data"]["task"] == "preference" else "auc"
-        cells = [
-            ", ".join(
-                f"{found['summary'][method][metric]['mean']:.3f}"
-                for metric in (first, "nll", "one_minus_emd")
-            )
+        results = read_results(folder)
+        shown = (score_of(results["data"]["task"]), "nll", "one_minus_emd")
+        values = [
+            ", ".join(f"{results['summary'][method][metric]['mean']:.3f}" for metric in shown)
             for method in SHORT
         ]
-        by = found["data"]["split"]["by"]
-        lines.append(f"| {found['study']['name']} | {by} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([results["study"]["name"], results["data"]["split"]["by"], *values])
+    header = ["study", "split", *(f"{method}: AUC, NLL, 1-EMD" for method in SHORT)]
+    return markdown_table(header, rows)
 
 
 if __name__ == "__main__":
-    asked = sys.argv[1:]
-    if asked[:1] == ["--short"]:
-        print(short([Path(folder) for folder in asked[1:]]))
-    elif asked and asked[0] in UNITS:
-        print("\n\n".join(over(UNITS[asked[0]], Path(folder)) for folder in asked[1:]))
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--short"]:
+        print(short([Path(folder) for folder in arguments[1:]]))
+    elif arguments and arguments[0] in UNITS:
+        by = UNITS[arguments[0]]
+        print("\n\n".join(resampled(by, Path(folder)) for folder in arguments[1:]))
     else:
-        print("\n\n".join(markdown(Path(folder)) for folder in asked))
+        print("\n\n".join(markdown(Path(folder)) for folder in arguments))

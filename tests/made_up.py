@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mcstl import evaluation as audit
+from mcstl import evaluation
 from mcstl._support.arrays import FloatArray
 from mcstl.data.labels import Task
 from mcstl.evaluation import metrics
@@ -35,7 +35,7 @@ def make_output(
     with_trace: bool = True,
     with_audit: bool = False,
 ) -> Path:
-    """Write what `mcstl run` writes (DESIGN: Contracts), the report and figures excepted.
+    """Write what `mcstl run` writes the report and figures excepted.
 
     Without audit it is what versions before it wrote.
     """
@@ -134,11 +134,11 @@ def make_output(
         "data": data,
         "groups": [_group(k, name, members, annotator) for k, name in enumerate(groups)],
         "runs": runs,
-        "summary": metrics.summarise(runs),
+        "summary": evaluation.summarise(runs),
     }
     if with_audit:
         results["data"] = data | {"agreement": {"alpha": 0.31, "entropy": 0.62}}
-        results |= audit.findings(results, predictions, resamples=200)
+        results |= evaluation.audit_study(results, predictions, resamples=200)
     (folder / "results.json").write_text(json.dumps(results))
     return folder
 

@@ -10,7 +10,7 @@ import pytest
 
 from made_up import GROUPS, make_output
 from mcstl._support.errors import InputError
-from mcstl.evaluation import across, metrics, same_rows
+from mcstl.evaluation import compare_studies, same_test_rows, tables
 from mcstl.reporting import compare
 from pages import Page
 
@@ -44,7 +44,9 @@ def outcome(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 def test_differences_across_studies_are_those_within_one(both: Path) -> None:
     whole = outcome(both / "whole")[0]
     resamples = whole["audit"]["resamples"]
-    found = across(outcome(both / "theirs"), outcome(both / "ours"), resamples=resamples)["m"]
+    found = compare_studies(outcome(both / "theirs"), outcome(both / "ours"), resamples=resamples)[
+        "m"
+    ]
     expected = whole["differences"]["methods"]["mc-stl"]
     assert set(found) == set(expected)
     for metric, value in expected.items():
@@ -59,10 +61,10 @@ def test_the_page_holds_each_study_and_their_differences(both: Path, tmp_path: P
     for row in table[1:]:
         assert row[1] == "m"
         nll = summary[row[0]]["nll"]
-        assert row[3].startswith(metrics.rounded(nll["mean"]))
+        assert row[3].startswith(tables.rounded(nll["mean"]))
         assert row[3].endswith(f"{nll['low']:.3f} to {nll['high']:.3f}")
-    gap = across(outcome(both / "theirs"), outcome(both / "ours"))["m"]["nll"]
-    assert differences[1][2].startswith(metrics.rounded(gap["mean"]).replace("-", "−"))
+    gap = compare_studies(outcome(both / "theirs"), outcome(both / "ours"))["m"]["nll"]
+    assert differences[1][2].startswith(tables.rounded(gap["mean"]).replace("-", "−"))
     assert "ours minus theirs" in page.text
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe"})
 
@@ -70,7 +72,7 @@ def test_the_page_holds_each_study_and_their_differences(both: Path, tmp_path: P
 def test_studies_of_other_rows_are_not_subtracted(both: Path, tmp_path: Path) -> None:
     make_output(tmp_path / "a", groups=FEW, n_items=40, seeds=[5], with_audit=True)
     make_output(tmp_path / "b", groups=FEW, n_items=40, task="preference", with_audit=True)
-    assert not same_rows(outcome(both / "ours"), outcome(tmp_path / "a"))
+    assert not same_test_rows(outcome(both / "ours"), outcome(tmp_path / "a"))
     page = Page(compare([both / "ours", tmp_path / "a", tmp_path / "b"], tmp_path / "c.html"))
     assert page.text.count("not tested on the same rows") == 2
     assert len(page.tables) == 3  # AUC and accuracy do not share a table

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
 from made_up import GROUPS, make_output
-from mcstl import evaluation as audit
+from mcstl import evaluation
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
-from mcstl.evaluation import Rows, metrics
-from mcstl.evaluation.bootstrap import Draws
-from mcstl.evaluation.findings import _baseline, _marks
+from mcstl.evaluation import Predictions, metrics
+from mcstl.evaluation.audit import _baseline, _marks
+from mcstl.evaluation.intervals import ClusterWeights
+from mcstl.evaluation.tables import Column
 
 law = settings(deadline=None, max_examples=40)
 
@@ -36,15 +37,15 @@ def make_rows(
     n_items: int = 15,
     distinct: int = 12,
     task: Task | None = None,
-) -> Rows:
+) -> Predictions:
     """Random rows with ties, overlapping groups and labels that follow the predictions."""
     random = np.random.default_rng(seed)
     levels = random.dirichlet(np.ones(n_classes), distinct)
     p = levels[random.integers(distinct, size=n)]
-    return Rows(
+    return Predictions(
         p=p,
         labels=(random.random((n, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1),
-        members=random.random((n, n_groups)) < 0.5,
+        membership=random.random((n, n_groups)) < 0.5,
         minority=random.random(n) < 0.3,
         items=random.integers(n_items, size=n),
         annotators=random.integers(8, size=n),
@@ -54,16 +55,16 @@ def make_rows(
 
 def clustered(
     seed: int, n_items: int = 120, per_item: int = 10, spread: float = 0.3, off: float = 0.0
-) -> Rows:
+) -> Predictions:
     """Binary rows that are calibrated marginally (up to `off`), whose items differ strongly."""
     random = np.random.default_rng(seed)
     p = np.repeat(random.uniform(0.35, 0.65, n_items), per_item)
     truth = p + off + np.repeat(random.choice([-spread, spread], n_items), per_item)
     n = n_items * per_item
-    return Rows(
+    return Predictions(
         p=np.stack([1 - p, p], axis=1),
         labels=(random.random(n) < truth).astype(np.int64),
-        members=np.stack([random.random(n) < 0.5, random.random(n) < 0.2], axis=1),
+        membership=np.stack([random.random(n) < 0.5, random.random(n) < 0.2], axis=1),
         minority=np.zeros(n, dtype=bool),
         items=np.repeat(np.arange(n_items), per_item),
         annotators=np.arange(n),
@@ -81,19 +82,19 @@ samples = st.builds(
 )
 
 
-def evaluated(rows: Rows, repeated: npt.NDArray[Any]) -> dict[str, Any]:
-    names = [f"g{k}" for k in range(rows.members.shape[1])]
+def evaluated(rows: Predictions, repeated: npt.NDArray[Any]) -> dict[str, Any]:
+    names = [f"g{k}" for k in range(rows.membership.shape[1])]
     return metrics.evaluate(
         rows.p[repeated],
         rows.labels[repeated],
-        rows.members[repeated],
+        rows.membership[repeated],
         rows.minority[repeated],
         rows.task,
         names,
     )
 
 
-def assert_equals_evaluate(found: audit.Values, i: int, expected: dict[str, Any]) -> None:
+def assert_equals_evaluate(found: evaluation.Resampled, i: int, expected: dict[str, Any]) -> None:
     """Every number of an evaluation is the i-th of a reweighting, and none is missing."""
     wanted = {
         name: value
@@ -121,13 +122,15 @@ def close(found: float, expected: float | None, name: str) -> None:
 
 @law
 @given(samples, st.integers(0, 1000), st.booleans())
-def test_whole_number_weights_are_repeated_rows(rows: Rows, seed: int, preference: bool) -> None:
+def test_whole_number_weights_are_repeated_rows(
+    rows: Predictions, seed: int, preference: bool
+) -> None:
     if preference and rows.p.shape[1] == 2:
-        rows = Rows(**{**vars(rows), "task": "preference"})
+        rows = Predictions(**{**vars(rows), "task": "preference"})
     units = np.unique(rows.items, return_inverse=True)[1]
     weights = np.random.default_rng(seed).integers(3, size=(4, units.max() + 1))
     weights[0] = 1
-    found = audit.Reweighted(rows, units)(weights)
+    found = evaluation.ReweightedMetrics(rows, units)(weights)
     for i, of_unit in enumerate(weights):
         repeated = np.repeat(np.arange(len(units)), of_unit[units])
         if len(repeated):
@@ -135,11 +138,11 @@ def test_whole_number_weights_are_repeated_rows(rows: Rows, seed: int, preferenc
 
 
 @pytest.mark.parametrize("by", ["items", "annotators", "items and annotators"])
-def test_resamples_are_the_clusters_drawn_with_replacement(by: audit.By) -> None:
+def test_resamples_are_the_clusters_drawn_with_replacement(by: evaluation.ClusterBy) -> None:
     rows = make_rows(1, n=60)
-    draws = Draws([rows], by, seed=3)
-    [weights] = draws.weights(range(6))
-    of_row = weights[:, draws.units[0]]
+    weights_of = ClusterWeights([rows], by, seed=3)
+    [weights] = weights_of.counts(range(6))
+    of_row = weights[:, weights_of.units[0]]
     assert (of_row[0] == 1).all()
     factors = {"items": [rows.items], "annotators": [rows.annotators]}.get(
         by, [rows.items, rows.annotators]
@@ -157,7 +160,7 @@ def test_resamples_are_the_clusters_drawn_with_replacement(by: audit.By) -> None
 def test_the_first_value_is_the_data_and_the_seed_decides_the_rest() -> None:
     rows = make_rows(2)
     [a], [b], [c] = (
-        audit.bootstrap({"m": [rows]}, resamples=20, seed=seed).values() for seed in (0, 0, 1)
+        evaluation.bootstrap({"m": [rows]}, resamples=20, seed=seed).values() for seed in (0, 0, 1)
     )
     assert_equals_evaluate(a, 0, evaluated(rows, np.arange(80)))
     for name in a:
@@ -170,18 +173,18 @@ def test_resamples_do_not_depend_on_how_many_are_computed_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     methods = {"m": [make_rows(2), make_rows(3)]}
-    whole = audit.bootstrap(methods, resamples=30)["m"]
-    monkeypatch.setattr("mcstl.evaluation.rows._BLOCK", 300)
-    for name, values in audit.bootstrap(methods, resamples=30)["m"].items():
+    whole = evaluation.bootstrap(methods, resamples=30)["m"]
+    monkeypatch.setattr("mcstl.evaluation.intervals._BLOCK_SIZE", 300)
+    for name, values in evaluation.bootstrap(methods, resamples=30)["m"].items():
         np.testing.assert_allclose(values, whole[name], rtol=1e-12, atol=1e-12)
 
 
 def test_one_draw_of_items_serves_all_seeds_and_methods() -> None:
     rows = make_rows(4)
     other = make_rows(5)
-    found = audit.bootstrap({"a": [rows, other], "b": [rows, rows], "c": [rows]}, resamples=25)
+    found = evaluation.bootstrap({"a": [rows, other], "b": [rows, rows], "c": [rows]}, resamples=25)
     np.testing.assert_allclose(found["b"]["nll"], found["c"]["nll"])
-    alone = audit.bootstrap({"other": [other], "c": [rows]}, resamples=25)
+    alone = evaluation.bootstrap({"other": [other], "c": [rows]}, resamples=25)
     mean = (alone["other"]["nll"] + alone["c"]["nll"]) / 2
     np.testing.assert_allclose(found["a"]["nll"], mean)
     for name, values in found["b"].items():
@@ -190,33 +193,33 @@ def test_one_draw_of_items_serves_all_seeds_and_methods() -> None:
 
 def test_item_intervals_are_those_of_item_means_where_the_metric_is_a_mean() -> None:
     rows = clustered(0, per_item=8)
-    values = audit.bootstrap({"m": [rows]}, resamples=2000)["m"]["nll"]
-    of_item = metrics.nll_rows(rows.p, rows.labels).reshape(-1, 8).mean(axis=1)
+    values = evaluation.bootstrap({"m": [rows]}, resamples=2000)["m"]["nll"]
+    of_item = metrics.nll_per_row(rows.p, rows.labels).reshape(-1, 8).mean(axis=1)
     assert values[1:].std() == pytest.approx(of_item.std() / np.sqrt(len(of_item)), rel=0.06)
-    low, high = audit.interval(values, "nll")
+    low, high = evaluation.interval(values, "nll")
     assert low < of_item.mean() < high
 
 
 def test_intervals_of_an_sd_are_reflected_and_not_negative() -> None:
     values = np.append(1.0, np.linspace(1.2, 1.8, 1001))
-    low, high = audit.interval(values, "slope_sd")
+    low, high = evaluation.interval(values, "slope_sd")
     assert (low, high) == pytest.approx((2 - 1.785, 2 - 1.215))
-    assert audit.interval(values * [1] + np.append(-0.7, np.zeros(1001)), "x_sd")[0] == 0
+    assert evaluation.interval(values * [1] + np.append(-0.7, np.zeros(1001)), "x_sd")[0] == 0
 
 
 def test_what_too_many_resamples_lack_has_no_interval() -> None:
     values = np.append(0.5, np.linspace(0, 1, 100))
     values[1:5] = np.nan
-    assert not np.isnan(audit.interval(values, "auc")).any()
+    assert not np.isnan(evaluation.interval(values, "auc")).any()
     values[5:8] = np.nan
-    assert np.isnan(audit.interval(values, "auc")).all()
+    assert np.isnan(evaluation.interval(values, "auc")).all()
 
 
 def test_a_group_with_one_class_or_no_rows_leaves_the_rest_as_it_is() -> None:
     rows = make_rows(6, n_classes=2)
-    members = np.column_stack([rows.members, rows.labels == 1, np.zeros(80, dtype=bool)])
-    more = Rows(**{**vars(rows), "members": members})
-    [a], [b] = (audit.bootstrap({"m": [each]}, resamples=20).values() for each in (rows, more))
+    members = np.column_stack([rows.membership, rows.labels == 1, np.zeros(80, dtype=bool)])
+    more = Predictions(**{**vars(rows), "membership": members})
+    [a], [b] = (evaluation.bootstrap({"m": [each]}, resamples=20).values() for each in (rows, more))
     np.testing.assert_array_equal(a["auc"], b["auc"])
     np.testing.assert_array_equal(a["group auc"], b["group auc"][:, :-2])
     assert np.isnan(b["group auc"][:, -2:]).all()
@@ -234,20 +237,20 @@ def test_cumulative_error_is_mcgrads_where_rows_are_distinct_and_independent() -
     p = random.permutation((np.arange(n) + 0.5) / n)
     y = (random.random(n) < p**1.2).astype(np.int64)
     part = random.integers(3, size=n)
-    assert audit.ecce(p, y) == pytest.approx(mcgrad.ecce(y, p))
-    assert audit.ece(p, y) == pytest.approx(
+    assert evaluation.ecce(p, y) == pytest.approx(mcgrad.ecce(y, p))
+    assert evaluation.ece(p, y) == pytest.approx(
         mcgrad.expected_calibration_error(y, p, num_bins=10), abs=1e-12
     )
-    rows = Rows(
+    rows = Predictions(
         p=np.stack([1 - p, p], axis=1),
         labels=y,
-        members=part[:, None] == np.arange(3),
+        membership=part[:, None] == np.arange(3),
         minority=np.zeros(n, dtype=bool),
         items=np.arange(n),
         annotators=np.arange(n),
         task="binary",
     )
-    found = audit.multicalibration([rows], draws=200)
+    found = evaluation.multicalibration([rows], draws=200)
     theirs = mcgrad.MulticalibrationError(
         pd.DataFrame({"p": p, "y": y, "part": part.astype(str)}),
         "y",
@@ -272,19 +275,19 @@ def test_cumulative_error_as_mcgrad_prints_it() -> None:
     # mcgrad 0.1.5 on these rows, so that the agreement is checked where it is not installed.
     p = (np.arange(20) + 0.5) / 20
     y = np.array([0, 1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0, 1, 1])
-    rows = Rows(
+    rows = Predictions(
         p=np.stack([1 - p, p], axis=1),
         labels=y,
-        members=np.zeros((20, 0), dtype=bool),
+        membership=np.zeros((20, 0), dtype=bool),
         minority=np.zeros(20, dtype=bool),
         items=np.arange(20),
         annotators=np.arange(20),
         task="binary",
     )
-    assert audit.ecce(p, y) == pytest.approx(0.1900000000)
-    found = audit.multicalibration([rows], draws=50)
+    assert evaluation.ecce(p, y) == pytest.approx(0.1900000000)
+    found = evaluation.multicalibration([rows], draws=50)
     assert found.ecce[0, 0] / found.sigma_rows[0, 0] == pytest.approx(2.0800460957)
-    assert audit.ece(p, y) == pytest.approx(0.2900000000)
+    assert evaluation.ece(p, y) == pytest.approx(0.2900000000)
 
 
 def segment_order(theirs: Any) -> list[int]:
@@ -296,8 +299,8 @@ def segment_order(theirs: Any) -> list[int]:
 def test_equal_predictions_are_one_step_whatever_the_order_of_rows() -> None:
     # The trap of the field: 15.8 sigmas with the labels sorted.
     p, y = np.full(1000, 0.5), np.repeat([0.0, 1.0], 500)
-    assert audit.ecce(p, y) == 0
-    assert audit.ecce(p, y[::-1]) == 0
+    assert evaluation.ecce(p, y) == 0
+    assert evaluation.ecce(p, y[::-1]) == 0
 
 
 @law
@@ -307,18 +310,18 @@ def test_errors_are_within_each_other(seed: int, n: int, distinct: int) -> None:
     p = random.random(distinct)[random.integers(distinct, size=n)]
     y = (random.random(n) < 0.5).astype(float)
     total = abs(np.mean(y - p))
-    assert audit.ecce(p, y) >= total - 1e-12
-    assert audit.ece(p, y) >= total - 1e-12
-    assert 0 <= audit.smooth_ece(p, y) <= 1
+    assert evaluation.ecce(p, y) >= total - 1e-12
+    assert evaluation.ece(p, y) >= total - 1e-12
+    assert 0 <= evaluation.smooth_ece(p, y) <= 1
     order = random.permutation(n)
-    assert audit.ecce(p[order], y[order]) == pytest.approx(audit.ecce(p, y))
+    assert evaluation.ecce(p[order], y[order]) == pytest.approx(evaluation.ecce(p, y))
 
 
 def test_smooth_error_solves_its_own_definition() -> None:
     random = np.random.default_rng(1)
     p = random.random(300)
     y = (random.random(300) < p**2).astype(float)
-    width = audit.smooth_ece(p, y)
+    width = evaluation.smooth_ece(p, y)
     grid = (np.arange(2000) + 0.5) / 2000
     # The reflected Gaussian, by its images.
     images = np.concatenate([p + 2 * k for k in range(-3, 4)] + [-p + 2 * k for k in range(-3, 4)])
@@ -328,23 +331,25 @@ def test_smooth_error_solves_its_own_definition() -> None:
 
 
 def test_smooth_error_of_known_predictors() -> None:
-    assert audit.smooth_ece(np.zeros(50), np.ones(50)) == pytest.approx(1)
-    assert audit.smooth_ece(np.full(100, 0.5), np.tile([0, 1], 50)) < 0.002
+    assert evaluation.smooth_ece(np.zeros(50), np.ones(50)) == pytest.approx(1)
+    assert evaluation.smooth_ece(np.full(100, 0.5), np.tile([0, 1], 50)) < 0.002
     # Far from the ends a constant error of 0.2 is smoothed into itself.
-    assert audit.smooth_ece(np.full(100, 0.5), np.repeat([0, 1], [30, 70])) == pytest.approx(0.2)
+    assert evaluation.smooth_ece(np.full(100, 0.5), np.repeat([0, 1], [30, 70])) == pytest.approx(
+        0.2
+    )
 
 
 def test_reliability_is_the_calibration_curve_with_a_band_that_holds_items_together() -> None:
     rows = clustered(3, per_item=20)
     p, y = rows.p[:, 1], rows.labels == 1
-    found = audit.reliability([(p, y, rows.items)])
+    found = evaluation.reliability([(p, y, rows.items)])
     curve = metrics.calibration_curve(p, y)
     for name in ("bin", "predicted", "observed", "n"):
         np.testing.assert_allclose(getattr(found, name), getattr(curve, name))
-    as_if_independent = audit.reliability([(p, y, np.arange(len(p)))])
+    as_if_independent = evaluation.reliability([(p, y, np.arange(len(p)))])
     assert (found.high - found.low > 2 * (as_if_independent.high - as_if_independent.low)).all()
     for times in (2, 3):  # the same seed twice tells nothing new
-        again = audit.reliability([(p, y, rows.items)] * times)
+        again = evaluation.reliability([(p, y, rows.items)] * times)
         for a, b in zip(again, found, strict=True):
             np.testing.assert_allclose(a, b)
 
@@ -353,11 +358,11 @@ def test_the_band_holds_a_calibrated_models_dots_and_not_an_overconfident_ones()
     inside = []
     for seed in range(40):
         rows = clustered(seed)
-        found = audit.reliability([(rows.p[:, 1], rows.labels == 1, rows.items)])
+        found = evaluation.reliability([(rows.p[:, 1], rows.labels == 1, rows.items)])
         inside.append((found.low <= found.observed) & (found.observed <= found.high))
     assert 0.88 < np.concatenate(inside).mean() < 0.98
     rows = clustered(0, spread=0.0, off=0.25)
-    found = audit.reliability([(rows.p[:, 1], rows.labels == 1, rows.items)])
+    found = evaluation.reliability([(rows.p[:, 1], rows.labels == 1, rows.items)])
     assert (found.observed > found.high).all()
 
 
@@ -368,28 +373,30 @@ def test_the_test_is_calm_on_calibrated_items_where_one_of_independent_rows_is_n
     alarms, naive = 0, 0
     for seed in range(60):
         rows = clustered(seed, n_items=60)
-        found = audit.multicalibration([rows], draws=200, seed=seed)
+        found = evaluation.multicalibration([rows], draws=200, seed=seed)
         alarms += found.p_value < 0.05
-        alone = Rows(**{**vars(rows), "items": np.arange(len(rows.p))})
-        naive += audit.multicalibration([alone], draws=200, seed=seed).p_value < 0.05
+        alone = Predictions(**{**vars(rows), "items": np.arange(len(rows.p))})
+        naive += evaluation.multicalibration([alone], draws=200, seed=seed).p_value < 0.05
     assert alarms <= 8
     assert naive > 30
 
 
 def test_an_error_in_one_group_is_found_there() -> None:
     rows = clustered(5, n_items=300, spread=0.1)
-    inside = rows.members[:, 1]
+    inside = rows.membership[:, 1]
     p = np.where(inside, rows.p[:, 1] + 0.3, rows.p[:, 1])
-    found = audit.multicalibration([Rows(**{**vars(rows), "p": np.stack([1 - p, p], axis=1)})])
+    found = evaluation.multicalibration(
+        [Predictions(**{**vars(rows), "p": np.stack([1 - p, p], axis=1)})]
+    )
     assert found.p_adjusted[2, 0] < 0.01
     assert found.p_adjusted[1, 0] > 0.05 or found.in_sigmas[1, 0] < found.in_sigmas[2, 0]
     assert found.error == found.in_sigmas[2, 0]
     assert found.ecce[2, 0] > found.detectable[2, 0]
-    assert found.ecce[2, 0] == pytest.approx(audit.ecce(p[inside], rows.labels[inside]))
+    assert found.ecce[2, 0] == pytest.approx(evaluation.ecce(p[inside], rows.labels[inside]))
 
 
 def test_corrections_only_ever_raise_a_p_value() -> None:
-    found = audit.multicalibration([make_rows(8, n=400, n_items=100)], draws=200)
+    found = evaluation.multicalibration([make_rows(8, n=400, n_items=100)], draws=200)
     assert found.p.shape == (4, 2)
     assert (found.p_adjusted >= found.p).all()
     assert (found.p_discovery >= found.p - 1e-12).all()
@@ -398,20 +405,20 @@ def test_corrections_only_ever_raise_a_p_value() -> None:
 
 def test_ordinal_and_seeds_are_tested_together() -> None:
     rows = make_rows(9, n=300, n_items=60)
-    one, twice = (audit.multicalibration([rows] * n, draws=200) for n in (1, 2))
+    one, twice = (evaluation.multicalibration([rows] * n, draws=200) for n in (1, 2))
     for a, b in zip(one, twice, strict=True):
         np.testing.assert_allclose(a, b)
     level = metrics.exceedance(rows.p)[:, 1]
-    inside = rows.members[:, 0]
-    expected = audit.ecce(level[inside], rows.labels[inside] > 1)
+    inside = rows.membership[:, 0]
+    expected = evaluation.ecce(level[inside], rows.labels[inside] > 1)
     assert one.ecce[1, 1] == pytest.approx(expected)
 
 
 def test_a_group_without_rows_has_no_error_and_does_not_disturb() -> None:
     rows = make_rows(10)
-    empty = np.column_stack([rows.members, np.zeros(80, dtype=bool)])
-    a = audit.multicalibration([rows], draws=100)
-    b = audit.multicalibration([Rows(**{**vars(rows), "members": empty})], draws=100)
+    empty = np.column_stack([rows.membership, np.zeros(80, dtype=bool)])
+    a = evaluation.multicalibration([rows], draws=100)
+    b = evaluation.multicalibration([Predictions(**{**vars(rows), "membership": empty})], draws=100)
     assert np.isnan(b.ecce[-1]).all()
     assert np.isnan(b.p_adjusted[-1]).all()
     for x, y in zip(a, b, strict=True):
@@ -423,7 +430,7 @@ def test_a_group_without_rows_has_no_error_and_does_not_disturb() -> None:
 
 def test_soft_label_scores_by_hand_and_by_scipy() -> None:
     p = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0, 0, 1]])
-    found = audit.soft_label_scores(p, [0, 2, 2], [7, 7, 3])
+    found = evaluation.soft_label_scores(p, [0, 2, 2], [7, 7, 3])
     assert found["manhattan"] == pytest.approx((0.5 + 0) / 2)
     places = np.arange(3)
     expected = wasserstein_distance(places, places, p[0], [0.5, 0, 0.5])
@@ -432,16 +439,16 @@ def test_soft_label_scores_by_hand_and_by_scipy() -> None:
 
 
 def test_personal_scores_by_hand() -> None:
-    rows = Rows(
+    rows = Predictions(
         p=np.array([[0.9, 0.1, 0], [0.9, 0.1, 0], [0, 0.2, 0.8], [0, 0.2, 0.8]]),
         labels=np.array([0, 2, 2, 1]),
-        members=np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 0]], dtype=bool),
+        membership=np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 0]], dtype=bool),
         minority=np.zeros(4, dtype=bool),
         items=np.array([0, 0, 0, 1]),
         annotators=np.array([4, 4, 4, 6]),
         task="ordinal",
     )
-    found = audit.personal_scores(rows)
+    found = evaluation.accuracies(rows)
     assert found["accuracy"] == 0.5
     assert found["accuracy_users"] == pytest.approx((2 / 3 + 0) / 2)
     assert found["accuracy_texts"] == pytest.approx((2 / 3 + 0) / 2)
@@ -452,7 +459,7 @@ def test_personal_scores_by_hand() -> None:
 def test_error_rates_by_hand() -> None:
     p = np.array([[0.2, 0.8], [0.2, 0.8], [0.7, 0.3], [0.7, 0.3], [0.7, 0.3]])
     members = np.array([[1, 1], [1, 0], [1, 0], [1, 0], [1, 1]])
-    found = audit.error_rates(p, [1, 0, 0, 0, 1], members)
+    found = evaluation.error_rates(p, [1, 0, 0, 0, 1], members)
     np.testing.assert_allclose(found["false_positive"], [[1 / 3], [np.nan]])
     np.testing.assert_allclose(found["false_negative"], [[0.5], [0.5]])
 
@@ -467,21 +474,23 @@ def test_krippendorffs_own_example() -> None:
     ]
     cells = [(u, v - 1) for row in table for u, v in enumerate(row) if v is not None]
     units, values = np.array(cells).T
-    assert audit.krippendorff_alpha(values, units) == pytest.approx(0.743, abs=5e-4)
-    assert audit.krippendorff_alpha(values, units, "ordinal") == pytest.approx(0.815, abs=5e-4)
-    assert audit.krippendorff_alpha(values, units, "interval") == pytest.approx(0.849, abs=5e-4)
+    assert evaluation.krippendorff_alpha(values, units) == pytest.approx(0.743, abs=5e-4)
+    assert evaluation.krippendorff_alpha(values, units, "ordinal") == pytest.approx(0.815, abs=5e-4)
+    assert evaluation.krippendorff_alpha(values, units, "interval") == pytest.approx(
+        0.849, abs=5e-4
+    )
 
 
 def test_alpha_and_entropy_at_their_ends() -> None:
     items = np.repeat(np.arange(500), 4)
     same = np.random.default_rng(0).integers(3, size=500)[items]
-    assert audit.krippendorff_alpha(same, items) == 1
-    assert audit.label_entropy(same, items, 3) == 0
+    assert evaluation.krippendorff_alpha(same, items) == 1
+    assert evaluation.label_entropy(same, items, 3) == 0
     chance = np.random.default_rng(1).integers(3, size=2000)
-    assert audit.krippendorff_alpha(chance, items) == pytest.approx(0, abs=0.05)
-    assert audit.label_entropy([0, 1, 2], [0, 0, 0], 3) == pytest.approx(1)
-    assert np.isnan(audit.krippendorff_alpha([1, 1], [0, 0]))
-    assert np.isnan(audit.krippendorff_alpha([0, 1], [0, 1]))
+    assert evaluation.krippendorff_alpha(chance, items) == pytest.approx(0, abs=0.05)
+    assert evaluation.label_entropy([0, 1, 2], [0, 0, 0], 3) == pytest.approx(1)
+    assert np.isnan(evaluation.krippendorff_alpha([1, 1], [0, 0]))
+    assert np.isnan(evaluation.krippendorff_alpha([0, 1], [0, 1]))
 
 
 # --- what goes into results.json -----------------------------------------------------------------
@@ -496,7 +505,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], pd
 
 def test_rows_are_those_of_the_predictions(output: tuple[dict[str, Any], pd.DataFrame]) -> None:
     results, predictions = output
-    found = audit.rows_of(predictions, GROUPS[:2], 3, "ordinal")
+    found = evaluation.predictions_by_method(predictions, GROUPS[:2], 3, "ordinal")
     assert list(found) == ["mc-stl", "none", "majority", "gbm"]
     for run in results["runs"]:
         rows = found[run["method"]][run["seed"]]
@@ -512,14 +521,16 @@ def test_who_is_not_known_is_a_person_of_their_own(
     output: tuple[dict[str, Any], pd.DataFrame],
 ) -> None:
     _, predictions = output
-    rows = audit.rows_of(predictions.assign(annotator=None), GROUPS[:2], 3, "ordinal")["none"]
+    rows = evaluation.predictions_by_method(
+        predictions.assign(annotator=None), GROUPS[:2], 3, "ordinal"
+    )["none"]
     people = np.concatenate([each.annotators for each in rows])
     of_row = predictions.loc[predictions["method"] == "none", "row"].to_numpy()
     assert len(np.unique(people)) == len(np.unique(of_row))
     assert (
-        audit.findings({**output[0]}, predictions.assign(annotator=None), resamples=5)["audit"][
-            "methods"
-        ]["none"]["people"]
+        evaluation.audit_study({**output[0]}, predictions.assign(annotator=None), resamples=5)[
+            "audit"
+        ]["methods"]["none"]["people"]
         .keys()
         .isdisjoint({"accuracy_users"})
     )
@@ -531,7 +542,7 @@ def test_findings_are_json_and_leave_what_they_are_given(
     results, predictions = output
     before = json.dumps(results)
     told: list[tuple[str, int, int]] = []
-    found = audit.findings(
+    found = evaluation.audit_study(
         results, predictions, resamples=30, progress=lambda *step: told.append(step)
     )
     assert json.dumps(results) == before
@@ -561,7 +572,7 @@ def test_the_baseline_is_the_first_method_without_groups(
 
 
 def test_marks_by_paired_resamples() -> None:
-    column = metrics.Column("nll", "NLL", "seeds", "", "lowest")
+    column = Column("nll", "NLL", "seeds", "", "lowest")
     noise = np.append(0.0, np.random.default_rng(0).normal(0, 0.5, 1000))
     jitter = np.append(0.0, np.random.default_rng(1).normal(0, 0.5, 1000))
     # All move together: b is worse by little in every resample, c only sometimes.
@@ -583,8 +594,8 @@ def test_agreement_of_pairs_does_not_depend_on_which_side_was_first() -> None:
         }
     )
     data = Annotations.from_frame(table, task="preference")
-    assert audit.agreement(data)["alpha"] == 1
-    assert audit.agreement(data)["entropy"] == 0
+    assert evaluation.annotation_agreement(data)["alpha"] == 1
+    assert evaluation.annotation_agreement(data)["entropy"] == 0
 
 
 # --- what cannot be used ------------------------------------------------------------------------
@@ -597,21 +608,21 @@ def test_agreement_of_pairs_does_not_depend_on_which_side_was_first() -> None:
         ({"p": np.full((80, 3), [1.2, -0.1, -0.1])}, "below 0 or above 1, the first one"),
         ({"p": np.full((80, 3), 0.4)}, "do not sum to 1"),
         ({"p": np.full(80, 0.4)}, r"have shape \(80,\); expected \(rows, classes\)"),
-        ({"p": np.zeros((0, 3))}, "there are no rows to audit"),
+        ({"p": np.zeros((0, 3))}, "there are no predictions to evaluate"),
         ({"labels": np.full(80, 3)}, "labels run from 3 to 3; expected 0 to 2"),
         ({"labels": np.zeros(79, dtype=int)}, "80 predictions, but labels has 79 rows"),
     ],
 )
 def test_rows_that_cannot_be(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Rows(**{**vars(make_rows(0)), **changes})
+        Predictions(**{**vars(make_rows(0)), **changes})
 
 
 def test_membership_names_an_unknown_group() -> None:
-    assert audit.membership([["b"], [], ["a", "c"]], ["a", "b", "c"]).tolist() == [
+    assert evaluation.membership_matrix([["b"], [], ["a", "c"]], ["a", "b", "c"]).tolist() == [
         [False, True, False],
         [False, False, False],
         [True, False, True],
     ]
     with pytest.raises(InputError, match=r"a group 'c' .* found: a, b"):
-        audit.membership([["a", "c"]], ["a", "b"])
+        evaluation.membership_matrix([["a", "c"]], ["a", "b"])

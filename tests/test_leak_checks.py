@@ -10,8 +10,8 @@ from mcstl._support.errors import Notice
 from mcstl.data.annotations import Annotations
 from mcstl.data.splits import SplitBy
 from mcstl.encoding.encoders import load_encoder
-from mcstl.studies.controls import Check, leaks, shuffled_gain
-from mcstl.studies.run import prepare
+from mcstl.evaluation.leak_checks import LeakCheck, check_leaks, check_shuffled_groups
+from mcstl.studies.run import prepare, seed_data
 from mcstl.studies.study_file import Study
 
 WORDS = np.array(
@@ -45,7 +45,7 @@ def table(seed: int = 0, n: int = 300) -> pd.DataFrame:
     )
 
 
-def checks(frame: pd.DataFrame, by: SplitBy = "item", **fields: Any) -> dict[str, Check]:
+def checks(frame: pd.DataFrame, by: SplitBy = "item", **fields: Any) -> dict[str, LeakCheck]:
     study = Study(
         data={"file": "unused"},
         groups=fields.get("groups", {"by": "taxonomy", "min_size": 1}),
@@ -53,7 +53,8 @@ def checks(frame: pd.DataFrame, by: SplitBy = "item", **fields: Any) -> dict[str
         seeds=1,
     )
     data = Annotations.from_frame(frame, task=fields.get("task", "binary"))
-    return {check.check: check for check in leaks(study, prepare(study, data, load_encoder(), 0))}
+    prepared = prepare(study, data, load_encoder(), 0)
+    return {check.check: check for check in check_leaks(seed_data(study, prepared))}
 
 
 def test_nothing_fires_where_nothing_leaks() -> None:
@@ -129,5 +130,5 @@ def test_a_gain_of_shuffled_groups_is_told_where_its_interval_says_so() -> None:
             "data": {"task": "binary"},
             "differences": {"baseline": "none", "methods": {"dealt": gain}},
         }
-        (check,) = shuffled_gain(results)
+        (check,) = check_shuffled_groups(results)
         assert (check.value, check.unit, check.fires) == (0.02, "gain in AUC on none", fires)

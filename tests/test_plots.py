@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from made_up import GROUPS, make_output
-from mcstl import evaluation as audit
+from mcstl import evaluation
 from mcstl._support.errors import InputError
 from mcstl.evaluation import metrics
 from mcstl.reporting import plots
@@ -51,7 +51,7 @@ def test_lines_recomputed_from_predictions_are_those_of_the_results(
 ) -> None:
     data = plots.calibration_data(predictions, GROUPS, CLASSES, "none")
     runs = [run for run in results["runs"] if run["method"] == "none"]
-    assert data.seeds == len(runs) == 3
+    assert data.n_seeds == len(runs) == 3
     for k, name in enumerate(GROUPS):
         for t in (0, 1):
             found = data.lines[(data.lines["group"] == name) & (data.lines["threshold"] == t)]
@@ -73,7 +73,7 @@ def test_points_of_one_seed_are_its_calibration_curve(predictions: pd.DataFrame)
     np.testing.assert_allclose(points["predicted"], curve.predicted)
     np.testing.assert_allclose(points["observed"], curve.observed)
     y, items = (rows.loc[inside, name] for name in ("label", "item"))
-    band = audit.reliability([(p.to_numpy(), (y > 0).to_numpy(), pd.factorize(items)[0])])
+    band = evaluation.reliability([(p.to_numpy(), (y > 0).to_numpy(), pd.factorize(items)[0])])
     np.testing.assert_allclose(points["low"], band.low)
     np.testing.assert_allclose(points["high"], band.high)
 
@@ -187,7 +187,7 @@ def test_comparison_is_the_summary(results: dict[str, Any]) -> None:
 
 def test_comparison_of_one_seed_has_no_intervals(results: dict[str, Any]) -> None:
     runs = [run for run in results["runs"] if run["seed"] == 0]
-    data = plots.comparison_data(metrics.summarise(runs), runs)
+    data = plots.comparison_data(evaluation.summarise(runs), runs)
     assert data[["low", "high"]].isna().all(axis=None)
     assert len(plots.plot_comparison(data, columns=1).axes) == 6
 

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from made_up import GROUPS, make_output
+from mcstl import evaluation
 from mcstl._support.errors import InputError
 from mcstl.data.labels import Task
-from mcstl.evaluation import metrics
+from mcstl.evaluation import tables
 from mcstl.reporting import read_output, render
 from pages import Page
 
@@ -56,7 +57,7 @@ def test_results_table_holds_the_summary(folder: Path, page: Page) -> None:
 
 def test_bold_cells_are_the_best_ones(folder: Path, page: Page) -> None:
     results = loaded(folder)
-    table = metrics.table(results["summary"], results["runs"])
+    table = evaluation.results_table(results["summary"], results["runs"])
     marks = [cell.mark for _, cells in table.rows for cell in cells]
     html = (folder / "report.html").read_text()
     assert html.count("<td><b>") == marks.count("best") > 0
@@ -144,7 +145,7 @@ def test_tables_hold_the_intervals_over_items(audited: Path, audited_page: Page)
 
 def test_marks_are_those_of_the_resampled_items(audited: Path, audited_page: Page) -> None:
     summary = loaded(audited)["summary"]
-    columns = [column.metric for column in metrics.columns("auc")]
+    columns = [column.metric for column in tables.results_columns("auc")]
     marks = [summary[method][metric]["mark"] for method in summary for metric in columns]
     assert set(marks) == {"best", "tied", ""}
     assert len(audited_page.named("b")) >= marks.count("best") > 0
@@ -313,7 +314,7 @@ def test_values_that_do_not_exist_are_dashes_and_counted(tmp_path: Path) -> None
         run["metrics"] |= {"slope_mean": None, "slope_sd": None, "lines_without_slope": 3}
         for group in run["groups"]:
             group["thresholds"] = [{"threshold": 0, "slope": None, "bias": None, "n_bins": 1}]
-    results["summary"] = metrics.summarise(results["runs"])
+    results["summary"] = evaluation.summarise(results["runs"])
     (tmp_path / "results.json").write_text(json.dumps(results))
     page = Page(render(tmp_path))
     assert page.tables[0][1][4] == "–"

@@ -14,7 +14,7 @@ from mcstl._support.errors import InputError
 from mcstl.cli import app
 from mcstl.reporting import plots
 from mcstl.reporting.plots import CalibrationData
-from mcstl.reproduce import Studies, paper, reproduce, show
+from mcstl.reproduce import StudyRuns, paper, reproduce, reproduce_one
 from mcstl.reproduce.paper import Paper
 from mcstl.studies.study_file import Study
 
@@ -84,8 +84,8 @@ SMALL = Paper.model_validate(
 
 
 @pytest.fixture(scope="module")
-def studies(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Studies:
-    return Studies(SMALL, tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("none"), 2)
+def studies(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyRuns:
+    return StudyRuns(SMALL, tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("none"), 2)
 
 
 def test_the_papers_figures_are_those_of_its_tables() -> None:
@@ -135,8 +135,8 @@ def cells(text: str, line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_a_table_has_ours_the_papers_and_the_difference_in_spreads(studies: Studies) -> None:
-    outcome = show("table1", studies, like=False)
+def test_a_table_has_ours_the_papers_and_the_difference_in_spreads(studies: StudyRuns) -> None:
+    outcome = reproduce_one("table1", studies, like=False)
     assert outcome.files[0].read_text(encoding="utf-8") == outcome.text + "\n"
     lines = [cells(outcome.text, each) for each in outcome.text.splitlines() if each[:1] == "|"]
     assert lines[0] == ["", "method", "", "Overall", "Group", "Slope", "Bias", "1-EMD"]
@@ -160,8 +160,8 @@ def test_a_table_has_ours_the_papers_and_the_difference_in_spreads(studies: Stud
     assert "Type: mcstl data get popquorn." in outcome.text
 
 
-def test_open_data_is_named_in_the_row(studies: Studies) -> None:
-    text = show("table1", studies, like=True).text
+def test_open_data_is_named_in_the_row(studies: StudyRuns) -> None:
+    text = reproduce_one("table1", studies, like=True).text
     lines = [cells(text, each) for each in text.splitlines() if each[:1] == "|"]
     assert lines[2][0] == "Three classes as pairs"
     accuracy = studies.results("pairs").results["summary"]["mc-stl"]["accuracy"]["mean"]
@@ -170,32 +170,32 @@ def test_open_data_is_named_in_the_row(studies: Studies) -> None:
 
 
 def test_one_seed_has_no_spread(cache: Path, tmp_path: Path) -> None:
-    text = show("table1", Studies(SMALL, tmp_path, tmp_path, 1), like=True).text
+    text = reproduce_one("table1", StudyRuns(SMALL, tmp_path, tmp_path, 1), like=True).text
     lines = [cells(text, each) for each in text.splitlines() if each[:1] == "|"]
     assert lines[4][2:] == ["apart", *["-"] * 5]
 
 
-def test_a_study_is_run_once(studies: Studies) -> None:
+def test_a_study_is_run_once(studies: StudyRuns) -> None:
     results = studies.results("three")
     folder = studies.folder("three")
     before = (folder / "results.json").stat().st_mtime_ns
     assert studies.results("three") is results
-    again = Studies(SMALL, studies.out, studies.data_dir, 2)
+    again = StudyRuns(SMALL, studies.out, studies.data_dir, 2)
     assert again.results("three").results == results.results
     assert (folder / "results.json").stat().st_mtime_ns == before
 
 
-def test_summaries_are_those_of_the_groups(studies: Studies) -> None:
-    text = show("table4", studies, like=False).text
+def test_summaries_are_those_of_the_groups(studies: StudyRuns) -> None:
+    text = reproduce_one("table4", studies, like=False).text
     groups = studies.results("three").results["groups"]
     for group in groups:
         assert f"{group['name']}: {group['description']}" in text
     assert "A summary" in text
-    assert "gone was not run" in show("table4", studies, like=True).text
+    assert "gone was not run" in reproduce_one("table4", studies, like=True).text
 
 
-def test_figures_are_drawn_from_what_there_is(studies: Studies) -> None:
-    outcome = show("figure3", studies, like=False)
+def test_figures_are_drawn_from_what_there_is(studies: StudyRuns) -> None:
+    outcome = reproduce_one("figure3", studies, like=False)
     assert "Gone: gone was not run" in outcome.text
     assert [path.name for path in outcome.files] == ["figure3.png", "figure3.svg"]
     svg = outcome.files[1].read_text(encoding="utf-8")
@@ -204,9 +204,9 @@ def test_figures_are_drawn_from_what_there_is(studies: Studies) -> None:
     names = [group["name"] for group in studies.results("pairs").results["groups"]]
     assert svg.count(f">{names[0]}<") == 2  # in both rows
     assert svg.count(f">{names[5]}<") == 1
-    course = show("figure8", studies, like=False)
+    course = reproduce_one("figure8", studies, like=False)
     assert "epoch 4" in course.files[1].read_text(encoding="utf-8")
-    nothing = show("figure8", studies, like=True)
+    nothing = reproduce_one("figure8", studies, like=True)
     assert nothing.files == ()
     assert "gone was not run" in nothing.text
 
@@ -239,7 +239,7 @@ def test_small_panels_hold_every_dot_and_number() -> None:
     )
     lines.loc[lines["group"] == groups[0], "slope"] = math.nan
     data = CalibrationData(points, lines, ("above low", "above middle"), 2)
-    figure = plots.plot_calibration_rows([("One", data), ("Two", data)])
+    figure = plots.plot_calibration_small([("One", data), ("Two", data)])
     assert figure.get_figwidth() == 6.5
     assert len(figure.axes) == 18
     for axes in figure.axes:
@@ -266,7 +266,7 @@ def test_a_course_is_one_runs_epochs() -> None:
             "calibration_error": [0.3, 0.2, 0.1, 0.9],
         }
     )
-    axes = plots.plot_course(data, "D3").axes[0]
+    axes = plots.plot_epochs(data, "D3").axes[0]
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[0.3, 0.5], [0.2, 0.4]])
     assert {text.get_text() for text in axes.texts} == {"epoch 1", "epoch 2"}
 

@@ -15,7 +15,7 @@ from scipy.stats import wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
 import mcstl
-from mcstl import evaluation as audit
+from mcstl import evaluation
 from mcstl import reporting as report
 from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
@@ -337,7 +337,7 @@ def test_the_summary_is_over_seeds_and_its_intervals_over_items(one: Finished) -
     ]
     assert list(found) == keys
     assert list(found["summary"]) == METHODS
-    of_seeds = metrics.summarise(found["runs"])
+    of_seeds = evaluation.summarise(found["runs"])
     for method, metrics_ in found["summary"].items():
         runs = [run["metrics"] for run in found["runs"] if run["method"] == method]
         assert set(metrics_) == set(runs[0])
@@ -387,9 +387,11 @@ def test_differences_are_from_the_method_without_groups(one: Finished) -> None:
 
 def test_the_audit_has_every_method_group_and_threshold(one: Finished) -> None:
     found = results(one)
-    names = audit.group_names(found)
+    names = evaluation.group_names(found)
     assert list(found["audit"]["methods"]) == METHODS
-    rows = audit.rows_of(predictions(one), names, len(one.data.classes), one.data.task)
+    rows = evaluation.predictions_by_method(
+        predictions(one), names, len(one.data.classes), one.data.task
+    )
     for method, of_method in found["audit"]["methods"].items():
         cells = of_method["multicalibration"]["cells"]
         thresholds = range(len(one.data.classes) - 1)
@@ -397,7 +399,7 @@ def test_the_audit_has_every_method_group_and_threshold(one: Finished) -> None:
             (group, t) for group in [None, *names] for t in thresholds
         ]
         errors = [
-            audit.ecce(metrics.exceedance(run.p)[:, 0], run.labels > 0) for run in rows[method]
+            evaluation.ecce(metrics.exceedance(run.p)[:, 0], run.labels > 0) for run in rows[method]
         ]
         close(cells[0], {"ecce": np.mean(errors)})
         assert [group["group"] for group in of_method["groups"]] == names
@@ -417,7 +419,7 @@ def test_results_describe_the_data_and_the_groups(one: Finished) -> None:
     assert data["items"] == one.data.frame["item"].nunique()
     assert data["annotators"] == one.data.frame["annotator"].nunique()
     assert data["classes"] == list(one.data.classes)
-    assert data["agreement"] == audit.agreement(one.data)
+    assert data["agreement"] == evaluation.annotation_agreement(one.data)
     assert data["task"] == one.data.task
     assert data["dropped"] == one.data.dropped
     assert data["split"]["by"] == one.study.split.by

@@ -212,26 +212,20 @@ def _print_dropped(dropped: Mapping[str, int]) -> None:
 
 
 def _print_results(results: "Results") -> None:
-    from rich.table import Table
-
-    from mcstl.evaluation import metrics
+    from mcstl._support.tables import terminal_table
+    from mcstl.evaluation.tables import results_table
 
     found = results.results
     data, seeds = found["data"], {each["seed"] for each in found["runs"]}
-    table = metrics.table(found["summary"], found["runs"])
-    shown = Table(
+    table = results_table(found["summary"], found["runs"])
+    shown = terminal_table(
+        table.header,
+        table.texts,
         title=f"{found['study'].get('name') or data['source']}: {data['split']['by']} split, "
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {data['split']['test']:,} test annotations",
-        title_justify="left",
         caption="Mean ± sd. The sd of Group, Slope and Bias is over groups (and thresholds), the "
         "others' over seeds.\nA calibrated model has slope 1 and bias 0.",
-        caption_justify="left",
     )
-    shown.add_column("method", no_wrap=True)
-    for column in table.columns:
-        shown.add_column(column.title, justify="right", no_wrap=True)
-    for method, cells in table.rows:
-        shown.add_row(method, *(cell.text for cell in cells))
     plain_console().print(shown)
     _print_dropped(data["dropped"])
     for name, why in data["groups_left_out"].items():
@@ -244,21 +238,12 @@ def _print_results(results: "Results") -> None:
 
 
 def _print_evaluation(found: dict[str, Any], n: int) -> None:
-    from rich.table import Table
+    from mcstl._support.tables import terminal_table
+    from mcstl.evaluation.tables import group_table, rounded
 
-    from mcstl.evaluation.metrics import rounded
-
-    metrics_ = found["metrics"]
-    score = "accuracy" if "accuracy" in metrics_ else "auc"
-    table = Table(title=f"{n:,} annotations", title_justify="left")
-    for title in ("group", "n", score.upper() if score == "auc" else "Accuracy", "NLL", "1-EMD"):
-        table.add_column(title, justify="left" if title == "group" else "right")
-    rows = [{"group": "all", "n": n, **metrics_}, *found["groups"]]
-    for row in rows:
-        values = [rounded(row[key]) for key in (score, "nll", "one_minus_emd")]
-        table.add_row(row["group"], f"{row['n']:,}", *values)
-    plain_console().print(table)
-    slope, bias = metrics_["slope_mean"], metrics_["bias_mean"]
+    header, rows = group_table(found, n)
+    plain_console().print(terminal_table(header, rows, title=f"{n:,} annotations"))
+    slope, bias = found["metrics"]["slope_mean"], found["metrics"]["bias_mean"]
     typer.echo(
         f"Calibration over groups: slope {rounded(slope)}, bias {rounded(bias)} (ideal 1, 0)"
     )

@@ -1,58 +1,73 @@
-"""Intervals, multicalibration and other people's metrics: what goes beyond the paper; no torch.
+"""What is measured of predictions: the paper's metrics and what goes beyond them; no torch.
 
 Annotations of one item share its difficulty, its wording and often its prediction, so they are not
 independent. Everything here that speaks of chance therefore draws whole items (or whole people),
 never single annotations: intervals by a bootstrap over clusters, the test of multicalibration by
 random signs per item. How well both keep what they promise is measured by benchmarks/coverage.py
-and told in docs/uncertainty.md.
+and shown in docs/uncertainty.md.
 """
 
-from mcstl.evaluation.across import across, same_rows
-from mcstl.evaluation.bootstrap import By, Reweighted, Values, bootstrap, interval
+from mcstl.evaluation.agreement import annotation_agreement, krippendorff_alpha, label_entropy
+from mcstl.evaluation.audit import audit_study
 from mcstl.evaluation.calibration import (
     Multicalibration,
-    Reliability,
+    ReliabilityDiagram,
     ecce,
     ece,
     multicalibration,
     reliability,
     smooth_ece,
 )
-from mcstl.evaluation.findings import agreement, findings, group_names, rows_of
-from mcstl.evaluation.other_measures import (
-    error_rates,
-    krippendorff_alpha,
-    label_entropy,
-    personal_scores,
-    soft_label_scores,
+from mcstl.evaluation.comparison import compare_studies, same_test_rows
+from mcstl.evaluation.hard_labels import accuracies, error_rates
+from mcstl.evaluation.intervals import (
+    ClusterBy,
+    Resampled,
+    ReweightedMetrics,
+    bootstrap,
+    interval,
+    paired_differences,
 )
-from mcstl.evaluation.rows import Rows, check_probabilities, membership
+from mcstl.evaluation.predictions import (
+    Predictions,
+    check_probabilities,
+    membership_matrix,
+    predictions_by_method,
+)
+from mcstl.evaluation.soft_labels import soft_label_scores
+from mcstl.evaluation.summaries import group_names, paired, summarise, summarise_groups
+from mcstl.evaluation.tables import results_table
 
 __all__ = [
-    "By",
+    "ClusterBy",
     "Multicalibration",
-    "Reliability",
-    "Reweighted",
-    "Rows",
-    "Values",
-    "across",
-    "agreement",
+    "Predictions",
+    "ReliabilityDiagram",
+    "Resampled",
+    "ReweightedMetrics",
+    "accuracies",
+    "annotation_agreement",
+    "audit_study",
     "bootstrap",
     "check_probabilities",
+    "compare_studies",
     "ecce",
     "ece",
     "error_rates",
-    "findings",
     "group_names",
     "interval",
     "krippendorff_alpha",
     "label_entropy",
-    "membership",
+    "membership_matrix",
     "multicalibration",
-    "personal_scores",
+    "paired",
+    "paired_differences",
+    "predictions_by_method",
     "reliability",
-    "rows_of",
-    "same_rows",
+    "results_table",
+    "same_test_rows",
     "smooth_ece",
     "soft_label_scores",
+    "summarise",
+    "summarise_groups",
 ]

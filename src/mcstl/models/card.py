@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mcstl._support.tables import markdown_table
 from mcstl.groups.base import FEW_PEOPLE
 
 _PAPER = (
@@ -124,7 +125,7 @@ def table_of_groups(
     note = "Sizes are those of the training part; groups may overlap."
     if left_out:
         note += f" Left out as too small: {left_out}."
-    return f"## Groups\n\n{table(head, rows)}\n\n{note}"
+    return f"## Groups\n\n{markdown_table(head, rows)}\n\n{note}"
 
 
 def limits() -> str:
@@ -135,12 +136,6 @@ def limits() -> str:
 def bullets(sentences: Sequence[str]) -> str:
     """Return sentences as a list in Markdown."""
     return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown, all columns but the first right-aligned."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def plain(text: object) -> str:

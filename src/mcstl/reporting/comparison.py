@@ -1,33 +1,48 @@
 """Several studies side by side, on one page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mcstl import evaluation as audit
 from mcstl._support.errors import InputError
 from mcstl._support.files import write_text
-from mcstl.evaluation import metrics
+from mcstl.evaluation.comparison import compare_studies, same_test_rows
+from mcstl.evaluation.metrics import score_of
+from mcstl.evaluation.summaries import group_names
+from mcstl.evaluation.tables import (
+    ResultsTable,
+    differences_table,
+    results_columns,
+    results_table,
+)
 from mcstl.reporting import plots
 from mcstl.reporting.page import Picture, data_uri, environment
 from mcstl.reporting.reading import Output, read_output
 
 
 def compare(folders: Sequence[Path | str], out: Path | str) -> Path:
-    """Write a page that puts the studies in `folders` side by side; return its path.
+    """Write a page that puts several studies side by side.
 
     Studies are named as their folders. Methods of the same name are compared by paired differences
     from the first study, over the same resampled items, where both were tested on the same rows;
     elsewhere the page says why not.
 
-    Raises InputError as `render` does, and if two folders are the same.
+    Args:
+        folders: The folders that the studies wrote.
+        out: The page to write.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: If a file is missing, unreadable or of another form, or a folder is given twice.
     """
     paths = [Path(folder) for folder in folders]
     names = _names(paths)
     outputs = dict(zip(names, map(read_output, paths), strict=True))
-    scores = {name: _score(output) for name, output in outputs.items()}
+    scores = {name: score_of(each.results["data"]["task"]) for name, each in outputs.items()}
     first = outputs[names[0]]
     page = (
         environment()
@@ -41,10 +56,9 @@ def compare(folders: Sequence[Path | str], out: Path | str) -> Path:
                 for problem in output.problems
             ],
             tables=[
-                _side_by_side({n: outputs[n] for n in names if scores[n] == score}, score)
+                _side_by_side({n: outputs[n] for n in names if scores[n] == score})
                 for score in dict.fromkeys(scores.values())
             ],
-            columns=metrics.columns(scores[names[0]]),
             differences=[(name, _differences(first, outputs[name])) for name in names[1:]],
         )
     )
@@ -55,17 +69,13 @@ def compare(folders: Sequence[Path | str], out: Path | str) -> Path:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """Return the shortest ends of the paths that tell all of them apart."""
-    whole = [path.resolve() for path in paths]
-    if len(set(whole)) < len(whole):
+    resolved = [path.resolve() for path in paths]
+    if len(set(resolved)) < len(resolved):
         raise InputError("a folder is given twice; give each study once")
-    parts = 1
-    while len({path.parts[-parts:] for path in whole}) < len(whole):
-        parts += 1
-    return ["/".join(path.parts[-parts:]) for path in whole]
-
-
-def _score(output: Output) -> str:
-    return "accuracy" if output.results["data"]["task"] == "preference" else "auc"
+    n_parts = 1
+    while len({path.parts[-n_parts:] for path in resolved}) < len(resolved):
+        n_parts += 1
+    return ["/".join(path.parts[-n_parts:]) for path in resolved]
 
 
 def _described(name: str, output: Output) -> dict[str, Any]:
@@ -74,24 +84,22 @@ def _described(name: str, output: Output) -> dict[str, Any]:
         "name": name,
         "data": data,
         "seeds": len({run["seed"] for run in output.results["runs"]}),
-        "n_groups": len(audit.group_names(output.results)),
+        "n_groups": len(group_names(output.results)),
         "encoder": study.get("encoder", ""),
     }
 
 
-def _side_by_side(outputs: dict[str, Output], score: str) -> dict[str, Any]:
+def _side_by_side(outputs: Mapping[str, Output]) -> dict[str, Any]:
     """One table and one figure of the studies that have the same score."""
-    rows, points = [], []
+    tables, points = {}, []
     for name, output in outputs.items():
-        results = output.results
-        table = metrics.table(results["summary"], results["runs"])
-        rows += [(name, method, cells) for method, cells in table.rows]
-        data = plots.comparison_data(results["summary"], results["runs"])
-        points.append(data.assign(study=name))
+        summary, runs = output.results["summary"], output.results["runs"]
+        tables[name] = results_table(summary, runs)
+        points.append(plots.comparison_data(summary, runs).assign(study=name))
     frame = pd.concat(points, ignore_index=True)
     return {
-        "columns": metrics.columns(score),
-        "rows": rows,
+        "columns": next(iter(tables.values())).columns,
+        "rows": [(name, *row) for name, table in tables.items() for row in table.rows],
         "picture": Picture(
             data_uri(plots.to_svg(plots.plot_comparison(frame))),
             data_uri(plots.to_svg(plots.plot_comparison(frame, columns=1))),
@@ -100,9 +108,10 @@ def _side_by_side(outputs: dict[str, Output], score: str) -> dict[str, Any]:
     }
 
 
-def _differences(first: Output, other: Output) -> list[tuple[str, dict[str, Any]]] | None:
+def _differences(first: Output, other: Output) -> ResultsTable | None:
     """Per method of both, the other study minus the first; None if their test rows differ."""
     a, b = ((output.results, output.predictions) for output in (first, other))
-    if a[1].empty or b[1].empty or not audit.same_rows(a, b):
+    if a[1].empty or b[1].empty or not same_test_rows(a, b):
         return None
-    return list(audit.across(a, b).items())
+    columns = results_columns(score_of(first.results["data"]["task"]))
+    return differences_table(compare_studies(a, b), columns)

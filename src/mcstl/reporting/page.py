@@ -13,13 +13,19 @@ import jinja2
 from matplotlib.figure import Figure
 
 from mcstl._support import pages
-from mcstl.evaluation import metrics
+from mcstl.evaluation.tables import rounded
 from mcstl.models.card import people
 from mcstl.reporting import plots
 
 
 class Picture(NamedTuple):
-    """A figure for wide and narrow screens, as data URIs."""
+    """A figure for wide and narrow screens.
+
+    Attributes:
+        wide: The figure for wide screens, as a data URI.
+        narrow: The figure for narrow screens, as a data URI.
+        alt: What it shows, for those who do not see it.
+    """
 
     wide: str
     narrow: str
@@ -27,27 +33,55 @@ class Picture(NamedTuple):
 
 
 def picture(stem: Path, wide: Figure, narrow: Figure, alt: str) -> Picture:
-    """Write ``stem.png`` and ``stem.svg`` and return the figure for a page."""
+    """Write ``stem.png`` and ``stem.svg`` and make the figure ready for a page.
+
+    Args:
+        stem: The path of the files without their endings.
+        wide: The figure for wide screens, which is written.
+        narrow: The figure for narrow screens.
+        alt: What it shows, for those who do not see it.
+
+    Returns:
+        The figure for a page.
+    """
     return Picture(data_uri(plots.save(wide, stem)), data_uri(plots.to_svg(narrow)), alt)
 
 
 def data_uri(svg: str) -> str:
-    """Return an SVG as the address of an image."""
+    """Turn an SVG into the address of an image.
+
+    Args:
+        svg: The text of the SVG.
+
+    Returns:
+        The address, which holds the image itself.
+    """
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def slug(text: str) -> str:
-    """Return a name for a file, as ``none-platt`` for "none + platt"."""
+    """Turn a text into a name for a file, as ``none-platt`` for "none + platt".
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Its letters and digits in lower case, joined by hyphens.
+    """
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "other"
 
 
 def environment() -> jinja2.Environment:
-    """Return where templates come from, with `number` and `count` for numbers or a dash."""
+    """Load the templates of pages.
+
+    Returns:
+        Their environment, with filters for counts, people and rounded numbers or a dash.
+    """
     return pages.environment("mcstl.reporting", number=_number, count=_count, people=people)
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    return metrics.rounded(value, digits).replace("-", "−" if value is not None else "–")
+    return rounded(value, digits).replace("-", "−" if value is not None else "–")
 
 
 def _count(value: float | None) -> str:

@@ -20,10 +20,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mcstl import evaluation as audit
-from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl._support.files import replacing, write_text
 from mcstl.evaluation import metrics
+from mcstl.evaluation.calibration import reliability
+from mcstl.evaluation.predictions import membership_matrix, predictions_of, probabilities
+from mcstl.evaluation.summaries import Run, Summary
+from mcstl.evaluation.tables import results_table, rounded
 
 #: Text, axes and reference lines; in `to_svg` this colour follows the page.
 INK = "#1b1b1b"
@@ -54,48 +56,69 @@ _STYLE: dict[Any, Any] = {
 
 
 class CalibrationData(NamedTuple):
-    """What a grid of calibration plots shows of one method."""
+    """What a grid of calibration plots shows of one method.
 
-    points: pd.DataFrame  # group, threshold, bin, predicted, observed, low, high (the band), n
-    lines: pd.DataFrame  # group, threshold, slope, bias (means over seeds), n (rows per seed)
-    levels: tuple[str, ...]  # per threshold what is predicted, as "above mild"
-    seeds: int
+    Attributes:
+        points: A row per group, threshold and decile: group, threshold, bin, predicted, observed,
+            low and high (the ends of the band), n.
+        lines: A row per group and threshold: group, threshold, slope and bias (means over seeds),
+            n (rows per seed).
+        levels: Per threshold what is predicted, as "above mild".
+        n_seeds: The number of seeds.
+    """
+
+    points: pd.DataFrame
+    lines: pd.DataFrame
+    levels: tuple[str, ...]
+    n_seeds: int
 
 
 def calibration_data(
-    predictions: pd.DataFrame, names: Sequence[str], classes: Sequence[str], method: str
+    predictions: pd.DataFrame, group_names: Sequence[str], classes: Sequence[str], method: str
 ) -> CalibrationData:
-    """Compute the calibration plots of Figures 3 and 5 to 7 from predictions.parquet.
+    """Compute the calibration plots of Figures 3 and 5 to 7 from predictions.
 
     Per group, threshold and decile: mean prediction and observed share, averaged over seeds, and
     the 95% band in which the observed share of a calibrated model would lie, with items as clusters
-    (`audit.reliability`). A bin that ties leave empty in a seed is averaged over the others, as is
-    a group that a seed lacks. A group without any rows has a line of NaN and no points.
+    (`evaluation.reliability`). A bin that ties leave empty in a seed is averaged over the other
+    seeds, as is a group that a seed lacks. A group without any rows has a line of NaN and no
+    points.
 
-    Raises InputError for a method without predictions.
+    Args:
+        predictions: The content of predictions.parquet.
+        group_names: Names of the groups.
+        classes: Names of the classes in their order.
+        method: The method whose calibration is shown.
+
+    Returns:
+        The points and lines of all panels.
+
+    Raises:
+        InputError: If the method has no predictions.
     """
-    rows = method_rows(predictions, method)
+    rows = predictions_of(predictions, method)
     items = pd.Series(pd.factorize(rows["item"])[0], index=rows.index)
     seeds = []
     for _, part in rows.groupby("seed"):
-        p = part[[f"p_{c}" for c in range(len(classes))]].to_numpy(dtype=float)
-        labels, members = part["label"].to_numpy(dtype=int), audit.membership(part["groups"], names)
-        seeds.append((metrics.exceedance(p), labels, members, items[part.index].to_numpy()))
+        levels = metrics.exceedance(probabilities(part, len(classes)))
+        labels = part["label"].to_numpy(dtype=int)
+        membership = membership_matrix(part["groups"], group_names)
+        seeds.append((levels, labels, membership, items[part.index].to_numpy()))
     points, lines = [], []
-    for k, name in enumerate(names):
+    for k, name in enumerate(group_names):
         for t in range(len(classes) - 1):
-            of_seed = [
+            outcomes = [
                 (levels[inside, t], labels[inside] > t, codes[inside])
-                for levels, labels, members, codes in seeds
-                if (inside := members[:, k]).any()
+                for levels, labels, membership, codes in seeds
+                if (inside := membership[:, k]).any()
             ]
-            found = [metrics.calibration_line(level, y) for level, y, _ in of_seed]
-            slopes = [slope for slope, _ in found if not np.isnan(slope)]
-            biases = [bias for _, bias in found if not np.isnan(bias)]
-            n = np.mean([len(y) for _, y, _ in of_seed]) if of_seed else 0.0
+            fits = [metrics.calibration_line(level, y) for level, y, _ in outcomes]
+            slopes = [slope for slope, _ in fits if not np.isnan(slope)]
+            biases = [bias for _, bias in fits if not np.isnan(bias)]
+            n = np.mean([len(y) for _, y, _ in outcomes]) if outcomes else 0.0
             slope, bias = (float(np.mean(v)) if v else np.nan for v in (slopes, biases))
             lines.append((name, t, slope, bias, n))
-            points += [(name, t, *point) for point in zip(*audit.reliability(of_seed), strict=True)]
+            points += [(name, t, *point) for point in zip(*reliability(outcomes), strict=True)]
     columns = ["group", "threshold", "bin", "predicted", "observed", "low", "high", "n"]
     return CalibrationData(
         pd.DataFrame(points, columns=columns),
@@ -110,6 +133,13 @@ def plot_calibration(data: CalibrationData, *, columns: int = 5) -> Figure:
 
     Dots are decile bins, the band is where a calibrated model's would lie, the solid line is the
     mean fitted line, the dashed one perfect calibration.
+
+    Args:
+        data: The points and lines of the panels.
+        columns: How many groups stand in a row at most.
+
+    Returns:
+        The figure.
     """
     groups = list(dict.fromkeys(data.lines["group"]))
     # Rows of equal length: six groups in two rows of three, not in five and one.
@@ -158,34 +188,42 @@ def _draw_panel(axes: Axes, data: CalibrationData, group: str, threshold: int) -
     if not np.isnan(slope):
         ends = np.array([x.min(), x.max()])
         axes.plot(ends, slope * ends + bias, color=_COLOURS[0], linewidth=1.2)
-        told = f"slope {metrics.rounded(slope, 2)}\nbias {metrics.rounded(bias, 2)}"
+        note = f"slope {rounded(slope, 2)}\nbias {rounded(bias, 2)}"
     else:
-        told = "no line"
+        note = "no line"
     dots = axes.plot(x, y, linestyle="none", marker=_MARKERS[0], markersize=3.6, color=_COLOURS[0])
     dots[0].set_clip_on(False)
-    told += f"\nn {n:,.0f}"
+    note += f"\nn {n:,.0f}"
     if ((x > 0.5) & (y < 0.35)).sum() <= ((x < 0.5) & (y > 0.65)).sum():
-        axes.text(0.96, 0.03, told, ha="right", va="bottom", fontsize=7.5)
+        axes.text(0.96, 0.03, note, ha="right", va="bottom", fontsize=7.5)
     else:
-        axes.text(0.04, 0.97, told, ha="left", va="top", fontsize=7.5)
+        axes.text(0.04, 0.97, note, ha="left", va="top", fontsize=7.5)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     axes.tick_params(length=2, width=0.6)
 
 
-def plot_calibration_rows(
-    rows: Sequence[tuple[str, CalibrationData]], *, width: float = 6.5, columns: int = 7
+def plot_calibration_small(
+    data_sets: Sequence[tuple[str, CalibrationData]], *, width: float = 6.5, columns: int = 7
 ) -> Figure:
     """Draw small panels of several data sets under their titles, as in Figures 3 and 5 to 7.
 
-    A data set's panels are wrapped to lines of equal length, at most `columns` long. The thresholds
-    of ordered classes share a panel, told apart by colour and marker. Dots, lines and numbers are
-    as in `plot_calibration`; `width` is inches in print.
+    A data set's panels are wrapped to lines of equal length. The thresholds of ordered classes
+    share a panel, distinguished by colour and marker. Dots, lines and numbers are as in
+    `plot_calibration`.
+
+    Args:
+        data_sets: Titles of data sets, and the points and lines of their panels.
+        width: The width of the figure in inches.
+        columns: How many panels stand in a line at most.
+
+    Returns:
+        The figure.
     """
     left, gap, head, title_height, bottom = 0.4, 0.08, 0.24, 0.21, 0.36
     side = (width - left) / columns - gap
     line = side + title_height + 0.06
     grids = []
-    for title, data in rows:
+    for title, data in data_sets:
         names = list(dict.fromkeys(data.lines["group"]))
         n_lines = math.ceil(len(names) / columns)
         grids.append((title, data, names, n_lines, math.ceil(len(names) / n_lines)))
@@ -238,29 +276,34 @@ def _draw_small_panel(axes: Axes, data: CalibrationData, group: str) -> None:
         at = points[points["threshold"] == t]
         x, y = at["predicted"].to_numpy(), at["observed"].to_numpy()
         slope, bias = lines.loc[[t], ["slope", "bias"]].to_numpy(dtype=float)[0]
-        told = "no line"
+        note = "no line"
         if not np.isnan(slope):
             ends = np.array([x.min(), x.max()])
             axes.plot(ends, slope * ends + bias, color=colour, linewidth=0.9)
-            told = f"{metrics.rounded(slope, 2)}, {metrics.rounded(bias, 2)}"
+            note = f"{rounded(slope, 2)}, {rounded(bias, 2)}"
         dots = axes.plot(x, y, linestyle="none", marker=marker, markersize=2.2, color=colour)
         dots[0].set_clip_on(False)
         up = 0.04 + 0.13 * (len(data.levels) - 1 - t)
-        axes.text(0.97, up, told, ha="right", va="bottom", fontsize=6, color=colour)
+        axes.text(0.97, up, note, ha="right", va="bottom", fontsize=6, color=colour)
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
 
 
-def comparison_data(summary: metrics.Summary, runs: Sequence[metrics.Run]) -> pd.DataFrame:
-    """Return the summary as one row per metric and method: metric, title, method, mean, low, high.
+def comparison_data(summary: Summary, runs: Sequence[Run]) -> pd.DataFrame:
+    """Turn the results table into one row per metric and method.
 
-    The metrics are the columns of the results table; low and high are NaN with one seed.
+    Args:
+        summary: The summary of results.json.
+        runs: The runs of results.json.
+
+    Returns:
+        The columns metric, title, method, mean, low and high; the last two are NaN where there is
+        no interval.
     """
-    columns = metrics.table(summary, runs).columns
+    table = results_table(summary, runs)
     rows = [
-        (column.metric, column.title, method, *(values[column.metric][key] for key in keys))
-        for keys in [("mean", "low", "high")]
-        for column in columns
-        for method, values in summary.items()
+        (column.metric, column.title, method, cells[i].mean, cells[i].low, cells[i].high)
+        for i, column in enumerate(table.columns)
+        for method, cells in table.rows
     ]
     frame = pd.DataFrame(rows, columns=["metric", "title", "method", "mean", "low", "high"])
     return frame.astype({"mean": float, "low": float, "high": float})
@@ -269,7 +312,13 @@ def comparison_data(summary: metrics.Summary, runs: Sequence[metrics.Run]) -> pd
 def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
     """Draw a dot per method and its interval, a panel per metric; dotted lines are the ideal.
 
-    With a column ``study`` every study has a colour, and those of a method stand together.
+    Args:
+        data: As from `comparison_data`; with a column ``study`` every study has a colour, and those
+            of a method stand together.
+        columns: How many panels stand in a row.
+
+    Returns:
+        The figure.
     """
     methods = list(dict.fromkeys(data["method"]))
     measures = list(dict.fromkeys(data["metric"]))
@@ -293,8 +342,8 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
             axes = figure.add_axes(
                 (x / width, y / height, panel_width / width, panel_height / height)
             )
-            of_metric = data[data["metric"] == metric]
-            rows = order.merge(of_metric, on=keys, how="left")
+            panel = data[data["metric"] == metric]
+            rows = order.merge(panel, on=keys, how="left")
             for m, (_, row) in enumerate(rows.iterrows()):
                 c = studies.index(row["study"]) if studies else methods.index(row["method"])
                 colour, marker = _COLOURS[c % len(_COLOURS)], _MARKERS[c % len(_MARKERS)]
@@ -303,12 +352,11 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
             ideal = {"slope_mean": 1.0, "bias_mean": 0.0}.get(metric)
             if ideal is not None:
                 axes.axvline(ideal, color=INK, linewidth=0.9, linestyle=":", alpha=0.8, zorder=0)
-            axes.set_title(of_metric["title"].iloc[0], loc="left", pad=4, fontweight="bold")
+            axes.set_title(panel["title"].iloc[0], loc="left", pad=4, fontweight="bold")
             axes.set_ylim(n_rows - 0.4, -0.6)
-            heads = (~order["method"].duplicated()).to_numpy()
-            axes.set_yticks(
-                np.flatnonzero(heads), labels=[_short(method) for method in order["method"][heads]]
-            )
+            is_first = (~order["method"].duplicated()).to_numpy()
+            labels = [_short(method) for method in order["method"][is_first]]
+            axes.set_yticks(np.flatnonzero(is_first), labels=labels)
             axes.tick_params(axis="y", labelleft=column == 0, length=0)
             axes.tick_params(axis="x", length=2, width=0.6)
             axes.locator_params(axis="x", nbins=4)
@@ -325,10 +373,17 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
 
 
 def tradeoff_data(trace: pd.DataFrame, part: str = "test") -> pd.DataFrame:
-    """Return per method, seed and epoch the calibration error and 1-EMD (Figure 8's two axes).
+    """Compute the calibration error and 1-EMD after each epoch (Figure 8's two axes).
 
     The aggregate calibration error is |mean slope - 1| + |mean bias|, 0 at best; the paper does
     not print its formula. Methods that have no epochs are not in trace.parquet.
+
+    Args:
+        trace: The content of trace.parquet.
+        part: "validation" or "test".
+
+    Returns:
+        The columns method, seed, epoch, one_minus_emd and calibration_error.
     """
     rows = trace[trace["part"] == part].sort_values("epoch", kind="stable")
     error = (rows["slope_mean"] - 1).abs() + rows["bias_mean"].abs()
@@ -339,8 +394,16 @@ def tradeoff_data(trace: pd.DataFrame, part: str = "test") -> pd.DataFrame:
 def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 2) -> Figure:
     """Draw calibration error and 1-EMD by epoch: thin lines are seeds, thick ones their means.
 
-    A mean stops where the first of its seeds stopped. `methods` are all those of the study, so
-    that each has the colour that it has in `plot_comparison`.
+    A mean stops where the first of its seeds stopped.
+
+    Args:
+        data: As from `tradeoff_data`.
+        methods: All methods of the study, so that each has the colour that it has in
+            `plot_comparison`.
+        columns: How many panels stand in a row.
+
+    Returns:
+        The figure.
     """
     panels = {"calibration_error": "Calibration error", "one_minus_emd": "1-EMD of minority labels"}
     with _style():
@@ -380,10 +443,17 @@ def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 
     return figure
 
 
-def plot_course(data: pd.DataFrame, title: str) -> Figure:
+def plot_epochs(data: pd.DataFrame, title: str) -> Figure:
     """Draw one run's calibration error against its 1-EMD, a dot per epoch, as in Figure 8.
 
-    `data` is as from `tradeoff_data`. Early epochs are light, the first and last are named.
+    Early epochs are light, the first and last are named.
+
+    Args:
+        data: As from `tradeoff_data`, of one method; its first seed is drawn.
+        title: The title of the figure.
+
+    Returns:
+        The figure.
     """
     rows = data[data["seed"] == data["seed"].min()].dropna()
     x, y = rows["calibration_error"].to_numpy(), rows["one_minus_emd"].to_numpy()
@@ -414,7 +484,13 @@ def plot_course(data: pd.DataFrame, title: str) -> Figure:
 def plot_trials(trials: pd.DataFrame) -> Figure:
     """Draw the trials of a search: validation NLL against calibration error and 1-EMD.
 
-    `trials` are those of `tuning.tune`; the filled marks are each method's best, by NLL.
+    The filled marks are each method's best, by NLL.
+
+    Args:
+        trials: The trials of `tuning.tune`, one a row.
+
+    Returns:
+        The figure.
     """
     error = (trials["slope_mean"] - 1).abs() + trials["bias_mean"].abs()
     data = trials.assign(calibration_error=error)
@@ -440,7 +516,15 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
 
 
 def save(figure: Figure, stem: Path) -> str:
-    """Write ``stem.png`` (160 dpi) and ``stem.svg``, each whole or not at all; return the SVG."""
+    """Write a figure as PNG (160 dpi) and SVG, each whole or not at all.
+
+    Args:
+        figure: The figure.
+        stem: The path of the files without their endings.
+
+    Returns:
+        The text of the SVG.
+    """
     with replacing(stem.with_name(f"{stem.name}.png")) as temporary, _style():
         figure.savefig(temporary, format="png", dpi=160)
     svg = to_svg(figure)
@@ -449,9 +533,15 @@ def save(figure: Figure, stem: Path) -> str:
 
 
 def to_svg(figure: Figure) -> str:
-    """Return `figure` as SVG without a background, its ink light where the reader's page is dark.
+    """Turn a figure into SVG without a background, its ink light where the reader's page is dark.
 
     Texts stay texts, and nothing in it is loaded or run.
+
+    Args:
+        figure: The figure.
+
+    Returns:
+        The text of the SVG.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -465,18 +555,6 @@ def to_svg(figure: Figure) -> str:
     )
     start = svg.index(">") + 1
     return svg[:start] + ink + svg[start:]
-
-
-def method_rows(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Return the rows of one method. Raises InputError if there are none."""
-    rows = predictions[predictions["method"] == method]
-    if rows.empty:
-        methods = [str(name) for name in predictions["method"].unique()]
-        raise InputError(
-            f"there are no predictions of method {method!r}; found: {listed(methods)}."
-            f"{did_you_mean(method, methods)}"
-        )
-    return rows
 
 
 @contextmanager

@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from mcstl import evaluation as audit
 from mcstl._support.files import write_text
-from mcstl.evaluation import metrics
+from mcstl.evaluation.disagreement import DisagreeingGroups, disagreeing_groups
+from mcstl.evaluation.summaries import group_names, summarise_groups
+from mcstl.evaluation.tables import (
+    ALARM_LEVEL,
+    calibration_tests,
+    differences_table,
+    results_table,
+    rounded,
+)
 from mcstl.reporting import plots
 from mcstl.reporting.page import Picture, environment, picture, slug
 from mcstl.reporting.reading import Output, read_output
@@ -22,14 +28,10 @@ _SPLITS = {
     "annotator": "annotator: no person under test was seen in training",
 }
 #: Methods whose calibration is drawn: the first, and the next to compare it with.
-_MOST_GRIDS = 2
-_MOST_PAIRS = 3
-_MOST_ITEMS = 3
-_LONGEST_TEXT = 600
-#: A group is called off below this chance.
-_ALARM = 0.05
-#: Titles of other people's measures.
-_OTHERS = {
+_MAX_CALIBRATION_FIGURES = 2
+_MAX_TEXT_LENGTH = 600
+#: Titles and notes of the measures that others use.
+_MEASURES_OF_OTHERS = {
     "manhattan": ("Shares, Manhattan", "lowest is best"),
     "wasserstein": ("Shares, Wasserstein", "lowest is best"),
     "cross_entropy": ("Shares, cross-entropy", "lowest is best"),
@@ -41,28 +43,33 @@ _OTHERS = {
     "false_positive_gap": ("False positives, gap", "largest minus smallest group"),
     "false_negative_gap": ("False negatives, gap", "largest minus smallest group"),
 }
-#: Predictions for two groups closer than this are the same but for rounding.
-_LEAST_GAP = 1e-6
 
 
 def render(out_dir: Path | str) -> Path:
-    """Write ``report.html`` and ``figures/`` from the other files in `out_dir`; return its path.
+    """Write ``report.html`` and ``figures/`` from the other files that a study wrote.
 
-    It reads results.json, predictions.parquet, items.parquet, trace.parquet and study.yaml
-    (DESIGN: Contracts) and nothing else, so it can be run again at any time.
+    It reads results.json, predictions.parquet, items.parquet, trace.parquet and study.yaml and
+    nothing else, so it can be run again at any time. Predictions that cannot be right are named on
+    the page and left out of its figures; the rest of the page is what results.json says. Outputs of
+    versions that made no audit have no audit.
 
-    Predictions that cannot be right are told on the page and left out of its figures; the rest of
-    the page is what results.json says. Outputs of versions that made no audit have no audit.
+    Args:
+        out_dir: The folder that the study wrote.
 
-    Raises InputError for a file that is missing, unreadable, or of another form.
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: If a file is missing, unreadable, or of another form.
     """
     folder = Path(out_dir)
     output = read_output(folder)
     results, data = output.results, output.results["data"]
     runs, summary = results["runs"], results["summary"]
-    methods, names = list(summary), audit.group_names(results)
-    table = metrics.table(summary, runs)
+    methods, names = list(summary), group_names(results)
+    table = results_table(summary, runs)
     drawn = [method for method in methods if (output.predictions["method"] == method).any()]
+    differences = results.get("differences") or {}
     page = (
         environment()
         .get_template("report.html.j2")
@@ -78,14 +85,20 @@ def render(out_dir: Path | str) -> Path:
             table=table,
             marked=any(cell.mark for _, cells in table.rows for cell in cells),
             over=summary[methods[0]][table.columns[0].metric]["interval"],
-            differences=_differences(results, table.columns),
+            baseline=differences.get("baseline"),
+            differences=differences_table(differences.get("methods", {}), table.columns),
             score=table.columns[0],
             comparison=_comparison(output, folder),
-            calibration=[(m, _calibration(output, folder, m)) for m in drawn[:_MOST_GRIDS]],
-            audit=_audit(results),
-            controls=results.get("controls", []),
-            others=_others(results),
-            groups=_group_rows(results, methods[0], names),
+            calibration=[
+                (method, _calibration(output, folder, method))
+                for method in drawn[:_MAX_CALIBRATION_FIGURES]
+            ],
+            calibration_tests=calibration_tests(results),
+            n_draws=results.get("audit", {}).get("resamples"),
+            alarm_level=ALARM_LEVEL,
+            leak_checks=results.get("controls", []),
+            measures_of_others=_measures_of_others(results),
+            groups=_groups(results, methods[0], names),
             disagreement=_disagreement(output, drawn, names),
             tradeoff=_tradeoff(output, folder),
             seconds={m: np.mean([r["seconds"] for r in runs if r["method"] == m]) for m in methods},
@@ -111,11 +124,9 @@ def _comparison(output: Output, folder: Path) -> Picture | None:
 
 def _calibration(output: Output, folder: Path, method: str) -> Picture:
     results = output.results
-    names, summary = audit.group_names(results), results["summary"]
+    names, summary = group_names(results), results["summary"]
     data = plots.calibration_data(output.predictions, names, results["data"]["classes"], method)
-    slope, bias = (
-        metrics.rounded(summary[method][key]["mean"], 2) for key in ("slope_mean", "bias_mean")
-    )
+    slope, bias = (rounded(summary[method][key]["mean"], 2) for key in ("slope_mean", "bias_mean"))
     is_first = method == next(iter(summary))
     return picture(
         folder / "figures" / ("calibration" if is_first else f"calibration-{slug(method)}"),
@@ -139,139 +150,59 @@ def _tradeoff(output: Output, folder: Path) -> Picture | None:
     )
 
 
-def _group_rows(
-    results: Mapping[str, Any], method: str, names: Sequence[str]
-) -> list[dict[str, Any]]:
-    nothing = {"size": None, "annotators": None, "description": "", "warning": ""}
-    told = {group["name"]: group for group in results["groups"]}
-    found = results.get("audit", {}).get("methods", {}).get(method, {}).get("groups", [])
-    intervals = {row["group"]: row for row in found}
-    measured = {row["group"]: row for row in metrics.summarise_groups(results["runs"], method)}
+def _groups(results: Mapping[str, Any], method: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Per group its size and description, and what is measured of one method, with intervals."""
+    unknown = {"size": None, "annotators": None, "description": "", "warning": ""}
+    described = {group["name"]: group for group in results["groups"]}
+    audit = results.get("audit", {}).get("methods", {}).get(method, {})
+    intervals = {row["group"]: row for row in audit.get("groups", [])}
+    measured = {row["group"]: row for row in summarise_groups(results["runs"], method)}
     return [
         {"name": name}
-        | nothing
-        | told.get(name, {})
+        | unknown
+        | described.get(name, {})
         | {"measured": measured.get(name, {}), "intervals": intervals.get(name, {})}
         for name in names
     ]
 
 
-def _differences(
-    results: Mapping[str, Any], columns: Sequence[metrics.Column]
-) -> dict[str, Any] | None:
-    """Every method's difference from the baseline, or None where it was not computed."""
-    found = results.get("differences")
-    if not found or not found["methods"]:
+def _measures_of_others(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The measures that others use, a row per method; the columns that the study's task has."""
+    audit = results.get("audit")
+    if not audit:
         return None
-    rows = [
-        (method, [of_metric[column.metric] for column in columns])
-        for method, of_metric in found["methods"].items()
-    ]
-    return {"baseline": found["baseline"], "rows": rows}
-
-
-def _audit(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The test of multicalibration: of each method, and of each group for the first method.
-
-    A group is told by the threshold at which it is furthest off, in units of its noise.
-    """
-    found = results.get("audit")
-    if not found:
-        return None
-    classes = results["data"]["classes"]
-    methods, by_group = list[dict[str, Any]](), list[dict[str, Any]]()
-    for method, of_method in found["methods"].items():
-        tested = of_method["multicalibration"]
-        cells = [cell for cell in tested["cells"] if cell["in_sigmas"] is not None]
-        if not cells:
-            continue
-        groups: dict[str | None, dict[str, Any]] = {}
-        for cell in cells:
-            worst = groups.get(cell["group"])
-            if worst is None or cell["in_sigmas"] > worst["in_sigmas"]:
-                groups[cell["group"]] = cell | {"level": classes[cell["threshold"]]}
-        off = [cell for cell in groups.values() if cell["p_adjusted"] < _ALARM]
-        worst = max(groups.values(), key=lambda cell: float(cell["in_sigmas"]))
-        methods.append(
-            {"method": method, "error": tested["error"], "p": tested["p_value"]}
-            | {"off": len(off), "groups": len(groups), "worst": worst["group"]}
-            | {"ece": groups[None]["ece"], "smooth_ece": groups[None]["smooth_ece"]}
-        )
-        by_group = by_group or list(groups.values())
-    return (
-        {"methods": methods, "groups": by_group, "draws": found["resamples"]} if methods else None
-    )
-
-
-def _others(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Other people's measures, a row per method; the columns that the study's task has."""
-    found = results.get("audit")
-    if not found:
-        return None
-    flat = {}
-    for method, of_method in found["methods"].items():
-        flat[method] = of_method["soft_labels"] | of_method["people"]
-        for name, rates in of_method.get("error_rates", {}).items():
+    values = {}
+    for method, entry in audit["methods"].items():
+        values[method] = entry["soft_labels"] | entry["people"]
+        for name, rates in entry.get("error_rates", {}).items():
             gaps = [gap for gap in rates["gap"] if gap is not None]
-            flat[method][f"{name}_gap"] = max(gaps, default=None)
-    columns = [name for name in _OTHERS if any(name in values for values in flat.values())]
-    rows = [(method, [values.get(name) for name in columns]) for method, values in flat.items()]
-    return {"columns": [_OTHERS[name] for name in columns], "rows": rows}
+            values[method][f"{name}_gap"] = max(gaps, default=None)
+    columns = [
+        name for name in _MEASURES_OF_OTHERS if any(name in each for each in values.values())
+    ]
+    rows = [(method, [each.get(name) for name in columns]) for method, each in values.items()]
+    return {"columns": [_MEASURES_OF_OTHERS[name] for name in columns], "rows": rows}
 
 
 def _disagreement(
     output: Output, methods: Sequence[str], names: Sequence[str]
 ) -> dict[str, Any] | None:
-    """Which groups the first method that tells groups apart sets furthest apart, and on what.
-
-    A group's view of an item is the mean over its test annotations, as an expected class index of
-    the pair as items.parquet shows it; a pair counts where one test part has both groups' views.
-    """
-    top_class = len(output.results["data"]["classes"]) - 1
+    """Which groups the first method that tells groups apart sets furthest apart, with the texts."""
+    n_classes = len(output.results["data"]["classes"])
     texts = output.items.set_index("item")
+
+    def shown(pair: DisagreeingGroups) -> dict[str, Any]:
+        examples = [
+            {"texts": [_shortened(str(text)) for text in texts.loc[item]], "views": views}
+            for item, views in pair.items
+        ]
+        return pair._asdict() | {"examples": examples}
+
     for method in methods:
-        rows = plots.method_rows(output.predictions, method)
-        members = audit.membership(rows["groups"], names)
-        codes, items = pd.factorize(rows["item"])
-        flipped = rows["flipped"].to_numpy(dtype=bool)
-        p = rows[[f"p_{c}" for c in range(top_class + 1)]].to_numpy(dtype=float)
-        expected = p @ np.arange(top_class + 1)
-        expected = np.where(flipped, top_class - expected, expected)
-        means = np.stack(
-            [
-                metrics.group_means(expected[part], codes[part], members[part], len(items))[0]
-                for part in (rows["seed"].to_numpy() == seed for seed in rows["seed"].unique())
-            ]
-        )
-        pairs = metrics.pair_gaps(means)[:_MOST_PAIRS]
-        if pairs and pairs[0].mean > _LEAST_GAP:
-            break
-    else:
-        return None
-    labels = rows["label"].to_numpy(dtype=float)
-    labels = np.where(flipped, top_class - labels, labels)
-    # An annotation is in the test part of several seeds, but was given once.
-    once = ~rows["row"].duplicated().to_numpy()
-    given, counts = metrics.group_means(labels[once], codes[once], members[once], len(items))
-    shown = []
-    for pair in pairs:
-        examples = []
-        for i in np.argsort(-np.nan_to_num(pair.by_item, nan=-1.0), kind="stable")[:_MOST_ITEMS]:
-            both = ~np.isnan(means[:, i, pair.a] + means[:, i, pair.b])
-            sides = [
-                {"group": names[k], "predicted": means[both, i, k].mean()}
-                | {"given": given[i, k], "n": int(counts[i, k])}
-                for k in (pair.a, pair.b)
-            ]
-            cells = [str(cell) for cell in texts.loc[items[i]]]
-            examples.append({"texts": [_shortened(cell) for cell in cells], "sides": sides})
-        n_items = int((~np.isnan(pair.by_item)).sum())
-        shown.append(
-            {"a": names[pair.a], "b": names[pair.b], "gap": pair.mean, "n_items": n_items}
-            | {"examples": examples}
-        )
-    return {"method": method, "pairs": shown}
+        if pairs := disagreeing_groups(output.predictions, method, names, n_classes):
+            return {"method": method, "pairs": [shown(pair) for pair in pairs]}
+    return None
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+    return text if len(text) <= _MAX_TEXT_LENGTH else f"{text[:_MAX_TEXT_LENGTH]}…"

@@ -11,15 +11,22 @@ from typing import NamedTuple
 from mcstl._support import files
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress, silent
+from mcstl.reporting import plots
 from mcstl.reproduce import figures, tables
 from mcstl.reproduce.paper import paper
-from mcstl.reproduce.runs import Studies
+from mcstl.reproduce.runs import StudyRuns
 
-__all__ = ["Outcome", "Studies", "paper", "reproduce", "show"]
+__all__ = ["Reproduction", "StudyRuns", "paper", "reproduce", "reproduce_one"]
 
 
-class Outcome(NamedTuple):
-    """A table or figure again: what to read, and the files that were written."""
+class Reproduction(NamedTuple):
+    """A table or figure of the paper, made again.
+
+    Attributes:
+        name: The table or figure, as ``table1``.
+        text: What is to be read: the table, or the figure's title and what is missing.
+        files: The files that were written.
+    """
 
     name: str
     text: str
@@ -35,36 +42,62 @@ def reproduce(
     seeds: int = 5,
     jobs: int = 1,
     progress: Progress = silent,
-) -> Iterator[Outcome]:
-    """Run what is behind a table or figure of the paper (or ``all``), and yield each one done.
+) -> Iterator[Reproduction]:
+    """Run what is behind a table or figure of the paper, and make it again.
 
     A study that several need is run once, in a folder of its own below `out`, and is not run again
-    by the next command. `like` takes open data of the same structure. What cannot be run, for lack
-    of data or of a method, is told in its place, and the rest goes on.
+    by the next command. What cannot be run, for lack of data or of a method, is named in its place,
+    and the rest goes on.
 
-    Raises InputError for an unknown name, and at the end if nothing at all could be run.
+    Args:
+        name: The table or figure, as ``table1``, or ``all``.
+        out: The folder for the results.
+        data_dir: The folder with the data sets.
+        like: Take open data of the same structure instead of the paper's.
+        seeds: How many seeds each study has.
+        jobs: How many seeds run at once.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Yields:
+        Each table and figure as soon as it is done.
+
+    Raises:
+        InputError: If the name is unknown, and at the end if nothing at all could be run.
     """
-    studies = Studies(paper(), Path(out), data_dir, seeds, jobs, progress)
+    studies = StudyRuns(paper(), Path(out), data_dir, seeds, jobs, progress)
     for each in studies.paper.chosen(name):
-        yield show(each, studies, like)
-    if not studies.any_ran:
+        yield reproduce_one(each, studies, like)
+    if not studies.any_succeeded:
         raise InputError(
             f"none of the studies behind {name} could be run; what each needs is above"
         )
 
 
-def show(name: str, studies: Studies, like: bool) -> Outcome:
-    """Show one table or figure of the paper of `studies`, and write it below their `out`."""
+def reproduce_one(name: str, studies: StudyRuns, like: bool) -> Reproduction:
+    """Make one table or figure of the paper again, and write it below the studies' folder.
+
+    Args:
+        name: The table or figure, as ``table1``.
+        studies: Runs the studies behind it.
+        like: Take open data of the same structure instead of the paper's.
+
+    Returns:
+        The table or figure.
+    """
     printed, out = studies.paper, studies.out
     if name in printed.figures:
-        drawn, missing = figures.figure(printed.figures[name], studies, like)
+        figure, missing = figures.draw_figure(printed.figures[name], studies, like)
         title = f"Figure {name[-1]}: {printed.figures[name].title}"
-        written = figures.save(name, drawn, out) if drawn else ()
-        return Outcome(name, "\n\n".join([title, *missing]), written)
+        written: tuple[Path, ...] = ()
+        if figure is not None:
+            plots.save(figure, out / name)
+            written = (out / f"{name}.png", out / f"{name}.svg")
+        return Reproduction(name, "\n\n".join([title, *missing]), written)
     if name in printed.tables:
-        text = tables.figures(name, printed.tables[name], studies, like)
+        text = tables.metrics_table(name, printed.tables[name], studies, like)
     else:
-        text = tables.summaries(name, printed.summaries[name], studies, like)
+        text = tables.group_summaries(name, printed.summaries[name], studies, like)
     path = out / f"{name}.md"
     files.write_text(path, f"{text}\n")
-    return Outcome(name, text, (path,))
+    return Reproduction(name, text, (path,))

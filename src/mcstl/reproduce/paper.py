@@ -16,7 +16,15 @@ class _Part(BaseModel):
 
 
 class Block(_Part):
-    """A data set's rows of a table: what was printed, by method, and the studies that find it."""
+    """A data set's rows of a table.
+
+    Attributes:
+        title: The data set.
+        studies: Keys of the studies behind the rows.
+        like: Keys of studies of open data with the same structure.
+        printed: What the paper prints by method: overall, group mean and sd, slope mean and sd,
+            bias mean and sd, 1-EMD.
+    """
 
     title: str
     studies: tuple[str, ...]
@@ -25,14 +33,26 @@ class Block(_Part):
 
 
 class PrintedTable(_Part):
-    """A table of figures."""
+    """A table of metrics.
+
+    Attributes:
+        title: What the table is about.
+        blocks: Its data sets.
+    """
 
     title: str
     blocks: tuple[Block, ...]
 
 
 class PrintedSummaries(_Part):
-    """A table of summaries of value groups."""
+    """A table of summaries of value groups.
+
+    Attributes:
+        title: What the table is about.
+        study: Key of the study behind it.
+        like: Key of a study of open data with the same structure.
+        printed: The paper's summaries.
+    """
 
     title: str
     study: str
@@ -41,7 +61,14 @@ class PrintedSummaries(_Part):
 
 
 class FigureRow(_Part):
-    """A data set's panels in a figure; `groups` is how many of them, the first ones, if not all."""
+    """A data set's panels in a figure.
+
+    Attributes:
+        title: The data set.
+        study: Key of the study behind them.
+        like: Key of a study of open data with the same structure.
+        groups: How many groups are shown, the first ones; None for all.
+    """
 
     title: str
     study: str
@@ -50,7 +77,14 @@ class FigureRow(_Part):
 
 
 class PrintedFigure(_Part):
-    """A figure: one method's calibration, or its course over epochs."""
+    """A figure: one method's calibration in every group, or after every epoch.
+
+    Attributes:
+        title: What the figure is about.
+        method: The method.
+        rows: Its data sets.
+        over_epochs: Whether it shows the calibration after every epoch.
+    """
 
     title: str
     method: str
@@ -59,7 +93,14 @@ class PrintedFigure(_Part):
 
 
 class Paper(_Part):
-    """Everything of the paper that a study can find again."""
+    """Everything of the paper that a study can find again.
+
+    Attributes:
+        studies: The fields of study files by key.
+        tables: The tables of metrics by name.
+        summaries: The tables of summaries of value groups by name.
+        figures: The figures by name.
+    """
 
     studies: dict[str, dict[str, Any]]
     tables: dict[str, PrintedTable]
@@ -72,31 +113,56 @@ class Paper(_Part):
         return [*sorted([*self.tables, *self.summaries]), *self.figures]
 
     def chosen(self, name: str) -> list[str]:
-        """Return the names that a user's word means. Raises InputError if it means none.
+        """List the tables and figures that a user names.
 
-        >>> paper().chosen("table4")
-        ['table4']
+        Args:
+            name: A table or figure, as ``table1``, or ``all``.
+
+        Returns:
+            Their names.
+
+        Raises:
+            InputError: If there is no such table or figure.
+
+        Example:
+            >>> paper().chosen("table4")
+            ['table4']
         """
         if name == "all":
             return self.names
         if name not in self.names:
-            known = [*self.names, "all"]
+            names = [*self.names, "all"]
             raise InputError(
-                f"there is no {name!r} in the paper; choose from {listed(known, 20)}."
-                f"{did_you_mean(name, known)}"
+                f"there is no {name!r} in the paper; choose from {listed(names, 20)}."
+                f"{did_you_mean(name, names)}"
             )
         return [name]
 
     def study(self, key: str, seeds: int) -> Study:
-        """Return a study with as many seeds. Raises InputError where this mcstl cannot run it."""
+        """Make one of the studies.
+
+        Args:
+            key: The study's key.
+            seeds: How many seeds it has.
+
+        Returns:
+            The study.
+
+        Raises:
+            InputError: If this version of mcstl cannot run it.
+        """
         return Study(**{"name": key, **self.studies[key], "seeds": seeds})
 
 
 @cache
 def paper() -> Paper:
-    """Return what the paper prints, by the names of its tables and figures.
+    """Read what the paper prints.
 
-    >>> paper().tables["table1"].blocks[0].printed["mc-stl"]
-    (0.76, 0.74, 0.02, 0.99, 0.04, 0.0, 0.03, 0.58)
+    Returns:
+        The content of paper.yaml, checked.
+
+    Example:
+        >>> paper().tables["table1"].blocks[0].printed["mc-stl"]
+        (0.76, 0.74, 0.02, 0.99, 0.04, 0.0, 0.03, 0.58)
     """
     return Paper(**files.read_yaml(Path(__file__).with_name("paper.yaml")))

@@ -13,8 +13,18 @@ from mcstl.studies.run import run
 
 
 @dataclass
-class Studies:
-    """Runs studies by their key in `paper`, with results below `out`, or finds them there."""
+class StudyRuns:
+    """Runs studies by their key in `paper`, or reads their results where they were run before.
+
+    Attributes:
+        paper: What the paper prints, and the studies behind it.
+        out: The folder below which results are kept.
+        data_dir: The folder with the data sets.
+        seeds: How many seeds each study has.
+        jobs: How many seeds run at once.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+    """
 
     paper: Paper
     out: Path
@@ -22,40 +32,63 @@ class Studies:
     seeds: int
     jobs: int = 1
     progress: Progress = silent
-    _known: dict[str, Results | InputError] = field(default_factory=dict)
+    _outcomes: dict[str, Results | InputError] = field(default_factory=dict)
 
     def results(self, key: str) -> Results:
-        """Return a study's results.
+        """Return a study's results, and run it first where it was not run.
 
-        Raises InputError where it cannot be run, as `study.run` does: above all, for lack of data.
+        Args:
+            key: The study's key in `paper`.
+
+        Returns:
+            The results.
+
+        Raises:
+            InputError: If it cannot be run: above all, for lack of data.
         """
-        if key not in self._known:
+        if key not in self._outcomes:
             try:
-                study = self.paper.study(key, self.seeds)
-                self._known[key] = run(
-                    study,
+                self._outcomes[key] = run(
+                    self.paper.study(key, self.seeds),
                     out=self.folder(key),
                     data_dir=self.data_dir,
                     jobs=self.jobs,
                     progress=lambda what, done, total: self.progress(f"{key}: {what}", done, total),
                 )
             except InputError as error:
-                self._known[key] = error
-        known = self._known[key]
-        if isinstance(known, InputError):
-            raise known
-        return known
+                self._outcomes[key] = error
+        outcome = self._outcomes[key]
+        if isinstance(outcome, InputError):
+            raise outcome
+        return outcome
 
     @property
-    def any_ran(self) -> bool:
-        """Say whether any study that was asked for has results."""
-        return any(isinstance(known, Results) for known in self._known.values())
+    def any_succeeded(self) -> bool:
+        """Whether any of the studies so far has results."""
+        return any(isinstance(outcome, Results) for outcome in self._outcomes.values())
 
     def trace(self, key: str) -> pd.DataFrame:
-        """Return the metrics per epoch of a study. Raises InputError as `results` does."""
+        """Return the metrics per epoch of a study, and run it first where it was not run.
+
+        Args:
+            key: The study's key in `paper`.
+
+        Returns:
+            The content of trace.parquet.
+
+        Raises:
+            InputError: If the study cannot be run.
+        """
         self.results(key)
         return pd.read_parquet(self.folder(key) / "trace.parquet")
 
     def folder(self, key: str) -> Path:
-        """Return where a study's results are."""
+        """Locate a study's results.
+
+        Args:
+            key: The study's key in `paper`.
+
+        Returns:
+            The folder, whether or not it exists.
+        """
         return self.out / "studies" / key

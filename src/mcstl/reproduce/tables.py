@@ -1,12 +1,13 @@
-"""Ours beside the paper's figure, cell by cell, as Markdown that reads in a terminal, too."""
+"""Our figures beside the paper's, as Markdown that reads in a terminal, too."""
 
 from collections.abc import Sequence
 
 from mcstl._support.errors import InputError, listed
-from mcstl.evaluation import metrics
-from mcstl.evaluation.metrics import Summary
+from mcstl._support.tables import markdown_table
+from mcstl.evaluation.summaries import Summary
+from mcstl.evaluation.tables import rounded
 from mcstl.reproduce.paper import Block, PrintedSummaries, PrintedTable
-from mcstl.reproduce.runs import Studies
+from mcstl.reproduce.runs import StudyRuns
 
 #: Column of the paper, the metric whose mean is printed, the one that is printed as its sd.
 _COLUMNS = (
@@ -16,76 +17,53 @@ _COLUMNS = (
     ("Bias", "bias_mean", "bias_sd"),
     ("1-EMD", "one_minus_emd", ""),
 )
-_HEAD = ("", "method", "", *(title for title, _, _ in _COLUMNS))
+_HEADER = ("", "method", "", *(title for title, _, _ in _COLUMNS))
 #: The paper's names of the methods.
-_NAMES = {"mc-stl": "MC-STL", "none": "∅", "majority": "Maj(Y)", "irpm": "IRPM"}
+_METHOD_NAMES = {"mc-stl": "MC-STL", "none": "∅", "majority": "Maj(Y)", "irpm": "IRPM"}
 
 
-def figures(name: str, printed: PrintedTable, studies: Studies, like: bool) -> str:
-    """Return a table of figures as Markdown; a block whose study cannot run says why."""
-    rows, notes = [], []
+def metrics_table(name: str, printed: PrintedTable, studies: StudyRuns, like: bool) -> str:
+    """Write a table of metrics: ours, the paper's and how far apart they are.
+
+    Args:
+        name: The table, as ``table1``.
+        printed: What the paper prints.
+        studies: Runs the studies.
+        like: Take open data of the same structure instead of the paper's.
+
+    Returns:
+        The table in Markdown with its notes; a block whose study cannot run says why.
+    """
+    rows, missing = [], []
     for block in printed.blocks:
         keys = block.like if like else block.studies
-        found, missing = _summaries(keys, studies)
-        notes += [f"{block.title}: {why}" for why in missing]
-        rows += _block(block, found, f" as {listed(keys[:1])}" if like else "")
-    told = (
+        summary, reasons = _summary(keys, studies)
+        missing += [f"{block.title}: {reason}" for reason in reasons]
+        rows += _block_rows(block, summary, f" as {listed(keys[:1])}" if like else "")
+    note = (
         f"Means over {studies.seeds} seed{'s' * (studies.seeds > 1)}, with the sd over groups (and "
         "thresholds). The third line of a method is ours less the paper's, in units of our sd over "
         "seeds."
     )
     if like:
-        told += " Other data than the paper's: differences say nothing about the method."
-    return "\n\n".join([f"{_title(name)}: {printed.title}", _markdown(_HEAD, rows), told, *notes])
+        note += " Other data than the paper's: differences say nothing about the method."
+    table = markdown_table(_HEADER, rows, padded=True)
+    return "\n\n".join([f"{_title(name)}: {printed.title}", table, note, *missing])
 
 
-def _title(name: str) -> str:
-    return f"{name[:-1].capitalize()} {name[-1]}"
+def group_summaries(name: str, printed: PrintedSummaries, studies: StudyRuns, like: bool) -> str:
+    """Write a table of the summaries of value groups: ours, then the paper's.
 
+    Clusters have no order, so that the rows of one do not belong to those of the other.
 
-def _summaries(keys: Sequence[str], studies: Studies) -> tuple[Summary, list[str]]:
-    """The summaries of studies by method, and why those are missing that are."""
-    found: Summary = {}
-    missing: list[str] = []
-    for key in keys:
-        try:
-            found |= studies.results(key).results["summary"]
-        except InputError as error:
-            missing.append(f"{key} was not run. {error}")
-    return found, missing
+    Args:
+        name: The table, as ``table4``.
+        printed: What the paper prints.
+        studies: Runs the study.
+        like: Take open data of the same structure instead of the paper's.
 
-
-def _block(block: Block, found: Summary, note: str) -> list[tuple[str, ...]]:
-    """Three lines per method: ours, the paper's, and how far apart they are."""
-    rows: list[tuple[str, ...]] = []
-    for method, printed in block.printed.items():
-        title = block.title + note if not rows else ""
-        summary = found.get(method, {})
-        score = "accuracy" if "accuracy" in summary else "auc"
-        values = iter(printed)
-        ours, paper, apart = [], [], []
-        for _, mean, sd in _COLUMNS:
-            theirs = next(values)
-            their_sd = f" ± {next(values):.2f}" if sd else ""
-            paper.append(f"{theirs:.2f}{their_sd}")
-            of = summary.get(mean.format(score))
-            if of is None or of["mean"] is None:
-                ours.append("-")
-                apart.append("-")
-                continue
-            our_sd = summary[sd.format(score)]["mean"] if sd else None
-            told = "" if our_sd is None else f" ± {metrics.rounded(our_sd, 2)}"
-            ours.append(metrics.rounded(of["mean"], 2) + told)
-            apart.append(f"{(of['mean'] - theirs) / of['sd']:+.1f}" if of["sd"] else "-")
-        name = _NAMES[method]
-        rows += [(title, name, "ours", *ours), ("", "", "paper", *paper), ("", "", "apart", *apart)]
-    return rows
-
-
-def summaries(name: str, printed: PrintedSummaries, studies: Studies, like: bool) -> str:
-    """Return a table of value groups as Markdown: ours, then the paper's.
-
-    Clusters have no order, so that rows are not pairs.
+    Returns:
+        The table in Markdown with its notes.
     """
     key = printed.like if like else printed.study
     rows = [("paper", str(k), "", text) for k, text in enumerate(printed.printed, 1)]
@@ -101,17 +79,48 @@ def summaries(name: str, printed: PrintedSummaries, studies: Studies, like: bool
             for k, group in enumerate(groups, 1)
         ]
         rows = ours + rows
-    head = ("", "k", "n", "summary")
-    return "\n\n".join([f"{_title(name)}: {printed.title}", _markdown(head, rows), *notes])
+    table = markdown_table(("", "k", "n", "summary"), rows, padded=True)
+    return "\n\n".join([f"{_title(name)}: {printed.title}", table, *notes])
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table whose columns are as wide in plain text, too, but for the last."""
-    cells = [list(head), *(list(row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    widths[-1] = min(widths[-1], 12)
-    lines = [
-        f"| {' | '.join(c.ljust(w) for c, w in zip(row, widths, strict=True))} |" for row in cells
-    ]
-    lines.insert(1, f"|{'|'.join('-' * (w + 2) for w in widths)}|")
-    return "\n".join(lines)
+def _title(name: str) -> str:
+    return f"{name[:-1].capitalize()} {name[-1]}"
+
+
+def _summary(keys: Sequence[str], studies: StudyRuns) -> tuple[Summary, list[str]]:
+    """The summaries of studies by method, and why those are missing that are."""
+    summary: Summary = {}
+    missing: list[str] = []
+    for key in keys:
+        try:
+            summary |= studies.results(key).results["summary"]
+        except InputError as error:
+            missing.append(f"{key} was not run. {error}")
+    return summary, missing
+
+
+def _block_rows(block: Block, summary: Summary, note: str) -> list[tuple[str, ...]]:
+    """Three lines per method: ours, the paper's, and how far apart they are."""
+    rows: list[tuple[str, ...]] = []
+    for method, printed in block.printed.items():
+        title = block.title + note if not rows else ""
+        metrics = summary.get(method, {})
+        score = "accuracy" if "accuracy" in metrics else "auc"
+        values = iter(printed)
+        ours, paper, apart = [], [], []
+        for _, mean_metric, sd_metric in _COLUMNS:
+            mean = next(values)
+            sd = f" ± {next(values):.2f}" if sd_metric else ""
+            paper.append(f"{mean:.2f}{sd}")
+            value = metrics.get(mean_metric.format(score))
+            if value is None or value["mean"] is None:
+                ours.append("-")
+                apart.append("-")
+                continue
+            our_sd = metrics[sd_metric.format(score)]["mean"] if sd_metric else None
+            our_spread = "" if our_sd is None else f" ± {rounded(our_sd, 2)}"
+            ours.append(rounded(value["mean"], 2) + our_spread)
+            apart.append(f"{(value['mean'] - mean) / value['sd']:+.1f}" if value["sd"] else "-")
+        name = _METHOD_NAMES[method]
+        rows += [(title, name, "ours", *ours), ("", "", "paper", *paper), ("", "", "apart", *apart)]
+    return rows

@@ -4,10 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcstl._support.errors import listed
-from mcstl.evaluation import metrics
+from mcstl._support.tables import markdown_table
+from mcstl.evaluation.summaries import summarise_groups
+from mcstl.evaluation.tables import (
+    ALARM_LEVEL,
+    Column,
+    ResultsTable,
+    calibration_tests,
+    differences_table,
+    results_table,
+    rounded,
+)
 from mcstl.models import card
 
-_ALARM = 0.05
 _SPLITS = {
     "annotation": "texts under test may have other annotations in training",
     "item": "no text under test was seen in training",
@@ -22,9 +31,9 @@ def of_study(results: Mapping[str, Any]) -> str:
     warnings, the test of multicalibration, the checks for leaks.
     """
     study, data, summary = results["study"], results["data"], results["summary"]
-    table = metrics.table(summary, results["runs"])
+    table = results_table(summary, results["runs"])
     score, first = table.columns[0].metric, next(iter(summary))
-    of_group = {row["group"]: row for row in metrics.summarise_groups(results["runs"], first)}
+    of_group = {row["group"]: row for row in summarise_groups(results["runs"], first)}
     asked = study["encoder"]
     # A mapping says how it is trained further; what its name says is where it came from.
     name, told = asked, asked
@@ -32,7 +41,7 @@ def of_study(results: Mapping[str, Any]) -> str:
         name, told = asked["name"], ", ".join(f"{k} {v}" for k, v in asked.items() if v)
     titles = {score: {"auc": "AUC"}.get(score, score), "slope": "slope", "bias": "bias"}
     figures = {
-        title: [_number(of_group.get(group["name"], {}).get(key)) for group in results["groups"]]
+        title: [rounded(of_group.get(group["name"], {}).get(key)) for group in results["groups"]]
         for key, title in titles.items()
     }
     facts = [
@@ -48,7 +57,7 @@ def of_study(results: Mapping[str, Any]) -> str:
         _measured(data, results["runs"], list(summary)),
         card.bullets(notices(results)),
         card.use(data["task"], [group["name"] for group in results["groups"]]),
-        f"## Results\n\n{_rows(table)}\n\n{_how_to_read(data, summary, table)}",
+        f"## Results\n\n{_table(table)}\n\n{_how_to_read(data, summary, table)}",
         _differences(results, table.columns),
         card.table_of_groups(results["groups"], figures, left_out),
         _off(results),
@@ -84,7 +93,7 @@ def notices(results: Mapping[str, Any]) -> list[str]:
 
 
 def _evaluations(
-    data: Mapping[str, Any], found: Mapping[str, Any], columns: Sequence[metrics.Column]
+    data: Mapping[str, Any], found: Mapping[str, Any], columns: Sequence[Column]
 ) -> list[Any]:
     from huggingface_hub import EvalResult
 
@@ -116,19 +125,19 @@ def _measured(data: Mapping[str, Any], runs: Sequence[Any], methods: Sequence[st
     )
 
 
-def _rows(table: metrics.Table) -> str:
-    head = ["method", *(f"{column.title} ({column.best})" for column in table.columns)]
+def _table(table: ResultsTable) -> str:
+    header = ["method", *(f"{column.title} ({column.best})" for column in table.columns)]
     rows = []
     for method, cells in table.rows:
         shown = []
         for cell in cells:
-            ends = "" if cell.low is None else f" [{_number(cell.low)}, {_number(cell.high)}]"
+            ends = "" if cell.low is None else f" [{rounded(cell.low)}, {rounded(cell.high)}]"
             shown.append(f"**{cell.text}**{ends}" if cell.mark == "best" else f"{cell.text}{ends}")
         rows.append([card.plain(method), *shown])
-    return card.table(head, rows)
+    return markdown_table(header, rows)
 
 
-def _how_to_read(data: Mapping[str, Any], summary: Mapping[str, Any], table: metrics.Table) -> str:
+def _how_to_read(data: Mapping[str, Any], summary: Mapping[str, Any], table: ResultsTable) -> str:
     over = next(iter(summary.values()))[table.columns[0].metric]["interval"]
     units = "pairs" if data["task"] == "preference" else "texts"
     what = f"drawing whole {units}" if over == "items" else "the seeds"
@@ -140,43 +149,42 @@ def _how_to_read(data: Mapping[str, Any], summary: Mapping[str, Any], table: met
     )
 
 
-def _differences(results: Mapping[str, Any], columns: Sequence[metrics.Column]) -> str:
-    found = results.get("differences")
-    if not found or not found["methods"]:
+def _differences(results: Mapping[str, Any], columns: Sequence[Column]) -> str:
+    differences = results.get("differences")
+    if not differences or not differences["methods"]:
         return ""
+    table = differences_table(differences["methods"], columns)
     rows = [
         [
             card.plain(method),
-            *(
-                f"{_number(of[c.metric]['mean'])} "
-                f"[{_number(of[c.metric]['low'])}, {_number(of[c.metric]['high'])}]"
-                for c in columns
-            ),
+            *(f"{cell.text} [{rounded(cell.low)}, {rounded(cell.high)}]" for cell in cells),
         ]
-        for method, of in found["methods"].items()
+        for method, cells in table.rows
     ]
-    head = ["method", *(column.title for column in columns)]
-    return f"Differences from {card.plain(found['baseline'])}, paired:\n\n{card.table(head, rows)}"
+    baseline = card.plain(differences["baseline"])
+    return f"Differences from {baseline}, paired:\n\n{markdown_table(table.header, rows)}"
 
 
 def _off(results: Mapping[str, Any]) -> str:
-    found = results.get("audit")
-    if not found:
+    tests = calibration_tests(results)
+    if not tests:
         return ""
-    rows = []
-    for method, of_method in found["methods"].items():
-        tested = of_method["multicalibration"]
-        cells = [cell for cell in tested["cells"] if cell["in_sigmas"] is not None]
-        off = {cell["group"] or "everyone" for cell in cells if cell["p_adjusted"] < _ALARM}
-        groups = {cell["group"] for cell in cells}
-        error, p = _number(tested["error"]), _number(tested["p_value"])
-        counted = f"{len(off)} of {len(groups)}"
-        rows.append([card.plain(method), error, p, counted, card.plain(listed(sorted(off)))])
-    head = ["method", "error, in units of its noise", "chance of one as large", "off", "which"]
+    rows = [
+        [
+            card.plain(test.method),
+            rounded(test.error),
+            rounded(test.p_value),
+            f"{len(test.off)} of {len(test.worst)}",
+            card.plain(listed(sorted(group or "everyone" for group in test.off))),
+        ]
+        for test in tests
+    ]
+    header = ["method", "error, in units of its noise", "chance of one as large", "off", "which"]
     return (
-        f"## Is any group off?\n\n{card.table(head, rows)}\n\nThe largest cumulative calibration "
-        "error of any group and threshold; a group is called off below a chance of 0.05, all "
-        "groups considered. Nothing seen is not calibrated: a small group can hide a large error."
+        f"## Is any group off?\n\n{markdown_table(header, rows)}\n\nThe largest cumulative "
+        f"calibration error of any group and threshold; a group is called off below a chance of "
+        f"{ALARM_LEVEL}, all groups considered. Nothing seen is not calibrated: a small group can "
+        "hide a large error."
     )
 
 
@@ -187,7 +195,7 @@ def _leaks(results: Mapping[str, Any]) -> str:
     rows = [
         [
             card.plain(each["check"]),
-            _number(each["value"]),
+            rounded(each["value"]),
             each["unit"],
             "**fires**" if each["fires"] else "nothing seen",
         ]
@@ -195,13 +203,13 @@ def _leaks(results: Mapping[str, Any]) -> str:
     ]
     said = card.bullets([each["said"] for each in checks if each["fires"]])
     return card.joined(
-        ["## Could it be a leak?", card.table(["check", "found", "of what", "verdict"], rows), said]
+        [
+            "## Could it be a leak?",
+            markdown_table(["check", "found", "of what", "verdict"], rows),
+            said,
+        ]
     ).strip()
 
 
 def _versions(made_with: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(k, v) for k, v in made_with.items() if k not in ("encoder", "data")]
-
-
-def _number(value: float | None) -> str:
-    return metrics.rounded(value)

@@ -22,10 +22,10 @@ from mcstl import evaluation as audit
 from mcstl._support import files
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl._support.errors import InputError, listed
+from mcstl._support.tables import plain_table
 from mcstl.data.annotations import Annotations
 from mcstl.data.splits import Split, SplitBy
 from mcstl.encoding.encoders import Encoder
-from mcstl.evaluation import metrics
 from mcstl.groups.base import LeftOut
 from mcstl.models.model import Model
 from mcstl.models.training import TrainingConfig
@@ -50,12 +50,8 @@ class Results:
 
     def table(self) -> str:
         """Return the results as a plain table, the way the paper prints them."""
-        table = metrics.table(self.results["summary"], self.results["runs"])
-        cells = [["method", *(column.title for column in table.columns)]]
-        cells += [[method, *(cell.text for cell in row)] for method, row in table.rows]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
-        return "\n".join(line.rstrip() for line in lines)
+        table = audit.results_table(self.results["summary"], self.results["runs"])
+        return plain_table(table.header, table.texts)
 
 
 @dataclass(frozen=True)
@@ -281,7 +277,7 @@ def described(
         "n": len(annotations),
         "items": int(annotations.frame["item"].nunique()),
         "annotators": int(annotations.frame["annotator"].nunique()) if has_people else None,
-        "agreement": audit.agreement(annotations),
+        "agreement": audit.annotation_agreement(annotations),
         "dropped": dict(annotations.dropped),
         "groups_left_out": dict(left_out),
         "fingerprint": resolved["made_with"]["data"],

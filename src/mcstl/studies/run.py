@@ -26,7 +26,7 @@ from mcstl.data.annotations import Annotations, minority_rows
 from mcstl.data.splits import Split, split
 from mcstl.encoding import finetuning
 from mcstl.encoding.encoders import Encoder, load_encoder
-from mcstl.evaluation import metrics
+from mcstl.evaluation import leak_checks, metrics
 from mcstl.groups import Scheme, fit_scheme, leakage, settled
 from mcstl.groups.base import need_column
 from mcstl.groups.review import choosing
@@ -35,12 +35,17 @@ from mcstl.models.examples import Examples
 from mcstl.models.model import Model
 from mcstl.models.networks import Network
 from mcstl.models.people import PeopleNetwork
-from mcstl.studies import controls
 from mcstl.studies import model_card as card
 from mcstl.studies import results as outputs
 from mcstl.studies.methods import Prepared, fit_method, saves_model
 from mcstl.studies.results import Results, Work
-from mcstl.studies.study_file import AnyMethod, Study, rationale_config, reads_rationales
+from mcstl.studies.study_file import (
+    AnyMethod,
+    MethodConfig,
+    Study,
+    rationale_config,
+    reads_rationales,
+)
 
 
 def run(
@@ -131,14 +136,29 @@ def _all_runs(
         ),
         "groups": [asdict(group) for group in first.scheme.groups],
         "runs": runs,
-        "summary": metrics.summarise(runs),
+        "summary": audit.summarise(runs),
     }
-    results |= audit.findings(results, predicted, progress=progress)
-    checks = [*controls.leaks(study, first), *controls.shuffled_gain(results)]
-    results["controls"] = metrics.jsonable([check._asdict() for check in checks])
+    results |= audit.audit_study(results, predicted, progress=progress)
+    checks = leak_checks.check_leaks(seed_data(study, first))
+    checks += leak_checks.check_shuffled_groups(results)
+    results["controls"] = [check.to_json() for check in checks]
     if model is not None:
         model.model_card = card.of_study(results)
     return Results(results, predicted, model)
+
+
+def seed_data(study: Study, first: Prepared) -> leak_checks.SeedData:
+    """Gather what the checks for leaks look at.
+
+    Args:
+        study: The study.
+        first: The first seed's data.
+
+    Returns:
+        The data, with the probabilities of the method `groups-only`.
+    """
+    p, _ = fit_method(MethodConfig(name="groups-only"), study, first, study.seeds[0])
+    return leak_checks.SeedData(first.annotations, first.parts, first.rows.S, p)
 
 
 def _seed_runs(

@@ -1,0 +1,217 @@
+"""Intervals, tests and further measures of a study for results.json, from its predictions alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mcstl._support.arrays import FloatArray
+from mcstl._support.progress import Progress, silent
+from mcstl.data.labels import Task
+from mcstl.evaluation import metrics
+from mcstl.evaluation.calibration import Multicalibration, ece, multicalibration, smooth_ece
+from mcstl.evaluation.hard_labels import accuracies, error_rates
+from mcstl.evaluation.intervals import RESAMPLES, Resampled, bootstrap, interval, paired_differences
+from mcstl.evaluation.nans import mean_of_numbers, nan_to_none, nanmean
+from mcstl.evaluation.predictions import Predictions, predictions_by_method
+from mcstl.evaluation.soft_labels import soft_label_scores
+from mcstl.evaluation.summaries import group_names
+from mcstl.evaluation.tables import Column, results_columns
+
+#: What the audit shows of the test, per group and threshold.
+_TESTED = (*Multicalibration._fields, "in_sigmas")
+
+
+def audit_study(
+    results: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    *,
+    resamples: int = RESAMPLES,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Compute `summary`, `differences` and `audit` of results.json (docs/uncertainty.md).
+
+    In `summary`, low and high become those of the item bootstrap, ``interval`` says "items" (but
+    for counts, and for standard deviations over groups where there are several seeds), and
+    ``mark`` says which methods are best, or not told apart from it, in the columns of the table.
+    `differences` are those of every method from the baseline over the same resamples. `audit` holds
+    per method the test of multicalibration, intervals per group, and the measures of others.
+
+    Args:
+        results: The content of results.json so far, which is not changed.
+        predictions: The content of predictions.parquet.
+        resamples: How many resamples intervals and tests are made of.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The three entries by their keys.
+    """
+    task: Task = results["data"]["task"]
+    names = group_names(results)
+    seeds_of = predictions_by_method(predictions, names, len(results["data"]["classes"]), task)
+    step = "intervals over items"
+    progress(step, 0, 1 + len(seeds_of))
+    resampled = bootstrap(seeds_of, resamples=resamples)
+    methods = {}
+    for i, (method, seeds) in enumerate(seeds_of.items()):
+        progress(step, 1 + i, 1 + len(seeds_of))
+        methods[method] = {
+            "multicalibration": _multicalibration(seeds, names, resamples),
+            "groups": _group_intervals(resampled[method], names),
+            **_measures_of_others(predictions[predictions["method"] == method], seeds, names),
+        }
+    progress(step, 1 + len(seeds_of), 1 + len(seeds_of))
+    baseline = _baseline(results, list(seeds_of))
+    differences = {
+        method: paired_differences(values, resampled[baseline])
+        for method, values in resampled.items()
+        if method != baseline
+    }
+    n_seeds = {method: len(seeds) for method, seeds in seeds_of.items()}
+    entries: dict[str, Any] = nan_to_none(
+        {
+            "summary": _summary_over_items(results, resampled, n_seeds),
+            "differences": {"baseline": baseline, "interval": "items", "methods": differences},
+            "audit": {"unit": "items", "resamples": resamples, "methods": methods},
+        }
+    )
+    return entries
+
+
+def _summary_over_items(
+    results: Mapping[str, Any], resampled: Mapping[str, Resampled], n_seeds: Mapping[str, int]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The summary with intervals over items and marks."""
+    summary = {
+        method: {name: dict(value) for name, value in by_metric.items()}
+        for method, by_metric in results["summary"].items()
+    }
+    for method, values in resampled.items():
+        for name in set(values) & set(summary[method]):
+            if name.endswith("_sd") and n_seeds[method] > 1:
+                continue  # averaged over seeds, its interval holds too seldom (uncertainty.md)
+            low, high = interval(values[name], name)
+            summary[method][name] |= {"low": float(low), "high": float(high), "interval": "items"}
+    for column in results_columns(metrics.score_of(results["data"]["task"])):
+        for method, mark in _marks(resampled, column).items():
+            summary[method][column.metric]["mark"] = mark
+    return summary
+
+
+def _baseline(results: Mapping[str, Any], methods: Sequence[str]) -> str:
+    """The first method that knows no groups; else the last one."""
+    names = {
+        method.get("label") or method["name"]: method["name"]
+        for method in results["study"]["methods"]
+    }
+    for without_groups in ("none", "majority"):
+        for method in methods:
+            if names.get(method) == without_groups:
+                return method
+    return methods[-1]
+
+
+def _marks(resampled: Mapping[str, Resampled], column: Column) -> dict[str, str]:
+    """Per method "best", "tied" or "", by paired differences over the same resamples."""
+    goodness = {
+        method: column.goodness(values[column.metric])
+        for method, values in resampled.items()
+        if not np.isnan(values[column.metric][0])
+    }
+    if len(goodness) < 2:
+        return {}
+    best = max(goodness, key=lambda method: float(goodness[method][0]))
+    tied = [
+        method
+        for method in goodness
+        if method != best and not interval(goodness[best] - goodness[method])[0] > 0
+    ]
+    marks = dict.fromkeys(resampled, "") | dict.fromkeys(tied, "tied")
+    return marks | {best: "tied" if tied else "best"}
+
+
+def _multicalibration(
+    seeds: Sequence[Predictions], names: Sequence[str], draws: int
+) -> dict[str, Any]:
+    """The test, and per group (None for all rows) and threshold its numbers, means over seeds."""
+    tested = multicalibration(seeds, draws=draws)
+    entries = []
+    for g, group in enumerate([None, *names]):
+        inside = [run.membership[:, g - 1] if g else np.ones(len(run.p), bool) for run in seeds]
+        parts = [(run, rows) for run, rows in zip(seeds, inside, strict=True) if rows.any()]
+        sizes = {
+            "n": mean_of_numbers([int(rows.sum()) for _, rows in parts]),
+            "items": mean_of_numbers([len(np.unique(run.items[rows])) for run, rows in parts]),
+        }
+        for t in range(tested.ecce.shape[1]):
+            levels = [
+                (metrics.exceedance(run.p)[rows, t], run.labels[rows] > t) for run, rows in parts
+            ]
+            numbers = {name: float(getattr(tested, name)[g, t]) for name in _TESTED}
+            errors = {
+                "ece": mean_of_numbers([ece(*level) for level in levels]),
+                "smooth_ece": mean_of_numbers([smooth_ece(*level) for level in levels]),
+            }
+            entries.append({"group": group, "threshold": t, **sizes, **numbers, **errors})
+    return {"error": tested.error, "p_value": tested.p_value, "cells": entries}
+
+
+def _group_intervals(values: Resampled, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Per group the 95% interval of each metric; slope and bias are means over thresholds."""
+    by_metric: dict[str, FloatArray] = {
+        name.removeprefix("group "): each
+        for name, each in values.items()
+        if name.startswith("group ")
+    }
+    for name in ("slope", "bias"):
+        by_metric[name] = nanmean(values[f"line {name}"], axis=2)
+    ends = {name: interval(each, name) for name, each in by_metric.items()}
+    return [
+        {"group": group}
+        | {name: [float(low[k]), float(high[k])] for name, (low, high) in ends.items()}
+        for k, group in enumerate(names)
+    ]
+
+
+def _measures_of_others(
+    predictions: pd.DataFrame, seeds: Sequence[Predictions], names: Sequence[str]
+) -> dict[str, Any]:
+    """Soft-label scores, accuracies and error rates, means over seeds."""
+    task, has_annotators = seeds[0].task, predictions["annotator"].notna().any()
+    soft_labels, people = [], []
+    for (_, part), run in zip(predictions.groupby("seed", sort=False), seeds, strict=True):
+        p, labels = run.p, run.labels
+        if task == "preference":  # a pair is one item whichever way round it was shown
+            flipped = part["flipped"].to_numpy(dtype=bool)
+            p = np.where(flipped[:, None], p[:, ::-1], p)
+            labels = np.where(flipped, 1 - labels, labels)
+        soft_labels.append(soft_label_scores(p, labels, run.items))
+        people.append(accuracies(run))
+    measures = {"soft_labels": _means(soft_labels), "people": _means(people)}
+    if task != "ordinal":
+        del measures["soft_labels"]["wasserstein"]  # half of manhattan
+        del measures["people"]["distance_texts"]  # 1 - accuracy_texts
+    if not has_annotators:
+        del measures["people"]["accuracy_users"]
+    if task != "preference":  # there either side may be shown first
+        measures["error_rates"] = _error_rates(seeds, names)
+    return measures
+
+
+def _means(scores: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """The mean over seeds of each score."""
+    return {name: mean_of_numbers([each[name] for each in scores]) for name in scores[0]}
+
+
+def _error_rates(seeds: Sequence[Predictions], names: Sequence[str]) -> dict[str, Any]:
+    """False positive and negative rates per threshold: of each group, and their largest gap."""
+    per_seed = [error_rates(run.p, run.labels, run.membership) for run in seeds]
+    result: dict[str, Any] = {}
+    for name in per_seed[0]:
+        rates = nanmean(np.stack([each[name] for each in per_seed]), axis=0)  # (K, L - 1)
+        gaps = [float(np.ptp(each[~np.isnan(each)])) if len(each) else np.nan for each in rates.T]
+        by_group = dict(zip(names, rates.tolist(), strict=True))
+        result[name] = {"gap": gaps, "groups": by_group}
+    return result
