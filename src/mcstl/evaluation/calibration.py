@@ -244,7 +244,9 @@ def multicalibration(
                     by_item = np.bincount(units[rows], weights=outcome - p, minlength=n_units)
                     sigma[s, g, t] = np.sqrt((by_item**2).sum()) / len(rows)
                     sigma_rows[s, g, t] = np.sqrt((p * (1 - p)).sum()) / len(rows)
-                    counts = OutcomeCounts.count(values, codes[rows], units[rows], outcome, n_units)
+                    counts = OutcomeCounts.from_rows(
+                        values, codes[rows], units[rows], outcome, n_units
+                    )
                     repeats = np.diff(counts.starts, append=len(counts.units))
                     expected = counts.n * np.repeat(counts.values, repeats)
                     paths.append(((s, g, t), counts, (counts.positives - expected) / len(rows)))

@@ -293,7 +293,8 @@ class ReweightedMetrics:
             outcome = labels == c if t is None else labels > t
             values, codes = metrics.ranked(p[:, c] if t is None else levels[:, t])
             counts = [
-                OutcomeCounts.count(values, codes[g], units[g], outcome[g], n_units) for g in groups
+                OutcomeCounts.from_rows(values, codes[g], units[g], outcome[g], n_units)
+                for g in groups
             ]
             self._rankings.append((c, t, counts))
 
@@ -357,7 +358,7 @@ class OutcomeCounts(NamedTuple):
     n: Counts
 
     @classmethod
-    def count(
+    def from_rows(
         cls, values: FloatArray, codes: IntArray, units: IntArray, outcome: BoolArray, n_units: int
     ) -> "OutcomeCounts":
         """Count rows.

@@ -73,8 +73,9 @@ class LeakCheck(NamedTuple):
         Returns:
             The fields by their keys.
         """
-        fields = nan_to_none(self._asdict())
-        return {**fields, "said": fields.pop("explanation")}
+        fields: dict[str, Any] = nan_to_none(self._asdict())
+        fields["said"] = fields.pop("explanation")
+        return fields
 
 
 def check_leaks(data: SeedData) -> list[LeakCheck]:
