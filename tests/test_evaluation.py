@@ -481,6 +481,29 @@ def test_krippendorffs_own_example() -> None:
     )
 
 
+def test_alpha_is_that_of_the_formula() -> None:
+    """1 - (n - 1) observed / expected disagreement (Krippendorff 2011), from the coincidences."""
+    random = np.random.default_rng(5)
+    items, labels = random.integers(30, size=200), random.integers(4, size=200)
+    coincidences = np.zeros((4, 4))
+    for item in np.unique(items):
+        given = labels[items == item]
+        if len(given) > 1:
+            pairs = np.bincount(given, minlength=4)[:, None] * np.bincount(given, minlength=4)
+            pairs = pairs - np.diag(np.bincount(given, minlength=4))
+            coincidences += pairs / (len(given) - 1)
+    n = coincidences.sum(axis=0)
+    middle = np.cumsum(n) - n / 2
+    distances: dict[Any, npt.NDArray[np.float64]] = {
+        "nominal": 1 - np.eye(4),
+        "ordinal": (middle[:, None] - middle) ** 2,
+    }
+    for level, distance in distances.items():
+        expected = (np.outer(n, n) * distance).sum()
+        alpha = 1 - (n.sum() - 1) * (coincidences * distance).sum() / expected
+        assert evaluation.krippendorff_alpha(labels, items, level) == pytest.approx(alpha)
+
+
 def test_alpha_and_entropy_at_their_ends() -> None:
     items = np.repeat(np.arange(500), 4)
     same = np.random.default_rng(0).integers(3, size=500)[items]

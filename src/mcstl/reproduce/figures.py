@@ -47,9 +47,9 @@ def _calibration(
     studies: StudyRuns, key: str, method: str, n_groups: int | None
 ) -> plots.CalibrationData:
     """The calibration of the first `n_groups` groups of a study, or of all."""
-    found = studies.results(key)
-    names, classes = group_names(found.results), found.results["data"]["classes"]
-    data = plots.calibration_data(found.predictions, names, classes, method)
+    study = studies.results(key)
+    names, classes = group_names(study.results), study.results["data"]["classes"]
+    data = plots.calibration_data(study.predictions, names, classes, method)
     points, lines = (
         part[part["group"].isin(names[:n_groups])] for part in (data.points, data.lines)
     )
