@@ -194,7 +194,7 @@ def test_parts_of_another_run_are_not_taken_up(
     path = write(tmp_path / "in.csv", table())
     options: dict[str, Any] = {"perspectives": ["Security"], "mix": {"Tradition": 1}}
     with monkeypatch.context() as patch:
-        patch.setattr(exports, "join", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        patch.setattr(exports, "join", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             predict_file(model, path, tmp_path / "out.csv", **options)
     if change == "table":
