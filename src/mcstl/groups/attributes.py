@@ -112,8 +112,7 @@ def _answers(
     annotations: Annotations, attributes: tuple[str, ...], crossed: bool
 ) -> list[list[str]]:
     """Return per attribute (crossed: once) the group name of each row, "" where one is missing."""
-    known = annotations.attributes
-    need_names(attributes, known, annotations.source, what="attribute")
+    need_names(attributes, annotations.attributes, annotations.source, what="attribute")
     columns = [annotations.frame[name].tolist() for name in attributes]
     named = [
         [f"{name}={answer}" if isinstance(answer, str) else "" for answer in column]

@@ -216,9 +216,9 @@ def count_people(membership: csr_matrix, annotations: Annotations) -> list[int] 
     if not annotations.has("annotator"):
         return [None] * membership.shape[1]
     codes = pd.factorize(annotations.frame["annotator"])[0]
-    known = np.flatnonzero(codes >= 0)
+    rows = np.flatnonzero(codes >= 0)
     people = csr_matrix(
-        (np.ones(len(known)), (known, codes[known])),
+        (np.ones(len(rows)), (rows, codes[rows])),
         shape=(len(codes), int(codes.max(initial=-1)) + 1),
     )
     return [int(n) for n in (membership.T @ people).getnnz(axis=1)]
