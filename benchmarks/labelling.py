@@ -13,8 +13,8 @@ import pandas as pd
 
 from mcstl.datasets import valueeval23
 from mcstl.encoding.encoders import load_encoder
-from mcstl.labelling import tables, taxonomies
-from mcstl.labelling.cases import cases_from
+from mcstl.labelling import labelled_tables, taxonomies
+from mcstl.labelling.cases import cases_of_table
 
 
 def part(data_dir: Path, name: str) -> pd.DataFrame:
@@ -32,21 +32,25 @@ def main() -> None:
     parser.add_argument("--fine-tune", type=int, default=0, help="epochs")
     options = parser.parse_args()
     train, validation = (part(options.data_dir, name) for name in ("training", "validation"))
-    cases = cases_from(validation, "rationale")
-    gold = tables.values_of(validation, "validation")
+    cases = cases_of_table(validation, "rationale")
+    gold = labelled_tables.values_of(validation, "validation")
     encoder = load_encoder()
 
-    def told(labeller: str, found: tables.Labelled) -> None:
-        print(f"{labeller}: {tables.f1_scores(found, gold)['f1'].mean():.3f}", flush=True)
+    def report(labeller: str, labelled: labelled_tables.Labelled) -> None:
+        print(
+            f"{labeller}: {labelled_tables.f1_scores(labelled, gold)['f1'].mean():.3f}", flush=True
+        )
 
-    told("embedding", tables.with_embedding(cases, taxonomies.load("valueeval"), encoder))
+    report(
+        "embedding", labelled_tables.with_embedding(cases, taxonomies.load("valueeval"), encoder)
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "training.csv"
         train.to_csv(path, index=False)
         for epochs in sorted({0, options.fine_tune}):
-            learnt = tables.learn(path, "rationale", encoder, fine_tune=epochs)
+            learnt = labelled_tables.train_labeller(path, "rationale", encoder, fine_tune=epochs)
             name = f"trained, fine-tuned for {epochs} epochs" if epochs else "trained"
-            told(name, tables.with_labeller(cases, learnt, encoder))
+            report(name, labelled_tables.with_labeller(cases, learnt, encoder))
             print(f"  inside training, on folds not seen: {learnt.f1.mean():.3f}")
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mcstl.groups import choice, clustering, phrases
-from mcstl.groups.clustering import ClusterError, Clusters, find
+from mcstl.groups import clustering, number_of_groups
+from mcstl.groups.class_tfidf import class_tfidf
+from mcstl.groups.clustering import ClusterError, Clusters, find_clusters
 
 RNG = np.random.default_rng(0)
 CENTRES = 4 * np.eye(5, 20)[:3]
@@ -22,7 +23,7 @@ def test_each_algorithm_finds_the_clouds_the_largest_first(
     algorithm: clustering.Algorithm,
 ) -> None:
     vectors, whose = clouds()
-    clusters = find(vectors, np.ones(len(vectors), dtype=np.int64), 3, algorithm)
+    clusters = find_clusters(vectors, np.ones(len(vectors), dtype=np.int64), 3, algorithm)
     nearest, inside = clusters.nearest(vectors)
     np.testing.assert_array_equal(nearest, whose)
     assert inside.mean() > 0.9
@@ -42,7 +43,7 @@ def test_each_algorithm_finds_the_clouds_the_largest_first(
 def test_a_vector_that_is_there_twice_is_as_two() -> None:
     vectors, _ = clouds(10, spread=1.0)
     counts = RNG.integers(1, 4, len(vectors))
-    once = find(vectors, counts, 3, "k-means")
+    once = find_clusters(vectors, counts, 3, "k-means")
     repeated = np.repeat(vectors, counts, axis=0)
     nearest, _ = once.nearest(vectors)
     means = [
@@ -55,7 +56,7 @@ def test_a_vector_that_is_there_twice_is_as_two() -> None:
 
 def test_soft_membership_is_the_posterior_in_tenths() -> None:
     vectors, whose = clouds(spread=1.6)
-    clusters = find(vectors, np.ones(len(vectors), dtype=np.int64), 3, "gaussian-mixture")
+    clusters = find_clusters(vectors, np.ones(len(vectors), dtype=np.int64), 3, "gaussian-mixture")
     S = clusters.membership(vectors, soft=True).toarray()
     assert (S.max(axis=1) > 0).all()
     assert ((S > 0).sum(axis=1) > 1).any()
@@ -71,10 +72,10 @@ def test_soft_membership_is_the_posterior_in_tenths() -> None:
 @pytest.mark.parametrize("algorithm", ["k-means", "gaussian-mixture", "agglomerative", "hdbscan"])
 def test_too_few_vectors_are_an_error(algorithm: clustering.Algorithm) -> None:
     with pytest.raises(ClusterError):
-        find(np.ones((2, 20), dtype=np.float32), np.ones(2, dtype=np.int64), 3, algorithm)
+        find_clusters(np.ones((2, 20), dtype=np.float32), np.ones(2, dtype=np.int64), 3, algorithm)
     same = np.ones((30, 20), dtype=np.float32)
     with pytest.raises(ClusterError):
-        find(same, np.ones(30, dtype=np.int64), 3, "hdbscan")
+        find_clusters(same, np.ones(30, dtype=np.int64), 3, "hdbscan")
 
 
 WORDS = ("soup bread butter", "boat sail harbour", "queen rook bishop")
@@ -83,37 +84,38 @@ WORDS = ("soup bread butter", "boat sail harbour", "queen rook bishop")
 def test_auto_takes_the_number_of_clouds() -> None:
     vectors, whose = clouds(30)
     texts = [f"{WORDS[k]} {'abcdefghij'[i % 10] * 3}" for i, k in enumerate(whose)]
-    found = choice.compare(texts, vectors, np.ones(len(texts), dtype=np.int64))
+    found = number_of_groups.compare_ks(texts, vectors, np.ones(len(texts), dtype=np.int64))
     assert [each.k for each in found] == [2, 3, 4, 5, 6]
     three = found[1]
     assert three.stability == pytest.approx(1)
     assert three.silhouette == max(each.silhouette for each in found)
-    assert three.overlap < choice.DISTINCT < found[2].overlap  # a cloud was split: the same words
-    assert choice.chosen(found) == 3
+    # A cloud was split: the same words.
+    assert three.overlap < number_of_groups.MAX_OVERLAP < found[2].overlap
+    assert number_of_groups.choose_k(found) == 3
 
 
 def test_the_rule_of_auto() -> None:
     vectors, _ = clouds(5)
-    clusters = find(vectors, np.ones(len(vectors), dtype=np.int64), 2, "k-means")
+    clusters = find_clusters(vectors, np.ones(len(vectors), dtype=np.int64), 2, "k-means")
 
-    def each(k: int, overlap: float, stability: float) -> choice.Candidate:
-        return choice.Candidate(k, clusters, np.eye(k), overlap, 0.1, stability)
+    def each(k: int, overlap: float, stability: float) -> number_of_groups.Candidate:
+        return number_of_groups.Candidate(k, clusters, np.eye(k), overlap, 0.1, stability)
 
-    assert choice.chosen([each(2, 0.1, 0.9), each(3, 0.1, 0.9), each(4, 0.9, 0.9)]) == 3
-    assert choice.chosen([each(2, 0.1, 0.9), each(3, 0.1, 0.3), each(4, 0.1, 0.8)]) == 4
-    assert choice.chosen([each(2, 0.9, 0.5), each(3, 0.9, 0.7)]) == 3
+    assert number_of_groups.choose_k([each(2, 0.1, 0.9), each(3, 0.1, 0.9), each(4, 0.9, 0.9)]) == 3
+    assert number_of_groups.choose_k([each(2, 0.1, 0.9), each(3, 0.1, 0.3), each(4, 0.1, 0.8)]) == 4
+    assert number_of_groups.choose_k([each(2, 0.9, 0.5), each(3, 0.9, 0.7)]) == 3
     with pytest.raises(ClusterError):
-        choice.chosen([])
+        number_of_groups.choose_k([])
 
 
 def test_phrases_by_a_worked_example() -> None:
     from scipy.sparse import csr_matrix
 
     texts = ["tea tea cake", "wine cake"]
-    found = phrases.terms(texts, csr_matrix(np.array([[1.0, 0.0], [0.0, 2.0]])))
+    found = class_tfidf(texts, csr_matrix(np.array([[1.0, 0.0], [0.0, 2.0]])))
     # Group 1: tea 2, cake 1, pairs 2, of 5. Group 2, twice: wine 2, cake 2, pair 2, of 6.
     a = (5 + 6) / 2
-    column = dict(zip(found.words, found.scores.T, strict=True))
+    column = dict(zip(found.terms, found.scores.T, strict=True))
     assert column["tea"] == pytest.approx([2 / 5 * np.log(1 + a / 2), 0])
     assert column["cake"] == pytest.approx([1 / 5 * np.log(1 + a / 3), 2 / 6 * np.log(1 + a / 3)])
     first, second = found.phrases()
@@ -123,4 +125,4 @@ def test_phrases_by_a_worked_example() -> None:
     overlaps = found.overlaps()
     np.testing.assert_allclose(np.diag(overlaps), 1)
     assert 0 < overlaps[0, 1] < 0.5
-    assert phrases.terms(["the of"], csr_matrix([[1.0]])).phrases() == [[]]
+    assert class_tfidf(["the of"], csr_matrix([[1.0]])).phrases() == [[]]

@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from mcstl.groups import (
     fit_scheme,
     load_scheme,
 )
-from mcstl.groups.rationale import NEUTRAL, neutral
+from mcstl.groups.side_neutral import NEUTRAL, neutralise_sides
 
 PEOPLE = pd.DataFrame(
     {
@@ -283,6 +285,13 @@ def test_a_scheme_with_a_group_added_after_training_is_refused() -> None:
         load_scheme(state, {})
 
 
+def test_groups_load_neither_their_review_nor_the_client_of_language_models() -> None:
+    code = "import mcstl.groups, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert not modules & {"mcstl.groups.review", "mcstl.labelling.llm", "jinja2", "torch"}
+
+
 # --- configs
 
 
@@ -500,7 +509,7 @@ def test_rationales_of_stop_words_have_a_name(encoder: Encoder) -> None:
     ],
 )
 def test_either_side_becomes_the_same_words(rationale: str) -> None:
-    assert neutral(rationale) == "this argument is clearer than this argument."
+    assert neutralise_sides(rationale) == "this argument is clearer than this argument."
 
 
 @pytest.mark.parametrize(
@@ -518,7 +527,7 @@ def test_either_side_becomes_the_same_words(rationale: str) -> None:
     ],
 )
 def test_sides_among_other_words(rationale: str, expected: str) -> None:
-    assert neutral(rationale) == expected.replace("@", NEUTRAL)
+    assert neutralise_sides(rationale) == expected.replace("@", NEUTRAL)
 
 
 @pytest.mark.parametrize(
@@ -535,7 +544,7 @@ def test_sides_among_other_words(rationale: str, expected: str) -> None:
     ],
 )
 def test_other_numbers_stay(rationale: str) -> None:
-    assert neutral(rationale) == rationale
+    assert neutralise_sides(rationale) == rationale
 
 
 @given(
@@ -545,7 +554,9 @@ def test_other_numbers_stay(rationale: str) -> None:
 )
 def test_naming_the_other_side_changes_nothing(words: list[str]) -> None:
     other = {"A1": "A2", "argument two": "argument one", "the first one": "the second one"}
-    assert neutral(" ".join(words)) == neutral(" ".join(other.get(w, w) for w in words))
+    assert neutralise_sides(" ".join(words)) == neutralise_sides(
+        " ".join(other.get(w, w) for w in words)
+    )
 
 
 def test_sides_are_neutral_in_preference_unless_asked_otherwise(encoder: Encoder) -> None:
@@ -594,7 +605,7 @@ def test_neutral_rationales_hardly_tell_the_label(data_dir: Path) -> None:
     rationales = data.frame["rationale"].tolist()[:10_000]
     half = 5_000
     auc = []
-    for texts in (rationales, [neutral(text) for text in rationales]):
+    for texts in (rationales, [neutralise_sides(text) for text in rationales]):
         words = CountVectorizer(ngram_range=(1, 2), min_df=5).fit_transform(texts)
         model = LogisticRegression(C=0.1, max_iter=1000).fit(words[:half], data.labels[:half])
         told = model.decision_function(words[half:])

@@ -16,10 +16,11 @@ from mcstl.datasets import simulated, valueeval23
 from mcstl.encoding import encoders, finetuning
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import TaxonomyConfig, fit_scheme
-from mcstl.labelling import by_embedding, tables, taxonomies, trained
-from mcstl.labelling import value_cells as cells
-from mcstl.labelling.cases import Cases, cases_of
+from mcstl.labelling import by_embedding, labelled_tables, taxonomies, trained_labeller
+from mcstl.labelling.cases import Cases, cases_of_annotations
 from mcstl.labelling.llm import Client, Template
+from mcstl.labelling.trained_labeller import Labeller, fit_labeller
+from mcstl.labelling.value_notation import format_memberships
 from mcstl.studies.study_file import Study
 from model_server import Mishap, serving
 from test_groups import saved_and_loaded
@@ -39,9 +40,9 @@ def town() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def labeller(town: pd.DataFrame, encoder: Encoder) -> trained.Labeller:
+def labeller(town: pd.DataFrame, encoder: Encoder) -> Labeller:
     rows = town.iloc[:600]
-    return trained.fit(list(rows["rationale"]), list(rows["values"]), encoder, list(rows["text"]))
+    return fit_labeller(list(rows["rationale"]), list(rows["values"]), encoder, list(rows["text"]))
 
 
 def data_of(frame: pd.DataFrame) -> Annotations:
@@ -52,7 +53,7 @@ def data_of(frame: pd.DataFrame) -> Annotations:
 
 
 def test_a_labeller_finds_the_values_of_reasons_it_has_not_seen(
-    town: pd.DataFrame, encoder: Encoder, labeller: trained.Labeller
+    town: pd.DataFrame, encoder: Encoder, labeller: Labeller
 ) -> None:
     new = town.iloc[600:]
     p = labeller.probabilities(list(new["rationale"]), encoder)
@@ -72,19 +73,19 @@ def test_a_labeller_finds_the_values_of_reasons_it_has_not_seen(
 
 
 def test_a_saved_labeller_says_the_same(
-    tmp_path: Path, encoder: Encoder, labeller: trained.Labeller
+    tmp_path: Path, encoder: Encoder, labeller: Labeller
 ) -> None:
     labeller.save(tmp_path / "labeller")
-    loaded = trained.Labeller.load(tmp_path / "labeller")
+    loaded = Labeller.load(tmp_path / "labeller")
     texts = ["It keeps children safe.", "", "It is our custom."]
     p = labeller.probabilities(texts, encoder)
     np.testing.assert_array_equal(loaded.probabilities(texts, encoder), p)
     assert (p[1] == 0).all()
     (tmp_path / "labeller" / "labeller.json").write_text('{"schema": 99}')
     with pytest.raises(InputError, match="schema 99"):
-        trained.Labeller.load(tmp_path / "labeller")
+        Labeller.load(tmp_path / "labeller")
     with pytest.raises(InputError, match="holds no labeller"):
-        trained.Labeller.load(tmp_path)
+        Labeller.load(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="was fitted with the encoder all-MiniLM"):
         labeller.probabilities(texts, load_encoder(str(tmp_path)))
@@ -99,20 +100,20 @@ def test_an_encoder_trained_further_is_each_folds_own_and_saved_with_it(
     rows = town.iloc[:160]
     data = list(rows["rationale"]), list(rows["values"]), plain, list(rows["text"])
     steps: list[str] = []
-    learned = trained.fit(*data, lambda step, *_: steps.append(step), fine_tune=1)
-    assert len({fingerprint for _, fingerprint in learned.tuned}) == trained.FOLDS
+    learned = fit_labeller(*data, lambda step, *_: steps.append(step), fine_tune=1)
+    assert len({fingerprint for _, fingerprint in learned.tuned}) == trained_labeller.FOLDS
     assert "fine-tuning the encoder, 5 of 5" in steps
     texts = ["It keeps children safe.", "", "It is our custom."]
     p = learned.probabilities(texts, plain)
     assert (p[1] == 0).all()
     # Made once, and a fold's never of its own fifth: another labeller of the same rows has them.
     monkeypatch.setattr(finetuning, "_make", None)
-    assert trained.fit(*data, fine_tune=1).tuned == learned.tuned
+    assert fit_labeller(*data, fine_tune=1).tuned == learned.tuned
     learned.save(tmp_path / "labeller")
     encoders.clear_cache()
     with pytest.raises(InputError, match="which is not there; save the labeller"):
         learned.probabilities(texts, plain)
-    loaded = trained.Labeller.load(tmp_path / "labeller")
+    loaded = Labeller.load(tmp_path / "labeller")
     np.testing.assert_allclose(loaded.probabilities(texts, plain), p, atol=1e-6)
     config = TaxonomyConfig(source="trained", labeller=str(tmp_path / "labeller"), min_size=1)
     scheme = fit_scheme(config, data_of(rows), plain)
@@ -120,7 +121,7 @@ def test_an_encoder_trained_further_is_each_folds_own_and_saved_with_it(
     again = saved_and_loaded(scheme)
     np.testing.assert_array_equal(again.assign(data_of(rows), plain).toarray(), S)
     loaded.save(tmp_path / "labeller")  # onto itself
-    assert trained.Labeller.load(tmp_path / "labeller").tuned == loaded.tuned
+    assert Labeller.load(tmp_path / "labeller").tuned == loaded.tuned
     shutil.rmtree(tmp_path / "labeller" / "encoder-1")
     shutil.copytree(tmp_path / "labeller" / "encoder-0", tmp_path / "labeller" / "encoder-1")
     with pytest.raises(InputError, match="is not the one of this labeller"):
@@ -129,24 +130,24 @@ def test_an_encoder_trained_further_is_each_folds_own_and_saved_with_it(
 
 def test_folds_keep_items_whole() -> None:
     items = [f"item {i % 17}" for i in range(200)]
-    folds = trained._folds(items)
-    assert set(folds) == set(range(trained.FOLDS))
+    folds = trained_labeller._folds(items)
+    assert set(folds) == set(range(trained_labeller.FOLDS))
     by_item = pd.Series(folds).groupby(items).nunique()
     assert (by_item == 1).all()
 
 
 def test_what_cannot_be_learned_from_is_said(encoder: Encoder) -> None:
     with pytest.raises(InputError, match=r"given to 20 rationales \(Power 3\)"):
-        trained.fit(["a"] * 3, [["Power"]] * 3, encoder)
+        fit_labeller(["a"] * 3, [["Power"]] * 3, encoder)
     with pytest.raises(InputError, match="1 distinct texts are too few"):
-        trained.fit(["a"] * 30, [["Power"]] * 30, encoder)
+        fit_labeller(["a"] * 30, [["Power"]] * 30, encoder)
 
 
 def test_thresholds_have_the_best_f1() -> None:
     rng = np.random.default_rng(0)
     p = rng.random((50, 3)).round(1).astype(np.float32)
     Y = (rng.random((50, 3)) < p).astype(np.float32)
-    found = trained.best_thresholds(p, Y)
+    found = trained_labeller.best_thresholds(p, Y)
     for k in range(3):
         best = max(f1_score(Y[:, k], p[:, k] >= t) for t in np.arange(0, 1.05, 0.05))
         assert f1_score(Y[:, k], p[:, k] >= found[k]) == pytest.approx(best)
@@ -156,15 +157,15 @@ def test_thresholds_have_the_best_f1() -> None:
 def test_the_twenty_values_of_valueeval23(data_dir: Path, encoder: Encoder) -> None:
     folder = data_dir / "valueeval23"
     train, validation = (valueeval23.read_part(folder, part) for part in ("training", "validation"))
-    learned = trained.fit(
+    learned = fit_labeller(
         list(train["Premise"]), list(train["values"]), encoder, list(train["Conclusion"])
     )
     cases = Cases(list(validation["Premise"]), [], [])
-    found = tables.with_labeller(cases, learned, encoder)
-    score = tables.f1_scores(found, list(validation["values"]))["f1"].mean()
+    found = labelled_tables.with_labeller(cases, learned, encoder)
+    score = labelled_tables.f1_scores(found, list(validation["values"]))["f1"].mean()
     assert score >= 0.42
-    zero = tables.with_embedding(cases, taxonomies.load("valueeval"), encoder)
-    assert 0.26 < tables.f1_scores(zero, list(validation["values"]))["f1"].mean() < score
+    zero = labelled_tables.with_embedding(cases, taxonomies.load("valueeval"), encoder)
+    assert 0.26 < labelled_tables.f1_scores(zero, list(validation["values"]))["f1"].mean() < score
 
 
 # --- by definitions
@@ -177,7 +178,7 @@ def test_definitions_find_what_is_said_in_other_words(encoder: Encoder) -> None:
         "It is such fun and feels wonderful.",
         "",
     ]
-    S = tables.with_embedding(Cases(texts, [], []), TEN, encoder).membership.toarray()
+    S = labelled_tables.with_embedding(Cases(texts, [], []), TEN, encoder).membership.toarray()
     given = [{TEN.names[k] for k in np.flatnonzero(row)} for row in S]
     assert "Tradition" in given[0]
     assert "Security" in given[1]
@@ -187,7 +188,7 @@ def test_definitions_find_what_is_said_in_other_words(encoder: Encoder) -> None:
 
 def test_the_rule_is_fixed_once_it_is_fitted(encoder: Encoder) -> None:
     texts = ["It is fun.", "It is safe.", "It is fair to all.", "It is our custom."]
-    rule = by_embedding.fit(texts, TEN, encoder)
+    rule = by_embedding.fit_zero_shot(texts, TEN, encoder)
     all_ = rule.membership(texts, encoder).toarray()
     np.testing.assert_array_equal(rule.membership(texts[1:2], encoder).toarray(), all_[1:2])
 
@@ -199,7 +200,7 @@ def test_a_language_model_is_asked_for_what_the_paper_asks() -> None:
     cases = Cases(['It is "fair"', " "], ["Ban cars", "x"], ["fairness to walkers", ""])
     with serving(lambda *_: '["Universalism", "Security"]') as server:
         client = Client("m", base_url=server.url)
-        found = tables.with_llm(cases, TEN, client, Template("label"))
+        found = labelled_tables.with_llm(cases, TEN, client, Template("label"))
         system, user = (message["content"] for message in server.bodies[0]["messages"])
     assert server.requests == 1
     for value in TEN.values:  # noqa: PD011 (no data frame)
@@ -210,29 +211,31 @@ def test_a_language_model_is_asked_for_what_the_paper_asks() -> None:
         'It is about: "Ban cars"',
         'Explanation of the value context: "fairness to walkers"',
     ]
-    assert cells.cells(found.membership, found.names) == ["Universalism|Security", ""]
+    assert format_memberships(found.membership, found.names) == ["Universalism|Security", ""]
     assert not found.unlabelled
 
 
 def test_what_gets_no_usable_reply_stays_unlabelled_and_is_reported() -> None:
     cases = Cases(["a", "b"], ["", ""], ["", ""])
     with serving(lambda text, _: '["Power"]' if '"a"' in text else "Hedonism!") as server:
-        found = tables.with_llm(cases, TEN, Client("n", base_url=server.url), Template("label"))
+        found = labelled_tables.with_llm(
+            cases, TEN, Client("n", base_url=server.url), Template("label")
+        )
     assert found.membership.getnnz(axis=1).tolist() == [1, 0]
     assert list(found.unlabelled) == [1]
     assert "not one list" in found.unlabelled[1]
 
 
-# --- cells
+# --- how values are written
 
 
 def test_memberships_survive_the_cell_of_a_table(
-    tmp_path: Path, town: pd.DataFrame, encoder: Encoder, labeller: trained.Labeller
+    tmp_path: Path, town: pd.DataFrame, encoder: Encoder, labeller: Labeller
 ) -> None:
     rows = town.iloc[600:700].drop(columns="values")
     cases = Cases(list(rows["rationale"]), [], [])
-    found = tables.with_labeller(cases, labeller, encoder, soft=True)
-    tables.write(tmp_path / "out.csv", rows, found)
+    found = labelled_tables.with_labeller(cases, labeller, encoder, soft=True)
+    labelled_tables.write(tmp_path / "out.csv", rows, found)
     data = Annotations.read(tmp_path / "out.csv", labels={"no": ["oppose"], "yes": ["support"]})
     kept = data.frame["row"].to_numpy()
     scheme = fit_scheme(TaxonomyConfig(soft=True, min_size=1), data)
@@ -241,9 +244,9 @@ def test_memberships_survive_the_cell_of_a_table(
     hard = fit_scheme(TaxonomyConfig(min_size=1), data)
     np.testing.assert_array_equal(hard.assign(data).toarray(), expected > 0)
     with pytest.raises(InputError, match="has a column 'values' already"):
-        tables.write(tmp_path / "out.csv", town, found)
+        labelled_tables.write(tmp_path / "out.csv", town, found)
     with pytest.raises(InputError, match="is not a CSV file"):
-        tables.write(tmp_path / "out.xlsx", rows, found)
+        labelled_tables.write(tmp_path / "out.xlsx", rows, found)
 
 
 # --- groups from labels
@@ -268,7 +271,7 @@ def test_refined_values_are_merged_into_what_they_refine() -> None:
 
 
 def test_groups_by_a_labeller_or_definitions_are_schemes(
-    tmp_path: Path, town: pd.DataFrame, encoder: Encoder, labeller: trained.Labeller
+    tmp_path: Path, town: pd.DataFrame, encoder: Encoder, labeller: Labeller
 ) -> None:
     labeller.save(tmp_path)
     data = data_of(town.iloc[600:])
@@ -301,7 +304,7 @@ def test_groups_by_a_language_model_never_show_it_the_label(
         )
         scheme = fit_scheme(config, data)
         asked = server.requests
-        assert asked == len({(t, r) for t, r in zip(*cases_of(data)[:2], strict=True)})
+        assert asked == len({(t, r) for t, r in zip(*cases_of_annotations(data)[:2], strict=True)})
         loaded = saved_and_loaded(scheme)
         assert server.url not in json.dumps(scheme.state()[0])
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -323,7 +326,7 @@ def test_groups_by_a_language_model_never_show_it_the_label(
 
 
 def test_soft_groups_train_and_predict(
-    tmp_path: Path, town: pd.DataFrame, labeller: trained.Labeller
+    tmp_path: Path, town: pd.DataFrame, labeller: Labeller
 ) -> None:
     labeller.save(tmp_path)
     config = {"by": "taxonomy", "source": "trained", "labeller": str(tmp_path), "soft": True}

@@ -14,7 +14,7 @@ import pytest
 
 from mcstl._support.errors import InputError
 from mcstl.labelling import llm
-from mcstl.labelling.llm import Client, Count, Prompt, Template, list_of, some_text
+from mcstl.labelling.llm import Client, Count, Prompt, Template, list_of, text_of
 from model_server import Answering, Mishap, ModelServer, serving
 
 LABELS = ("Power", "Security", "Tradition")
@@ -23,7 +23,7 @@ KEY = "sk-a-secret-key"
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(llm, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     monkeypatch.setenv("MCSTL_CACHE", str(tmp_path / "cache"))
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "MCSTL_LLM_MODEL"):
         monkeypatch.delenv(name, raising=False)
@@ -102,7 +102,7 @@ def test_what_passes_is_tried_again(mishap: Mishap) -> None:
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_a_limited_rate_stops_everybody_for_as_long_as_the_server_says(form: str) -> None:
+def test_a_limited_rate_is_waited_for_as_long_as_the_server_says(form: str) -> None:
     when = "1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True)
     limited = Mishap(429, content="slow down", Retry_After=when)
     texts = list("abcdefgh")
@@ -143,7 +143,7 @@ def test_a_reply_of_another_form_is_asked_again_and_then_left_out(reply: str) ->
         asked = Client("b", base_url=server.url)
         answer = asked.ask(prompts("a"), list_of(LABELS))[0]
         assert answer.value is None
-        assert answer.why.startswith("no usable reply in 3 attempts")
+        assert answer.reason.startswith("no usable reply in 3 attempts")
         assert server.requests == 3
         # The same replies are not paid for again.
         assert Client("b", base_url=server.url).ask(prompts("a"), list_of(LABELS)) == [answer]
@@ -163,10 +163,10 @@ def test_lists_are_read_strictly() -> None:
     assert parse("['Power', 'Security', 'Power']\n") == ["Power", "Security"]
     with pytest.raises(ValueError, match="Powr is none of the labels"):
         parse('["Powr"]')
-    assert some_text(20)(" two\n lines ") == "two lines"
+    assert text_of(20)(" two\n lines ") == "two lines"
     for reply in ("", "x" * 21):
         with pytest.raises(ValueError, match=r"empty|21 characters"):
-            some_text(20)(reply)
+            text_of(20)(reply)
 
 
 def test_one_prompt_that_is_refused_spoils_no_other() -> None:
@@ -176,7 +176,7 @@ def test_one_prompt_that_is_refused_spoils_no_other() -> None:
     with serving(answer) as server:
         found = client(server).ask(prompts("a", "b", "c"), list_of(LABELS))
         assert [each.value for each in found] == [["Power"], None, ["Power"]]
-        assert "too long" in found[1].why
+        assert "too long" in found[1].reason
         assert server.asked["b"] == 1
 
 
@@ -197,7 +197,7 @@ def test_a_model_without_a_temperature_is_asked_without() -> None:
     [
         (Mishap(401, content=f"Incorrect API key provided: {KEY}"), r"Incorrect API key.*\*\*\*"),
         (Mishap(404, content="no such model"), "no such model"),
-        (Mishap(429, content="slow down", Retry_After="86400"), "asks to wait 86400 seconds"),
+        (Mishap(429, content="slow down", Retry_After="86400"), "slow down"),
         (Mishap(500, content="down"), "down"),
         (Mishap(429, body=b'{"error": {"code": "insufficient_quota", "message": "pay"}}'), "pay"),
     ],

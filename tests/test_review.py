@@ -14,10 +14,11 @@ from browser import asked_for, chromium
 from mcstl._support.errors import InputError, Notice
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
-from mcstl.groups import AttributesConfig, RationaleConfig, TaxonomyConfig, fit_scheme, leakage
+from mcstl.groups import AttributesConfig, RationaleConfig, TaxonomyConfig, fit_scheme
 from mcstl.groups.combined import CombineConfig, settled
-from mcstl.groups.review import choosing, experts, summaries
-from mcstl.labelling import inferred
+from mcstl.groups.label_leakage import label_auc, leakage_message
+from mcstl.groups.review import choose_k, expert_sheets, summaries
+from mcstl.labelling import inferred_rationales
 from mcstl.labelling.llm import Client, Template
 from model_server import serving
 from test_groups import CHESS, COOKS, SAILORS
@@ -86,10 +87,10 @@ def test_a_language_model_summarises_what_belongs_to_a_group(
     scheme = fit_scheme(RationaleConfig(k=3), data, encoder)
     S = scheme.assign(data, encoder)
     found = summaries.summarise(scheme.groups, S, data, encoder)
-    asked = summaries.prompts(scheme.groups, S, data, encoder, Template("summary"))
+    asked = summaries.summary_prompts(scheme.groups, S, data, encoder, Template("summary"))
     with serving(lambda text, _: "Of boats." if "harbour" in text else " ") as server:
         client = Client("m", base_url=server.url)
-        said = [each.said for each in summaries.with_llm(found, asked, client)]
+        said = [each.llm_summary for each in summaries.add_llm_summaries(found, asked, client)]
     assert said.count("Of boats.") == 1
     assert sum("no usable reply" in each for each in said) == 2
     for prompt, column in zip(asked, S.toarray().T, strict=True):
@@ -103,31 +104,31 @@ def test_a_language_model_summarises_what_belongs_to_a_group(
 def test_the_page_and_its_form(tmp_path: Path, data: Annotations, encoder: Encoder) -> None:
     with serving(lambda text, _: f"Theme of {len(text)} letters.") as server:
         client = Client("k", base_url=server.url)
-        found = choosing.options(RationaleConfig(), data, encoder, range(2, 5), client)
-    assert [each.k for each in found] == [2, 3, 4]
-    assert all(-1 <= each.said_overlap <= 1 for each in found)
-    page = choosing.write(tmp_path, found, "mine").read_text()
+        found = choose_k.compare_options(RationaleConfig(), data, encoder, range(2, 5), client)
+    assert [each.candidate.k for each in found] == [2, 3, 4]
+    assert all(-1 <= each.summary_overlap <= 1 for each in found)
+    page = choose_k.write_page(tmp_path, found, "mine").read_text()
     assert EVIL not in page
     assert "&lt;script&gt;alert" in page
     assert page.count("Theme of") == 9
     assert "http" not in re.sub(r"http-equiv", "", page)  # nothing is loaded
-    with (tmp_path / choosing.FORM).open() as form:
+    with (tmp_path / choose_k.FORM).open() as form:
         rows = list(csv.DictReader(form))
     assert [row["k"] for row in rows] == ["2", "3", "4"]
     rows[1] |= {"chosen": "x", "who": "Dr. A", "why": "4 repeats 2, says who should know"}
-    with (tmp_path / choosing.FORM).open("w", newline="") as file:
-        writer = csv.DictWriter(file, choosing.COLUMNS)
+    with (tmp_path / choose_k.FORM).open("w", newline="") as file:
+        writer = csv.DictWriter(file, choose_k.COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    chosen = choosing.read(tmp_path / choosing.FORM)
-    assert chosen == choosing.Choice(3, "Dr. A", "4 repeats 2, says who should know")
+    chosen = choose_k.read_choice(tmp_path / choose_k.FORM)
+    assert chosen == choose_k.Choice(3, "Dr. A", "4 repeats 2, says who should know")
     for _ in range(2):  # who chooses again is recorded too
-        held = choosing.record(tmp_path / choosing.FORM, chosen)
+        held = choose_k.record_choice(tmp_path / choose_k.FORM, chosen)
     records = json.loads(held.read_text())
     assert [each["who"] for each in records] == ["Dr. A", "Dr. A"]
     assert records[0]["figures"]["k"] == 3
     with pytest.raises(InputError, match="K = 9 is not on the page; it has 2, 3, 4"):
-        choosing.record(tmp_path / choosing.FORM, chosen._replace(k=9))
+        choose_k.record_choice(tmp_path / choose_k.FORM, chosen._replace(k=9))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_the_page_and_its_form(tmp_path: Path, data: Annotations, encoder: Encod
 def test_a_form_that_says_nothing_clear_is_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "form.csv").write_text(text)
     with pytest.raises(InputError, match=said):
-        choosing.read(tmp_path / "form.csv")
+        choose_k.read_choice(tmp_path / "form.csv")
 
 
 def test_a_number_that_was_chosen_holds_for_the_other_seeds(
@@ -165,12 +166,12 @@ def test_a_number_that_was_chosen_holds_for_the_other_seeds(
 # --- experts
 
 
-def sheets_of(n: int = 40, **options: int) -> list[list[experts.Row]]:
+def sheets_of(n: int = 40, **options: int) -> list[list[expert_sheets.Row]]:
     rows = told(
         [f"reason {i}" for i in range(n)], values=["A|B" if i % 4 else "A" for i in range(n)]
     )
     scheme = fit_scheme(TaxonomyConfig(min_size=1), rows)
-    return experts.draw(scheme.groups, scheme.assign(rows), rows, **options)
+    return expert_sheets.draw_sheets(scheme.groups, scheme.assign(rows), rows, **options)
 
 
 def test_experts_get_distinct_instances_and_some_in_common() -> None:
@@ -198,11 +199,11 @@ def fill(folder: Path, answers: dict[str, list[str]]) -> None:
 
 
 def test_answers_are_read_back_with_intervals(tmp_path: Path) -> None:
-    experts.write(tmp_path, sheets_of(experts=1, per_class=20), "mine")
+    expert_sheets.write_sheets(tmp_path, sheets_of(experts=1, per_class=20), "mine")
     with pytest.raises(InputError, match=r"no sheet in .* has an answer yet"):
-        experts.read(tmp_path)
+        expert_sheets.read_agreement(tmp_path)
     fill(tmp_path, {"A": ["correct", "Correct", "wrong", "correct"], "B": ["", "wrong"]})
-    found = experts.read(tmp_path)
+    found = expert_sheets.read_agreement(tmp_path)
     table = found.table.set_index("class")
     assert table.loc["A", "n"] == 20
     assert table.loc["A", "correct"] == 0.75
@@ -212,18 +213,18 @@ def test_answers_are_read_back_with_intervals(tmp_path: Path) -> None:
     assert table.loc["all", "n"] == 30
     assert (found.unanswered, found.shared, found.alpha) == (10, 0, None)
     with pytest.raises(InputError, match="holds sheets already"):
-        experts.write(tmp_path, sheets_of(), "mine")
+        expert_sheets.write_sheets(tmp_path, sheets_of(), "mine")
 
 
 def test_agreement_between_experts_is_krippendorffs(tmp_path: Path) -> None:
-    experts.write(tmp_path, sheets_of(experts=2, per_class=8, shared=8), "mine")
+    expert_sheets.write_sheets(tmp_path, sheets_of(experts=2, per_class=8, shared=8), "mine")
     fill(tmp_path, {"A": ["correct", "wrong"], "B": ["correct"]})
-    assert experts.read(tmp_path).alpha == pytest.approx(1)
+    assert expert_sheets.read_agreement(tmp_path).alpha == pytest.approx(1)
     path = tmp_path / "sheet-2.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[table["class"] == "A", "answer"] = "correct"
     table.to_csv(path, index=False)
-    found = experts.read(tmp_path)
+    found = expert_sheets.read_agreement(tmp_path)
     # 16 pairs of answers: 12 agree on correct, 4 differ. D_o = 4/16; n_c = 28, n_w = 4 of 32.
     expected = 1 - (4 / 16) / (2 * 28 * 4 / (32 * 31))
     assert found.alpha == pytest.approx(expected)
@@ -233,23 +234,23 @@ def test_agreement_between_experts_is_krippendorffs(tmp_path: Path) -> None:
 
 
 def test_a_sheet_with_another_answer_is_refused(tmp_path: Path) -> None:
-    experts.write(tmp_path, sheets_of(experts=1, per_class=2), "mine")
+    expert_sheets.write_sheets(tmp_path, sheets_of(experts=1, per_class=2), "mine")
     fill(tmp_path, {"A": ["maybe"]})
     with pytest.raises(InputError, match=r"sheet-1.csv line \d: answer is 'maybe'; expected cor"):
-        experts.read(tmp_path)
+        expert_sheets.read_agreement(tmp_path)
     path = tmp_path / "sheet-1.csv"
     path.write_text(path.read_text().replace("0-", "7-").replace("maybe", "wrong"))
     with pytest.raises(InputError, match="is no instance of this review"):
-        experts.read(tmp_path)
+        expert_sheets.read_agreement(tmp_path)
     with pytest.raises(InputError, match="holds no sheets"):
-        experts.read(tmp_path / "none")
+        expert_sheets.read_agreement(tmp_path / "none")
 
 
 def test_a_sheet_runs_nothing_that_was_said(tmp_path: Path) -> None:
     rows = told([EVIL, "=cmd()"], values=["A", "A"])
     scheme = fit_scheme(TaxonomyConfig(min_size=1), rows)
-    sheets = experts.draw(scheme.groups, scheme.assign(rows), rows)
-    (page,) = experts.write(tmp_path, sheets, "mine")
+    sheets = expert_sheets.draw_sheets(scheme.groups, scheme.assign(rows), rows)
+    (page,) = expert_sheets.write_sheets(tmp_path, sheets, "mine")
     assert EVIL not in page.read_text()
     cells = (tmp_path / "sheet-1.csv").read_text()
     assert "'=cmd()" in cells
@@ -265,11 +266,11 @@ def test_the_forms_save_what_was_clicked(
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
-    page = choosing.write(
-        tmp_path, choosing.options(RationaleConfig(), data, encoder, range(2, 4)), "mine"
+    page = choose_k.write_page(
+        tmp_path, choose_k.compare_options(RationaleConfig(), data, encoder, range(2, 4)), "mine"
     )
     sheets = sheets_of(experts=1, per_class=3)
-    (sheet,) = experts.write(tmp_path, sheets, "mine")
+    (sheet,) = expert_sheets.write_sheets(tmp_path, sheets, "mine")
     saved = tmp_path / "saved"
     saved.mkdir()
     with chromium(1000, 800) as driver:
@@ -286,7 +287,7 @@ def test_the_forms_save_what_was_clicked(
         driver.find_element(By.CSS_SELECTOR, "[name=k][value='3']").click()
         driver.find_element(By.NAME, "who").send_keys("Dr. Ä")
         driver.find_element(By.NAME, "why").send_keys(why)
-        chosen = choosing.read(save(choosing.FORM))
+        chosen = choose_k.read_choice(save(choose_k.FORM))
         driver.get(sheet.as_uri())
         answers = ["correct", "wrong", "wrong", "correct", "correct"]
         for row, answer in zip(sheets[0], answers, strict=False):
@@ -295,8 +296,8 @@ def test_the_forms_save_what_was_clicked(
         save("sheet-1.csv").replace(tmp_path / "sheet-1.csv")
         asked = {url for url in asked_for(driver) if not url.startswith("blob:")}
         assert asked == {page.as_uri(), sheet.as_uri()}
-    assert chosen == choosing.Choice(3, "Dr. Ä", why)  # as it was typed, without the guard
-    found = experts.read(tmp_path)
+    assert chosen == choose_k.Choice(3, "Dr. Ä", why)  # as it was typed, without the guard
+    found = expert_sheets.read_agreement(tmp_path)
     assert (found.table.set_index("class").loc["all", "n"], found.unanswered) == (5, 1)
 
 
@@ -316,18 +317,18 @@ def people() -> pd.DataFrame:
 
 def test_rationales_are_inferred_from_rows_that_are_then_left_out() -> None:
     table = people()
-    shown = inferred.show(table, "t.csv", Template("infer"), examples=2)
+    shown = inferred_rationales.draw_labels(table, "t.csv", Template("infer"), examples=2)
     assert {person: len(rows) for person, rows in shown.rows.items()} == {"p": 2, "q": 2}
     assert 0 not in shown.rows["p"]  # has a rationale already
     with serving(lambda *_: "Values fairness.") as server:
-        found = inferred.infer(table, shown, Client("m", base_url=server.url))
+        found = inferred_rationales.infer_rationales(table, shown, Client("m", base_url=server.url))
         sent = json.dumps(server.bodies)
     for person, rows in shown.rows.items():
         assert all(f"t{row}" in shown.prompts[person].user for row in rows)
         assert not set(rows) & set(found.table.index)
     assert all(f'\\"t{row}\\"' not in sent for row in found.table.index)
     kept = found.table
-    assert (found.shown, len(kept)) == (4, 9)
+    assert (found.n_shown, len(kept)) == (4, 9)
     assert list(kept.loc[0, ["rationale", "inferred"]]) == ["mine", False]
     others = kept[kept["annotator"].isin(["p", "q"])].drop(index=0)
     assert set(others["rationale"]) == {"Values fairness."}
@@ -344,17 +345,19 @@ def test_what_is_inferred_is_marked_wherever_groups_are_described(
     scheme = fit_scheme(RationaleConfig(k=3), rows, encoder)
     said = " ".join(group.description for group in scheme.groups)
     assert "3 of 3 rationales were inferred by a language model" in said
-    found = choosing.options(RationaleConfig(), rows, encoder, [3])
+    found = choose_k.compare_options(RationaleConfig(), rows, encoder, [3])
     assert sum(group.inferred for group in found[0].groups) == 4
-    page = choosing.write(tmp_path, found, "mine").read_text()
+    page = choose_k.write_page(tmp_path, found, "mine").read_text()
     assert page.count("were inferred by a language model") == 2
 
 
 def test_nobody_to_infer_from_is_an_error() -> None:
     with pytest.raises(InputError, match=r"nobody in t.csv has two rows"):
-        inferred.show(people().iloc[[0, 12]], "t.csv", Template("infer"))
+        inferred_rationales.draw_labels(people().iloc[[0, 12]], "t.csv", Template("infer"))
     with pytest.raises(InputError, match=r"column 'annotator' is not in t.csv"):
-        inferred.show(people().drop(columns="annotator"), "t.csv", Template("infer"))
+        inferred_rationales.draw_labels(
+            people().drop(columns="annotator"), "t.csv", Template("infer")
+        )
 
 
 # --- leakage
@@ -370,13 +373,13 @@ def test_groups_that_name_the_label_are_found_and_said() -> None:
         told = np.where(rng.random(400) < agree, labels, 1 - labels)
         return csr_matrix(np.eye(2, dtype=np.float32)[told])
 
-    chance, some, most = (leakage.told(groups(p), rows) for p in (0.5, 0.66, 0.95))
+    chance, some, most = (label_auc(groups(p), rows) for p in (0.5, 0.66, 0.95))
     assert abs(chance - 0.5) < 0.08
-    assert leakage.said(chance) == ""
-    assert "tell something of the label" in leakage.said(some)
+    assert leakage_message(chance) == ""
+    assert "tell something of the label" in leakage_message(some)
     assert most == pytest.approx(0.95, abs=0.03)
-    assert "mostly encode the label" in leakage.said(most)
-    assert np.isnan(leakage.told(groups(1)[:40], rows.take(np.arange(40))))
+    assert "mostly encode the label" in leakage_message(most)
+    assert np.isnan(label_auc(groups(1)[:40], rows.take(np.arange(40))))
 
 
 def test_every_scheme_passes_through_the_guard() -> None:

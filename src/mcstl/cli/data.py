@@ -47,8 +47,8 @@ def get(
     if source := datasets.sources().get(name):
         typer.echo(f"{source.title}\nLicence: {source.licence}\nContent warning: {source.warning}")
     with display(quiet) as progress:
-        found = download.get(name, data_dir, progress)
-    for path in found:
+        paths = download.get(name, data_dir, progress)
+    for path in paths:
         typer.echo(str(path))
 
 

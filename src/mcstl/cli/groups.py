@@ -1,7 +1,7 @@
 """The commands around value groups: groups show, compare, choose, review, agreement, infer."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,14 +19,7 @@ from mcstl.cli.label import (
 )
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
-    from mcstl._support.progress import Progress
-    from mcstl.data.annotations import Annotations
-    from mcstl.encoding.encoders import Encoder
-    from mcstl.groups import Scheme
-    from mcstl.groups.review.choosing import Option
-    from mcstl.studies.study_file import Study
+    from mcstl.groups.review.choose_k import Option
 
 groups_app = typer.Typer(
     help="Value groups: what they are about, how many there should be, whether experts agree.",
@@ -54,41 +47,32 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Say what each group of a study is about: its words, typical reasons, labels and people."""
-    from mcstl._support import files
-    from mcstl.groups import leakage
-    from mcstl.groups.review import forms, summaries
+    from mcstl.groups.label_leakage import label_auc, leakage_message
+    from mcstl.groups.review import summaries
     from mcstl.labelling.llm import Template
+    from mcstl.studies.study_file import Study
+    from mcstl.studies.study_groups import form_groups
 
+    client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
+    read = Study.read(study)
     with display(quiet) as progress:
-        formed = _formed(study, data_dir, progress)
-        groups, S, data, encoder = formed.scheme.groups, formed.S, formed.data, formed.encoder
-        client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
-        asked = (
-            summaries.prompts(groups, S, data, encoder, Template("summary", prompt))
-            if client
-            else []
-        )
-        if client is not None and dry_run:
-            print_count(client.count(asked))
-            return
-        found = summaries.summarise(groups, S, data, encoder, progress=progress)
+        scheme, S, data, encoder = form_groups(read, data_dir, progress)
+        summarised = summaries.summarise(scheme.groups, S, data, encoder, progress=progress)
         if client is not None:
-            found = summaries.with_llm(found, asked, client, progress)
-    leak = leakage.said(leakage.told(S, data))
-    page = forms.page(
-        "groups.html.j2",
-        name=formed.study.name,
-        groups=found,
-        leak=leak,
-        left_out=formed.scheme.left_out,
-    )
-    files.write_text(out, page)
-    for each in found:
+            template = Template("summary", prompt)
+            prompts = summaries.summary_prompts(scheme.groups, S, data, encoder, template)
+            if dry_run:
+                print_count(client.count(prompts))
+                return
+            summarised = summaries.add_llm_summaries(summarised, prompts, client, progress)
+    leakage = leakage_message(label_auc(S, data))
+    summaries.write_page(out, read.name, scheme, summarised, leakage)
+    for each in summarised:
         people = "" if each.annotators is None else f" by {each.annotators:,} people"
         rates = ", ".join(f"{name} {rate:.0%}" for name, rate in each.rates.items())
         typer.echo(f"{each.name}: {each.size:,}{people}; {rates}")
-    if leak:
-        typer.echo(f"Warning: {leak}.")
+    if leakage:
+        typer.echo(f"Warning: {leakage}.")
     typer.echo(f"Page: {out}")
 
 
@@ -110,34 +94,35 @@ def compare(
 ) -> None:
     """Write one page with the groups of every K side by side, and a form for the choice (A.8)."""
     from mcstl.groups import RationaleConfig
-    from mcstl.groups.review import choosing
+    from mcstl.groups.review import choose_k
     from mcstl.studies.study_file import Study, rationale_config
+    from mcstl.studies.study_groups import training_data
 
     ks = _range(k)
     with display(quiet) as progress:
         read = Study.read(study)
-        data, encoder = _training(read, data_dir)
+        data, encoder = training_data(read, data_dir)
         config = rationale_config(read.scheme(data)) or RationaleConfig()
         client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
         if client is not None and dry_run:
-            print_count(client.count(choosing.prompts_of(config, data, encoder, ks)))
+            print_count(client.count(choose_k.prompts_for(config, data, encoder, ks)))
             return
-        found = choosing.options(config, data, encoder, ks, client, progress)
-        page = choosing.write(out, found, read.name)
-    _print_options(found)
-    typer.echo(f"k: auto takes {choosing.suggested(found)}.")
-    typer.echo(f"Page: {page}\nThen: mcstl groups choose {out / choosing.FORM}")
+        options = choose_k.compare_options(config, data, encoder, ks, client, progress)
+        page = choose_k.write_page(out, options, read.name)
+    _print_options(options)
+    typer.echo(f"k: auto takes {choose_k.suggested_k(options)}.")
+    typer.echo(f"Page: {page}\nThen: mcstl groups choose {out / choose_k.FORM}")
 
 
 @groups_app.command(epilog="Example:  mcstl groups choose review/choose-k.csv")
 def choose(form: Annotated[Path, typer.Argument(help="The form, filled in.")]) -> None:
     """Read back which K was chosen, and record by whom and why."""
-    from mcstl.groups.review import choosing
+    from mcstl.groups.review import choose_k
 
-    chosen = choosing.read(form)
-    held = choosing.record(form, chosen)
-    typer.echo(f"K = {chosen.k}, chosen by {chosen.who}: {chosen.why}")
-    typer.echo(f"Recorded in {held}. In the study: groups: {{by: rationale, k: {chosen.k}}}")
+    choice = choose_k.read_choice(form)
+    record = choose_k.record_choice(form, choice)
+    typer.echo(f"K = {choice.k}, chosen by {choice.who}: {choice.why}")
+    typer.echo(f"Recorded in {record}. In the study: groups: {{by: rationale, k: {choice.k}}}")
 
 
 @groups_app.command(
@@ -157,11 +142,14 @@ def review(
     quiet: Quiet = False,
 ) -> None:
     """Write sheets on which experts say whether each instance is in the right class (A.5)."""
-    from mcstl.groups.review import experts as sheets
+    from mcstl.groups.review import expert_sheets
+    from mcstl.studies.study_file import Study
+    from mcstl.studies.study_groups import form_groups
 
+    read = Study.read(study)
     with display(quiet) as progress:
-        formed = _formed(study, data_dir, progress)
-    drawn = sheets.draw(
+        formed = form_groups(read, data_dir, progress)
+    sheets = expert_sheets.draw_sheets(
         formed.scheme.groups,
         formed.S,
         formed.data,
@@ -170,7 +158,8 @@ def review(
         shared=shared,
         seed=seed,
     )
-    for page, sheet in zip(sheets.write(out, drawn, formed.study.name), drawn, strict=True):
+    pages = expert_sheets.write_sheets(out, sheets, read.name)
+    for page, sheet in zip(pages, sheets, strict=True):
         typer.echo(f"{page}: {len(sheet):,} instances")
     typer.echo(
         f"Fill in the pages or the CSV files beside them, then: mcstl groups agreement {out}"
@@ -180,30 +169,29 @@ def review(
 @groups_app.command(epilog="Example:  mcstl groups agreement sheets")
 def agreement(folder: Annotated[Path, typer.Argument(help="The folder of the sheets.")]) -> None:
     """Read the sheets back: how often experts agree with each class, and with each other."""
-    from rich.table import Table
+    from mcstl._support.tables import terminal_table
+    from mcstl.groups.review import expert_sheets
 
-    from mcstl.groups.review import experts as sheets
-
-    found = sheets.read(folder)
-    shown = Table(title=f"{found.experts} experts", title_justify="left")
-    shown.add_column("class")
-    for title in ("judged", "correct", "95% interval"):
-        shown.add_column(title, justify="right", no_wrap=True)
-    for row in found.table.to_dict("records"):
-        if not row["n"]:
-            shown.add_row(row["class"], "0", "", "")
-            continue
-        ends = f"{row['low']:.0%} to {row['high']:.0%}"
-        shown.add_row(row["class"], f"{row['n']:,}", f"{row['correct']:.0%}", ends)
-    plain_console().print(shown)
-    if found.unanswered:
-        typer.echo(f"{found.unanswered:,} instances are not judged yet.")
-    if found.alpha is not None:
-        typer.echo(
-            f"Krippendorff's alpha over {found.shared:,} shared instances: {found.alpha:.2f}"
+    result = expert_sheets.read_agreement(folder)
+    rows = [
+        (
+            row["class"],
+            f"{row['n']:,}",
+            f"{row['correct']:.0%}" if row["n"] else "",
+            f"{row['low']:.0%} to {row['high']:.0%}" if row["n"] else "",
         )
-    elif found.shared:
-        typer.echo(f"All answers to the {found.shared:,} shared instances are the same: no alpha.")
+        for row in result.table.to_dict("records")
+    ]
+    header = ("class", "judged", "correct", "95% interval")
+    plain_console().print(terminal_table(header, rows, title=f"{result.experts} experts"))
+    if result.unanswered:
+        typer.echo(f"{result.unanswered:,} instances are not judged yet.")
+    if result.alpha is not None:
+        typer.echo(
+            f"Krippendorff's alpha over {result.shared:,} shared instances: {result.alpha:.2f}"
+        )
+    elif result.shared:
+        typer.echo(f"All answers to the {result.shared:,} shared instances are the same: no alpha.")
 
 
 @groups_app.command(
@@ -226,61 +214,34 @@ def infer(
 ) -> None:
     """Infer rationales by a language model from some labels of each person, marked as inferred.
 
-    The rows that it is shown are left out of what is written: their labels have told the rationale.
+    The rows that it is shown are left out of what is written: their labels are in the rationale.
     """
     from mcstl.data.exports import write_table
     from mcstl.data.tables import read_table
-    from mcstl.labelling import inferred
+    from mcstl.labelling import inferred_rationales
+    from mcstl.labelling.labelled_tables import need_csv
     from mcstl.labelling.llm import Template
 
-    if out.suffix != ".csv":
-        raise InputError(f"{out} is not a CSV file; name one that ends in .csv")
+    need_csv(out)
     rows = read_table(table)
+    columns = inferred_rationales.LabelColumns(text, label, annotator)
     template = Template("infer", prompt)
-    shown = inferred.show(
-        rows, table.name, template, text=text, label=label, annotator=annotator, examples=examples
-    )
+    shown = inferred_rationales.draw_labels(rows, table.name, template, columns, examples=examples)
     client = make_client(model, base_url, api_key, workers)
     if dry_run:
         print_count(client.count(list(shown.prompts.values())))
         return
     with display(quiet) as progress:
-        found = inferred.infer(rows, shown, client, annotator, progress)
-    write_table(found.table, out)
-    marked = int(found.table["inferred"].sum())
+        result = inferred_rationales.infer_rationales(rows, shown, client, annotator, progress)
+    write_table(result.table, out)
+    n_inferred = int(result.table["inferred"].sum())
     typer.echo(
-        f"Written: {out}, {len(found.table):,} rows, {marked:,} with an inferred rationale; "
-        f"{found.shown:,} rows were shown to {client.model} and are left out."
+        f"Written: {out}, {len(result.table):,} rows, {n_inferred:,} with an inferred rationale; "
+        f"{result.n_shown:,} rows were shown to {client.model} and are left out."
     )
-    if found.without:
-        why = next(iter(found.without.values()))
-        typer.echo(f"{len(found.without):,} people have none, the first one because {why}")
-
-
-class _Formed(NamedTuple):
-    study: "Study"
-    data: "Annotations"
-    encoder: "Encoder"
-    scheme: "Scheme"
-    S: "csr_matrix"
-
-
-def _formed(path: Path, data_dir: Path | None, progress: "Progress") -> _Formed:
-    """Form a study's groups on the training rows of its first seed."""
-    from mcstl.groups import fit_scheme
-    from mcstl.studies.study_file import Study
-
-    study = Study.read(path)
-    data, encoder = _training(study, data_dir)
-    scheme = fit_scheme(study.scheme(data), data, encoder, progress)
-    return _Formed(study, data, encoder, scheme, scheme.assign(data, encoder, progress))
-
-
-def _training(study: "Study", data_dir: Path | None) -> "tuple[Annotations, Encoder]":
-    from mcstl.encoding.encoders import load_encoder
-    from mcstl.studies.run import training_rows
-
-    return training_rows(study, study.load(data_dir)), load_encoder(study.encoder_name)
+    if result.failures:
+        reason = next(iter(result.failures.values()))
+        typer.echo(f"{len(result.failures):,} people have none, the first one because {reason}")
 
 
 def _range(text: str) -> range:
@@ -293,20 +254,19 @@ def _range(text: str) -> range:
     return ks
 
 
-def _print_options(found: "list[Option]") -> None:
-    from rich.table import Table
+def _print_options(options: "list[Option]") -> None:
+    from mcstl._support.tables import terminal_table
 
-    table = Table()
-    titles = ("K", "same words", "same summaries", "stability", "silhouette", "label from groups")
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
-    for each in found:
+    header = ("K", "same words", "same summaries", "stability", "silhouette", "label from groups")
+    rows = []
+    for option in options:
+        candidate = option.candidate
         figures = (
-            each.overlap,
-            each.said_overlap,
-            each.stability,
-            each.silhouette,
-            each.told,
+            candidate.overlap,
+            option.summary_overlap,
+            candidate.stability,
+            candidate.silhouette,
+            option.label_auc,
         )
-        table.add_row(str(each.k), *("–" if x != x else f"{x:.2f}" for x in figures))
-    plain_console().print(table)
+        rows.append([str(candidate.k), *("–" if x != x else f"{x:.2f}" for x in figures)])
+    plain_console().print(terminal_table(header, rows))

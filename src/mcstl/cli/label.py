@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mcstl._support.errors import InputError, need_names
 from mcstl.cli.app import Quiet, app, display, plain_console
 
 if TYPE_CHECKING:
-    from mcstl.labelling.cases import Cases
+    import pandas as pd
+
+    from mcstl.labelling.labelled_tables import Labelled
     from mcstl.labelling.llm import Client, Count
-    from mcstl.labelling.tables import Labelled
 
 By = Literal["llm", "embedding", "trained"]
 Model = Annotated[
@@ -84,107 +84,96 @@ def label(
     By a language model, by similarity to the values' definitions, or by a labeller that learns from
     a table with values. A table that has values already is compared with what it is given.
     """
-    from mcstl.data.tables import read_table
-    from mcstl.encoding.encoders import PAPER_ENCODER, load_encoder
-    from mcstl.labelling import tables, taxonomies
-    from mcstl.labelling.cases import cases_from
-    from mcstl.labelling.llm import Template
-    from mcstl.labelling.trained import Labeller
+    from mcstl.labelling import labelled_tables
 
-    rows = read_table(table)
-    need_names(filter(None, (rationale, text, explanation)), rows.columns, table.name)
-    cases = cases_from(rows, rationale, text, explanation)
+    request = labelled_tables.LabellingRequest(
+        table=table,
+        by=by,
+        taxonomy=taxonomy,
+        rationale=rationale,
+        text=text,
+        explanation=explanation,
+        train=train,
+        save=save,
+        fine_tune=fine_tune,
+        labeller=labeller,
+        soft=soft,
+        encoder=encoder,
+        prompt=prompt,
+    )
     client = make_client(model, base_url, api_key, workers) if by == "llm" else None
     if dry_run:
-        _count(client, cases, taxonomy, prompt)
+        print_count(labelled_tables.count_requests(request, client))
         return
-    if soft and by != "trained":
-        raise InputError(f"--soft needs probabilities, which --by {by} has none of; use trained")
-    if fine_tune and (by != "trained" or train is None):
-        raise InputError("--fine-tune trains an encoder on --train TABLE, with --by trained")
-    if out is None and save is None and "values" not in rows.columns:
-        raise InputError("where to? Give --out labelled.csv")
     with display(quiet) as progress:
-        if client is not None:
-            words = (taxonomies.load(taxonomy), client, Template("label", prompt))
-            found = tables.with_llm(cases, *words, progress)
-        elif by == "embedding":
-            used = load_encoder(encoder or PAPER_ENCODER)
-            found = tables.with_embedding(cases, taxonomies.load(taxonomy), used, progress)
-        else:
-            if (train is None) == (labeller is None):
-                raise InputError("--by trained learns from --train TABLE, or takes --labeller DIR")
-            used = load_encoder(encoder or PAPER_ENCODER)
-            learned = (
-                tables.learn(train, rationale, used, progress, fine_tune=fine_tune)
-                if train is not None
-                else Labeller.load(labeller or "")
-            )
-            if save is not None:
-                learned.save(save)
-            found = tables.with_labeller(cases, learned, used, soft, progress)
+        labelled, scores = labelled_tables.label_table(request, client, out, progress)
     if out is not None:
-        tables.write(out, rows, found)
         typer.echo(f"Written: {out}")
-    _print_labelled(found, client)
-    if out is None and "values" in rows.columns:
-        _print_scores(found, tables.values_of(rows, table.name))
+    _print_labelled(labelled, client)
+    if scores is not None:
+        _print_scores(scores)
 
 
-def _count(client: "Client | None", cases: "Cases", taxonomy: str, prompt: Path | None) -> None:
-    from mcstl.labelling import taxonomies
-    from mcstl.labelling.by_llm import label_prompts
-    from mcstl.labelling.llm import Template
+def make_client(
+    model: str | None, base_url: str | None, api_key: str | None, workers: int
+) -> "Client":
+    """Make a client from the options of the command line.
 
-    if client is None:
-        raise InputError("--dry-run counts what a language model would be asked; use --by llm")
-    asked = label_prompts(cases, taxonomies.load(taxonomy), Template("label", prompt))
-    print_count(client.count(asked))
+    Args:
+        model: Name of the language model; None for the environment's.
+        base_url: Address of its server; None for the environment's.
+        api_key: Key of the server; None for the environment's.
+        workers: How many requests run at once.
+
+    Returns:
+        The client.
+
+    Raises:
+        InputError: No model is named, or neither a server nor a key.
+    """
+    from mcstl.labelling.llm import Client
+
+    return Client(model, base_url=base_url, api_key=api_key, workers=workers)
 
 
 def print_count(count: "Count") -> None:
-    """Print what asking would cost."""
+    """Print what sending prompts would cost.
+
+    Args:
+        count: What `Client.count` returned.
+    """
     typer.echo(
         f"{count.requests:,} requests of about {count.tokens:,} tokens in all; {count.kept:,} "
         "replies are kept from before. Nothing was asked."
     )
 
 
-def _print_labelled(found: "Labelled", client: "Client | None") -> None:
+def _print_labelled(labelled: "Labelled", client: "Client | None") -> None:
     from collections import Counter
 
-    given = found.membership.getnnz(axis=0)
-    for name, count in zip(found.names, given, strict=True):
+    counts = labelled.membership.getnnz(axis=0)
+    for name, count in zip(labelled.names, counts, strict=True):
         typer.echo(f"{count:>8,}  {name}")
-    without = int((found.membership.getnnz(axis=1) == 0).sum())
+    without = int((labelled.membership.getnnz(axis=1) == 0).sum())
     typer.echo(f"{without:>8,}  without a value")
-    for why, count in Counter(found.unlabelled.values()).most_common(5):
-        typer.echo(f"          {count:,} of them: {why}")
+    for reason, count in Counter(labelled.unlabelled.values()).most_common(5):
+        typer.echo(f"          {count:,} of them: {reason}")
     if client is not None:
         typer.echo(f"{client.tokens_used:,} tokens were used.")
 
 
-def _print_scores(found: "Labelled", gold: "list[list[str]]") -> None:
-    from rich.table import Table
+def _print_scores(scores: "pd.DataFrame") -> None:
+    from mcstl._support.tables import terminal_table
 
-    from mcstl.labelling.tables import f1_scores
-
-    scores = f1_scores(found, gold)
-    shown = Table(title="Compared with the table's own values", title_justify="left")
-    shown.add_column("value", no_wrap=True)
-    for title in ("n", "precision", "recall", "F1"):
-        shown.add_column(title, justify="right")
-    for row in scores.to_dict("records"):
-        figures = (f"{row[title]:.3f}" for title in ("precision", "recall", "f1"))
-        shown.add_row(row["value"], f"{row['n']:,}", *figures)
-    plain_console().print(shown)
+    rows = [
+        (
+            row["value"],
+            f"{row['n']:,}",
+            *(f"{row[name]:.3f}" for name in ("precision", "recall", "f1")),
+        )
+        for row in scores.to_dict("records")
+    ]
+    header = ("value", "n", "precision", "recall", "F1")
+    title = "Compared with the table's own values"
+    plain_console().print(terminal_table(header, rows, title=title))
     typer.echo(f"Macro-F1 over {len(scores)} values: {scores['f1'].mean():.3f}")
-
-
-def make_client(
-    model: str | None, base_url: str | None, api_key: str | None, workers: int
-) -> "Client":
-    """Return a client for the options of the command line."""
-    from mcstl.labelling.llm import Client
-
-    return Client(model, base_url=base_url, api_key=api_key, workers=workers)

@@ -16,8 +16,8 @@ from mcstl.data.annotations import Annotations
 from mcstl.data.splits import Split
 from mcstl.evaluation import metrics
 from mcstl.evaluation.nans import nan_to_none
-from mcstl.groups.leakage import TELLING
-from mcstl.groups.rationale import neutral
+from mcstl.groups.label_leakage import INFORMATIVE_AUC
+from mcstl.groups.side_neutral import neutralise_sides
 
 #: Texts whose TF-IDF vectors of five-letter pieces have a larger cosine are near-duplicates.
 NEAR_DUPLICATE_COSINE = 0.8
@@ -134,7 +134,7 @@ def _score(check: str, data: SeedData, p: FloatArray, explanation: str) -> LeakC
         value, unit = metrics.pairwise_accuracy(p[:, 1], data.test_labels), "accuracy"
     else:
         value, unit = metrics.macro_auc(p, data.test_labels), "AUC"
-    return LeakCheck(check, value, unit, value > TELLING, explanation)
+    return LeakCheck(check, value, unit, value > INFORMATIVE_AUC, explanation)
 
 
 def _same_text(data: SeedData) -> LeakCheck:
@@ -223,7 +223,7 @@ def _rationales(data: SeedData) -> LeakCheck:
 
     annotations = data.annotations
     words = annotations.frame["rationale"].fillna("").astype(str)
-    words = words.map(neutral) if annotations.task == "preference" else words
+    words = words.map(neutralise_sides) if annotations.task == "preference" else words
     train, _, test = data.parts
     model = make_pipeline(TfidfVectorizer(min_df=2), LogisticRegression(max_iter=1000))
     n_classes = len(annotations.classes)

@@ -26,7 +26,15 @@ from mcstl.groups.base import (
 
 
 class AttributesConfig(SizedConfig):
-    """``{by: attributes}``: `attributes` are all that the table has unless they are named."""
+    """``{by: attributes}``: one group per answer, or per combination of answers.
+
+    Attributes:
+        by: ``attributes``.
+        min_size: Least training annotations of a group.
+        min_annotators: Least training annotators of a group.
+        attributes: Columns that describe the annotators; None for all that the table has.
+        crossed: Make one group per combination of answers, which partitions the annotations.
+    """
 
     by: Literal["attributes"] = "attributes"
     attributes: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -35,7 +43,12 @@ class AttributesConfig(SizedConfig):
 
 @dataclass(frozen=True, eq=False)
 class AttributesScheme(Scheme):
-    """Annotator attributes as groups: overlapping, or `crossed` into a partition."""
+    """Annotator attributes as groups: overlapping, or crossed into a partition.
+
+    Attributes:
+        attributes: Columns that describe the annotators.
+        crossed: Whether there is one group per combination of answers.
+    """
 
     attributes: tuple[str, ...]
     crossed: bool
@@ -51,21 +64,30 @@ class AttributesScheme(Scheme):
         rows = zip(*_answers(annotations, self.attributes, self.crossed), strict=True)
         return memberships(rows, self.names)
 
-    def _own_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    def _extra_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         return {"attributes": self.attributes, "crossed": self.crossed}, {}
 
     @classmethod
     def _from_state(
-        cls, groups: Groups, left_out: LeftOut, own: Mapping[str, Any], arrays: Arrays
+        cls, groups: Groups, left_out: LeftOut, state: Mapping[str, Any], arrays: Arrays
     ) -> Self:
-        return cls(groups, left_out, tuple(own["attributes"]), own["crossed"])
+        return cls(groups, left_out, tuple(state["attributes"]), state["crossed"])
 
 
 def fit(config: AttributesConfig, annotations: Annotations) -> AttributesScheme:
     """Fit groups named ``gender=Woman``, crossed ``gender=Woman & race=Asian``.
 
-    They come in the order of the attributes, then of the answers. Raises InputError if the table
-    has no attributes or not the ones asked for.
+    They come in the order of the attributes, then of the answers.
+
+    Args:
+        config: The section of the study file.
+        annotations: The training rows.
+
+    Returns:
+        The fitted scheme.
+
+    Raises:
+        InputError: The table has no attributes, or not those that are named.
     """
     attributes = annotations.attributes if config.attributes is None else config.attributes
     if not attributes:
@@ -90,8 +112,7 @@ def _answers(
     annotations: Annotations, attributes: tuple[str, ...], crossed: bool
 ) -> list[list[str]]:
     """Return per attribute (crossed: once) the group name of each row, "" where one is missing."""
-    known = annotations.attributes
-    need_names(attributes, known, annotations.source, what="attribute")
+    need_names(attributes, annotations.attributes, annotations.source, what="attribute")
     columns = [annotations.frame[name].tolist() for name in attributes]
     named = [
         [f"{name}={answer}" if isinstance(answer, str) else "" for answer in column]

@@ -1,4 +1,4 @@
-"""What every scheme of value groups has: names, sizes, warnings, and a rule for membership."""
+"""What every scheme of value groups has: names, sizes, warnings and a rule for membership."""
 
 import abc
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +16,8 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
 
-FEW_PEOPLE = 5  # a group of fewer people is kept but warned about
-#: More groups than anybody can look at, and than memberships are small for.
+FEW_PEOPLE = 5  # a group of fewer people is kept, with a warning
+#: More groups than this nobody can look at, and their memberships would not be small.
 MOST_GROUPS = 10_000
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -29,7 +29,13 @@ class Config(BaseModel):
 
 
 class SizedConfig(Config):
-    """A `groups` section whose small groups are left out."""
+    """A `groups` section whose small groups are left out.
+
+    Attributes:
+        by: What the groups are made from.
+        min_size: Least training annotations of a group.
+        min_annotators: Least training annotators of a group.
+    """
 
     by: str
     min_size: int = Field(default=100, ge=1)
@@ -39,8 +45,12 @@ class SizedConfig(Config):
 class PluginConfig(Config, abc.ABC):
     """A `groups` section that another package adds, under the name of its entry point.
 
-    Its fields are the section's keys beside ``by``; `scheme` is the class that reads a saved one,
-    whose `kind` is the same name.
+    The fields of a subclass are the section's keys beside ``by``.
+
+    Attributes:
+        by: Name of the entry point.
+        scheme: The class of the fitted groups, whose `kind` is the same name.
+        needs_encoder: Whether `fit` needs an encoder.
     """
 
     by: str
@@ -51,12 +61,29 @@ class PluginConfig(Config, abc.ABC):
     def fit(
         self, annotations: Annotations, encoder: Encoder | None, progress: Progress
     ) -> "Scheme":
-        """Fit the groups to the training rows."""
+        """Fit the groups to the training rows.
+
+        Args:
+            annotations: The training rows.
+            encoder: Embeds texts, where `needs_encoder`.
+            progress: Called with the step, how far it is and how far it goes.
+
+        Returns:
+            The fitted scheme.
+        """
 
 
 @dataclass(frozen=True)
 class Group:
-    """One value group C_k: how many training annotations and people it has (None if unknown)."""
+    """One value group C_k.
+
+    Attributes:
+        name: Its name, by which predictions are made for it.
+        size: How many training annotations it has.
+        annotators: How many people gave them, None if unknown.
+        description: What its annotations have in common.
+        warning: What to beware of; "" for nothing.
+    """
 
     name: str
     size: int
@@ -71,7 +98,13 @@ LeftOut = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, eq=False)
 class Scheme(abc.ABC):
-    """A fitted rule that gives annotations their groups (§2.1); `left_out` is (name, why)."""
+    """A fitted rule that gives annotations their groups (§2.1).
+
+    Attributes:
+        groups: The K groups, in the order of the columns of `assign`.
+        left_out: Name of each group that is left out, and the reason.
+        kind: Name of the class in a saved model.
+    """
 
     groups: Groups
     left_out: LeftOut
@@ -89,69 +122,103 @@ class Scheme(abc.ABC):
         encoder: Encoder | None = None,
         progress: Progress = silent,
     ) -> csr_matrix:
-        """Return S, the sparse (n, K) float32 membership; labels are not looked at.
+        """Give annotations their membership; labels are not looked at.
 
-        Membership is 0 or 1, or between them where a scheme is asked for soft membership: V is
-        then the sum of the groups' embeddings weighted by it (Eq. 1), counts and means over a group
-        weigh its rows by it, and the metrics, which are over people, take whoever has any.
+        Membership is 0 or 1, or between them in a scheme of soft membership. Then V is the sum of
+        the groups' embeddings weighted by it (Eq. 1), counts and means over a group weigh its rows
+        by it, and the metrics, which are over people, take every row with a membership above 0.
 
-        Raises InputError if a column that the groups are made from is missing.
+        Args:
+            annotations: n annotations.
+            encoder: Embeds rationales, where the groups are made from them.
+            progress: Called with the step, how far it is and how far it goes.
+
+        Returns:
+            S, the sparse (n, K) float32 membership.
+
+        Raises:
+            InputError: A column that the groups are made from is missing.
         """
 
     def named_like(self, other: "Scheme") -> "Scheme":
-        """Return this scheme with groups in the order and under the names of `other`'s.
+        """Put the groups in the order and under the names of another fit's.
 
-        Only groups that are found anew in each fit need it: names that come from the data are the
-        same in every fit.
+        Only clusters need it: names that come from the data are the same in every fit.
+
+        Args:
+            other: The same scheme fitted to other rows.
+
+        Returns:
+            This scheme, reordered and renamed.
         """
         return self
 
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return what `load_scheme` needs: a JSON-able dict, and arrays by name."""
-        own, arrays = self._own_state()
-        groups = [asdict(group) for group in self.groups]
-        return {"kind": self.kind, "groups": groups, "left_out": self.left_out, **own}, arrays
+        """Describe the scheme for saving.
 
-    def _own_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        Returns:
+            What `load_scheme` needs: a JSON-able dict, and arrays by name.
+        """
+        extra, arrays = self._extra_state()
+        groups = [asdict(group) for group in self.groups]
+        return {"kind": self.kind, "groups": groups, "left_out": self.left_out, **extra}, arrays
+
+    def _extra_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """What a subclass saves beside its groups."""
         return {}, {}
 
     @classmethod
     def _from_state(
-        cls, groups: Groups, left_out: LeftOut, own: Mapping[str, Any], arrays: Arrays
+        cls, groups: Groups, left_out: LeftOut, state: Mapping[str, Any], arrays: Arrays
     ) -> Self:
         return cls(groups, left_out)
 
 
 def memberships(
-    rows: Iterable[Iterable[str] | Mapping[str, float]], names: Sequence[str]
+    groups_per_row: Iterable[Iterable[str] | Mapping[str, float]], names: Sequence[str]
 ) -> csr_matrix:
-    """Return the (n, K) membership of rows that list their groups; unknown names are passed over.
+    """Make the membership matrix of rows that list their groups.
 
-    A row that is a mapping says how much it is in each of its groups, from 0 to 1.
+    Args:
+        groups_per_row: (n,) names of the groups of each row, or a mapping from them to
+            memberships from 0 to 1. Names that are not among `names` are passed over.
+        names: (K,) names of the groups.
 
-    >>> memberships([["b"], [], ["a", "b", "c"]], ["a", "b"]).toarray().astype(int).tolist()
-    [[0, 1], [0, 0], [1, 1]]
+    Returns:
+        (n, K) membership.
+
+    Examples:
+        >>> memberships([["b"], [], ["a", "b", "c"]], ["a", "b"]).toarray().astype(int).tolist()
+        [[0, 1], [0, 0], [1, 1]]
     """
     index = {name: k for k, name in enumerate(names)}
     ends, columns, weights = [0], list[int](), list[float]()
-    for row in rows:
-        its = row if isinstance(row, Mapping) else dict.fromkeys(row, 1.0)
-        found = {index[name]: its[name] for name in its if name in index and its[name] > 0}
-        columns += sorted(found)
-        weights += [found[k] for k in sorted(found)]
+    for groups in groups_per_row:
+        by_name = groups if isinstance(groups, Mapping) else dict.fromkeys(groups, 1.0)
+        row = {index[name]: w for name, w in by_name.items() if name in index and w > 0}
+        columns += sorted(row)
+        weights += [row[k] for k in sorted(row)]
         ends.append(len(columns))
     flat = (np.array(weights, np.float32), np.array(columns, np.int32), np.array(ends))
     return csr_matrix(flat, shape=(len(ends) - 1, len(index)))
 
 
 def count_people(membership: csr_matrix, annotations: Annotations) -> list[int] | list[None]:
-    """Return per group how many people gave its annotations, None where nobody is named."""
+    """Count the people who gave the annotations of each group.
+
+    Args:
+        membership: (n, K) membership of the annotations.
+        annotations: The n annotations.
+
+    Returns:
+        (K,) counts, None where the annotations name nobody.
+    """
     if not annotations.has("annotator"):
         return [None] * membership.shape[1]
     codes = pd.factorize(annotations.frame["annotator"])[0]
-    known = np.flatnonzero(codes >= 0)
+    rows = np.flatnonzero(codes >= 0)
     people = csr_matrix(
-        (np.ones(len(known)), (known, codes[known])),
+        (np.ones(len(rows)), (rows, codes[rows])),
         shape=(len(codes), int(codes.max(initial=-1)) + 1),
     )
     return [int(n) for n in (membership.T @ people).getnnz(axis=1)]
@@ -160,7 +227,17 @@ def count_people(membership: csr_matrix, annotations: Annotations) -> list[int] 
 def make_groups(
     membership: csr_matrix, names: Sequence[str], descriptions: Sequence[str], data: Annotations
 ) -> Groups:
-    """Describe the columns of the training rows' `membership`; inferred rationales are marked."""
+    """Describe the groups of the training rows; inferred rationales are marked.
+
+    Args:
+        membership: (n, K) membership of the training rows.
+        names: (K,) names of the groups.
+        descriptions: (K,) what the annotations of each have in common.
+        data: The training rows.
+
+    Returns:
+        (K,) groups.
+    """
     sizes = membership.getnnz(axis=0)
     people = count_people(membership, data)
     inferred = np.zeros(len(names), dtype=int)
@@ -168,14 +245,14 @@ def make_groups(
         rows = data.frame["inferred"].to_numpy(dtype=bool)
         inferred = membership[rows].getnnz(axis=0)
     return tuple(
-        Group(name, int(size), persons, f"{said}{_marked(n, size)}", _warning(persons))
-        for name, size, persons, said, n in zip(
+        Group(name, int(size), n_people, f"{description}{_inferred(n, size)}", _warning(n_people))
+        for name, size, n_people, description, n in zip(
             names, sizes, people, descriptions, inferred, strict=True
         )
     )
 
 
-def _marked(inferred: int, size: int) -> str:
+def _inferred(inferred: int, size: int) -> str:
     if not inferred:
         return ""
     return f" ({inferred:,} of {size:,} rationales were inferred by a language model)"
@@ -184,20 +261,29 @@ def _marked(inferred: int, size: int) -> str:
 def leave_out_small(
     groups: Iterable[Group], min_size: int, min_annotators: int
 ) -> tuple[Groups, LeftOut]:
-    """Part `groups` into those kept and, with the reason, the names of those that are too small.
+    """Separate groups that are large enough from those that are too small.
 
-    Raises InputError if more than MOST_GROUPS are kept.
+    Args:
+        groups: All groups.
+        min_size: Least training annotations of a group.
+        min_annotators: Least training annotators of a group, where they are known.
+
+    Returns:
+        The groups kept, and the name of each that is left out with the reason.
+
+    Raises:
+        InputError: More than `MOST_GROUPS` are kept.
     """
     kept, left_out = [], []
     for group in groups:
         if group.size < min_size:
-            why = f"{group.size} training annotations, min_size is {min_size}"
+            reason = f"{group.size} training annotations, min_size is {min_size}"
         elif group.annotators is not None and group.annotators < min_annotators:
-            why = f"{group.annotators} training annotators, min_annotators is {min_annotators}"
+            reason = f"{group.annotators} training annotators, min_annotators is {min_annotators}"
         else:
             kept.append(group)
             continue
-        left_out.append((group.name, why))
+        left_out.append((group.name, reason))
     if len(kept) > MOST_GROUPS:
         raise InputError(
             f"{len(kept):,} groups have at least {min_size} training annotations; at most "
@@ -207,13 +293,30 @@ def leave_out_small(
 
 
 def need_people(annotations: Annotations, min_annotators: int) -> None:
-    """Raise InputError if `min_annotators` cannot be checked because nobody is named."""
+    """Check that annotators are named, where groups need a number of them.
+
+    Args:
+        annotations: The training rows.
+        min_annotators: Least training annotators of a group.
+
+    Raises:
+        InputError: There is no annotator column, and a group needs more than one annotator.
+    """
     if min_annotators > 1:
         need_column(annotations, "annotator", f"The option min_annotators: {min_annotators} needs")
 
 
 def need_column(annotations: Annotations, column: str, who_needs: str) -> None:
-    """Raise InputError if the table lacks a column, as ``Groups by rationale need`` one."""
+    """Check that annotations have a column.
+
+    Args:
+        annotations: The annotations.
+        column: Name of the column.
+        who_needs: Who needs it, with the verb, as ``Groups by rationale need``.
+
+    Raises:
+        InputError: They have not.
+    """
     need_names(
         [column],
         annotations.frame.columns.drop(["row", "flipped"]),

@@ -1,7 +1,7 @@
-"""Clusters of vectors: what finds them, and who is in which (§2.1).
+"""Clusters of vectors: how they are found, and which vectors belong to which (§2.1).
 
-Whatever finds the clusters, membership is a rule for any vector, so that new rationales go the same
-way as those of training: the nearest centroid, or the components' posterior for a Gaussian mixture.
+Whichever algorithm finds the clusters, membership is a rule for any vector, so that new rationales
+are treated as those of training: the nearest centroid, or the posterior of a Gaussian mixture.
 """
 
 import warnings
@@ -14,21 +14,21 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from mcstl._support.arrays import BoolArray, Float32Array, FloatArray, IntArray
-from mcstl.labelling.value_cells import in_steps
+from mcstl.labelling.value_notation import round_to_tenths
 
 Algorithm = Literal["k-means", "gaussian-mixture", "agglomerative", "hdbscan"]
 
-_STARTS = 4  # of K-means and the mixture, of which the best is kept
-#: Dimensions in which densities are estimated; in more, every vector is far from every other.
+_STARTS = 4  # of K-means, of which the best is kept
+#: Dimensions in which densities are estimated; in more, all vectors are far from each other.
 _DENSITY_DIMENSIONS = 16
 #: Distinct vectors that algorithms of quadratic cost look at, drawn evenly.
-_MOST_VECTORS = 3000
+_MAX_VECTORS = 3000
 #: HDBSCAN: a cluster has at least this share of the vectors it looks at.
 _SMALLEST_SHARE = 0.02
-#: HDBSCAN: who is farther from a centroid than this share of its cluster is in no group.
-_WITHIN = 0.95
-#: A soft membership below this is none, unless it is the largest.
-_LEAST = 0.2
+#: HDBSCAN: a vector farther from the centroid than this share of the cluster is in no group.
+_RADIUS_QUANTILE = 0.95
+#: A soft membership below this becomes 0, unless it is the largest.
+_MIN_POSTERIOR = 0.2
 
 
 class ClusterError(ValueError):
@@ -37,10 +37,14 @@ class ClusterError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """K clusters: `centroids` (K, d), `radii` (K,) beyond which nobody belongs, `mixture` arrays.
+    """K clusters of vectors.
 
-    `mixture` is empty, or has the ``origin`` (d,) and ``axes`` (p, d) of the space of the Gaussian
-    components and their ``weights`` (K,), ``means`` (K, p) and ``precisions`` (K, p, p, Cholesky).
+    Attributes:
+        centroids: (K, d) means of the clusters.
+        radii: (K,) distances from the centroid beyond which a vector does not belong.
+        mixture: Arrays of a Gaussian mixture by name, empty for other clusters: ``origin`` (d,) and
+            ``axes`` (p, d) of its space, and of its components ``weights`` (K,), ``means`` (K, p)
+            and ``precisions`` (K, p, p, Cholesky factors).
     """
 
     centroids: Float32Array
@@ -51,21 +55,34 @@ class Clusters:
         return len(self.centroids)
 
     def membership(self, vectors: Float32Array, soft: bool = False) -> csr_matrix:
-        """Return (n, K): 1 at each vector's cluster, or where `soft` its posteriors in tenths.
+        """Give vectors their membership.
 
-        Of those the largest stays and any of at least 0.2; whoever has less is not in the group.
+        Args:
+            vectors: (n, d) vectors.
+            soft: Use the posteriors of a Gaussian mixture, in tenths: the largest and any of at
+                least 0.2.
+
+        Returns:
+            (n, K) membership: 1 in the vector's cluster, or its posteriors.
         """
         if soft:
             p = self._posterior(vectors)
-            kept = (p >= _LEAST) | (p == p.max(axis=1, keepdims=True))
-            return csr_matrix(in_steps(p * kept))
+            kept = (p >= _MIN_POSTERIOR) | (p == p.max(axis=1, keepdims=True))
+            return csr_matrix(round_to_tenths(p * kept))
         nearest, inside = self.nearest(vectors)
         rows = np.flatnonzero(inside)
         ones = np.ones(len(rows), dtype=np.float32)
         return csr_matrix((ones, (rows, nearest[rows])), shape=(len(vectors), len(self)))
 
     def nearest(self, vectors: Float32Array) -> tuple[IntArray, BoolArray]:
-        """Return (n,) the cluster of each vector and whether it is near enough to belong."""
+        """Find the nearest cluster of each vector.
+
+        Args:
+            vectors: (n, d) vectors.
+
+        Returns:
+            (n,) the cluster of each, and (n,) whether it is near enough to belong to it.
+        """
         if self.mixture:
             clusters = np.argmax(self._posterior(vectors), axis=1)
             return clusters.astype(np.int64), np.ones(len(vectors), dtype=bool)
@@ -73,31 +90,49 @@ class Clusters:
         clusters = np.argmin(squares, axis=1).astype(np.int64)
         if np.isinf(self.radii).all():
             return clusters, np.ones(len(vectors), dtype=bool)
-        apart = np.linalg.norm(vectors - self.centroids[clusters], axis=1)
-        return clusters, apart <= self.radii[clusters]
+        distances = np.linalg.norm(vectors - self.centroids[clusters], axis=1)
+        return clusters, distances <= self.radii[clusters]
 
     def reordered(self, order: IntArray) -> Self:
-        """Return the same clusters in another order."""
-        own = ("weights", "means", "precisions")
-        mixture = {k: v[order] if k in own else v for k, v in self.mixture.items()}
+        """Put the clusters in another order.
+
+        Args:
+            order: (K,) positions.
+
+        Returns:
+            The same clusters in that order.
+        """
+        per_cluster = ("weights", "means", "precisions")
+        mixture = {k: v[order] if k in per_cluster else v for k, v in self.mixture.items()}
         return replace(
             self, centroids=self.centroids[order], radii=self.radii[order], mixture=mixture
         )
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all arrays by name, of which `from_arrays` makes the clusters again."""
-        # A model directory holds no number that is not finite; without radii they have no end.
+        """Describe the clusters for saving.
+
+        Returns:
+            Arrays by name.
+        """
+        # A model directory holds finite numbers only; without radii they are infinite.
         radii = {} if np.isinf(self.radii).all() else {"radii": self.radii}
         return {"centroids": self.centroids, **radii, **self.mixture}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Make the clusters again from what `arrays` returned."""
-        found = {name: np.asarray(each, dtype=np.float32) for name, each in arrays.items()}
-        centroids = found.pop("centroids")
+        """Restore clusters from what `arrays` returned.
+
+        Args:
+            arrays: Arrays by name.
+
+        Returns:
+            The clusters.
+        """
+        mixture = {name: np.asarray(each, dtype=np.float32) for name, each in arrays.items()}
+        centroids = mixture.pop("centroids")
         # Schemes that were saved before there were radii have none.
-        radii = found.pop("radii", np.full(len(centroids), np.inf, dtype=np.float32))
-        return cls(centroids, radii, found)
+        radii = mixture.pop("radii", np.full(len(centroids), np.inf, dtype=np.float32))
+        return cls(centroids, radii, mixture)
 
     def _posterior(self, vectors: Float32Array) -> FloatArray:
         from sklearn.mixture import GaussianMixture
@@ -111,23 +146,35 @@ class Clusters:
         return posterior
 
 
-def find(vectors: Float32Array, counts: IntArray, k: int, algorithm: Algorithm) -> Clusters:
-    """Find clusters of the distinct `vectors` (m, d), each there `counts` (m,) times, by size.
+def find_clusters(
+    vectors: Float32Array, counts: IntArray, k: int, algorithm: Algorithm
+) -> Clusters:
+    """Find clusters of vectors.
 
     ``k-means`` is the paper's. ``gaussian-mixture`` is fitted in 16 principal components and can
     give soft membership. ``agglomerative`` (Ward) and ``hdbscan``, which finds their number itself,
     look at 3,000 vectors at most. The seed is fixed, so the same vectors have the same clusters.
 
-    Raises ClusterError if there are fewer distinct vectors than clusters, or none are found.
+    Args:
+        vectors: (m, d) distinct vectors.
+        counts: (m,) how often each occurs.
+        k: Number of clusters, except for ``hdbscan``.
+        algorithm: What finds them.
+
+    Returns:
+        The clusters, the largest first.
+
+    Raises:
+        ClusterError: There are fewer distinct vectors than clusters, or no clusters are found.
     """
     from threadpoolctl import threadpool_limits
 
     if len(vectors) < k and algorithm != "hdbscan":
         raise ClusterError(f"{len(vectors)} distinct vectors")
-    # Several threads add up in any order, and on a busy machine they are slower than one.
+    # Several threads sum in any order, and on a busy machine they are slower than one.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct vectors than clusters: checked below
-        clusters = _FIND[algorithm](vectors, counts, k)
+        clusters = _ALGORITHMS[algorithm](vectors, counts, k)
     nearest, inside = clusters.nearest(vectors)
     sizes = np.bincount(nearest, weights=counts * inside, minlength=len(clusters))
     if (sizes == 0).any():
@@ -166,32 +213,32 @@ def _mixture(vectors: Float32Array, counts: IntArray, k: int) -> Clusters:
 def _agglomerative(vectors: Float32Array, counts: IntArray, k: int) -> Clusters:
     from sklearn.cluster import AgglomerativeClustering
 
-    some = sample(len(vectors), _MOST_VECTORS)
-    labels = AgglomerativeClustering(k).fit_predict(vectors[some])
-    return _unbounded(_means(vectors[some], counts[some], labels))
+    drawn = sample_positions(len(vectors), _MAX_VECTORS)
+    labels = AgglomerativeClustering(k).fit_predict(vectors[drawn])
+    return _unbounded(_means(vectors[drawn], counts[drawn], labels))
 
 
 def _hdbscan(vectors: Float32Array, counts: IntArray, k: int) -> Clusters:
     from sklearn.cluster import HDBSCAN
     from sklearn.decomposition import PCA
 
-    some = sample(len(vectors), _MOST_VECTORS)
-    inside = PCA(min(_DENSITY_DIMENSIONS, len(some), vectors.shape[1]), random_state=0)
-    smallest = max(5, round(_SMALLEST_SHARE * len(some)))
-    if len(some) < 2 * smallest:
-        raise ClusterError(f"{len(some)} distinct vectors")
+    drawn = sample_positions(len(vectors), _MAX_VECTORS)
+    axes = PCA(min(_DENSITY_DIMENSIONS, len(drawn), vectors.shape[1]), random_state=0)
+    smallest = max(5, round(_SMALLEST_SHARE * len(drawn)))
+    if len(drawn) < 2 * smallest:
+        raise ClusterError(f"{len(drawn)} distinct vectors")
     labels = HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(
-        inside.fit_transform(vectors[some])
+        axes.fit_transform(vectors[drawn])
     )
     if labels.max() < 1:
         raise ClusterError("no two dense clusters")
-    centroids = _means(vectors[some], counts[some], labels)
-    apart = np.linalg.norm(vectors[some] - centroids[labels], axis=1)
-    radii = [np.quantile(apart[labels == c], _WITHIN) for c in range(len(centroids))]
+    centroids = _means(vectors[drawn], counts[drawn], labels)
+    distances = np.linalg.norm(vectors[drawn] - centroids[labels], axis=1)
+    radii = [np.quantile(distances[labels == c], _RADIUS_QUANTILE) for c in range(len(centroids))]
     return Clusters(centroids, np.array(radii, dtype=np.float32), {})
 
 
-_FIND = {
+_ALGORITHMS = {
     "k-means": _k_means,
     "gaussian-mixture": _mixture,
     "agglomerative": _agglomerative,
@@ -199,11 +246,20 @@ _FIND = {
 }
 
 
-def sample(n: int, most: int, seed: int = 0) -> IntArray:
-    """Return at most `most` of the positions 0 ... n - 1, drawn with a fixed seed, in order."""
-    if n <= most:
+def sample_positions(n: int, size: int, seed: int = 0) -> IntArray:
+    """Draw positions from 0 to n - 1 without replacement.
+
+    Args:
+        n: How many there are.
+        size: Most positions to draw.
+        seed: Seed of the draw.
+
+    Returns:
+        (min(n, size),) positions, sorted.
+    """
+    if n <= size:
         return np.arange(n)
-    return np.sort(np.random.default_rng(seed).permutation(n)[:most])
+    return np.sort(np.random.default_rng(seed).permutation(n)[:size])
 
 
 def _unbounded(centroids: npt.NDArray[Any]) -> Clusters:
@@ -212,7 +268,7 @@ def _unbounded(centroids: npt.NDArray[Any]) -> Clusters:
 
 
 def _means(vectors: Float32Array, counts: IntArray, labels: IntArray) -> Float32Array:
-    """(K, d) mean of each cluster, every vector as often as it is there; label -1 is noise."""
+    """(K, d) mean of each cluster, each vector weighted by its count; label -1 is noise."""
     rows = np.flatnonzero(labels >= 0)
     weights = csr_matrix(
         (counts[rows], (labels[rows], rows)), shape=(labels.max() + 1, len(labels))

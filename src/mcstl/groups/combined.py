@@ -25,7 +25,7 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups import attributes as sociocultural
-from mcstl.groups import leakage, rationale, taxonomy
+from mcstl.groups import rationale, taxonomy
 from mcstl.groups.base import (
     Arrays,
     Config,
@@ -38,13 +38,18 @@ from mcstl.groups.base import (
     leave_out_small,
     make_groups,
 )
+from mcstl.groups.label_leakage import warn_of_leakage
 
 _BY = ("attributes", "rationale", "taxonomy")
 _FORMS = "`by: attributes`, `by: rationale`, `by: taxonomy`, `combine: [...]` or `intersect: [...]`"
 
 
 class CombineConfig(Config):
-    """``{combine: [...]}``: all groups of all its members."""
+    """``{combine: [...]}``: all groups of all its members.
+
+    Attributes:
+        combine: The sections of the members.
+    """
 
     combine: tuple["GroupsConfig", ...] = Field(min_length=1)
 
@@ -52,22 +57,25 @@ class CombineConfig(Config):
 class IntersectConfig(Config):
     """``{intersect: [a, b]}``: one group per pair of a group of a and one of b that occurs.
 
-    The larger of the two's `min_size` and of their `min_annotators` holds for the pairs.
+    The larger `min_size` of the two, and the larger `min_annotators`, holds for the pairs.
+
+    Attributes:
+        intersect: The sections of a and b.
     """
 
     intersect: tuple["GroupsConfig", "GroupsConfig"]
 
 
 def _form(value: object) -> str | None:
-    """Name the kind of a config, so that an error is about that kind and not about all five."""
+    """Name the form of a section, so that an error is about that form and not about all five."""
     for key in ("combine", "intersect", "by"):
-        found = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
-        if found is not None:
-            return str(found) if key == "by" else key
+        entry = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+        if entry is not None:
+            return str(entry) if key == "by" else key
     return None
 
 
-def _known_form(value: object) -> object:
+def _check_form(value: object) -> object:
     form = _form(value)
     if form in (*_BY, "combine", "intersect"):
         return value
@@ -78,9 +86,9 @@ def _known_form(value: object) -> object:
         near = "".join(did_you_mean(str(key), ("by", "combine", "intersect")) for key in keys)
         message = f"groups need {_FORMS}; found: {listed(keys) or 'nothing'}.{near}"
     else:
-        known = (*_BY, *plugins.names("groups"))
-        near = did_you_mean(form, known)
-        message = f"groups by {form!r} are not known; choose from {listed(known)}.{near}"
+        forms = (*_BY, *plugins.names("groups"))
+        near = did_you_mean(form, forms)
+        message = f"groups by {form!r} are not known; choose from {listed(forms)}.{near}"
     raise PydanticCustomError("groups", "{message}", {"message": message})
 
 
@@ -90,13 +98,13 @@ def _plugin(form: str, value: object) -> PluginConfig:
     if isinstance(value, PluginConfig):
         return value
     try:
-        found: PluginConfig = config.model_validate(value)
+        section: PluginConfig = config.model_validate(value)
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
         message = f"by {form}: {where}: {fault['msg']}"
         raise PydanticCustomError("groups", "{message}", {"message": message}) from None
-    return found
+    return section
 
 
 def _tag(value: object) -> str | None:
@@ -111,7 +119,7 @@ GroupsConfig = Annotated[
     | Annotated[IntersectConfig, Tag("intersect")]
     | Annotated[SerializeAsAny[InstanceOf[PluginConfig]], Tag("plugin")],
     Discriminator(_tag),
-    BeforeValidator(_known_form),
+    BeforeValidator(_check_form),
 ]
 CombineConfig.model_rebuild()
 IntersectConfig.model_rebuild()
@@ -123,40 +131,60 @@ def fit_scheme(
     encoder: Encoder | None = None,
     progress: Progress = silent,
 ) -> Scheme:
-    """Fit the groups of a `groups` section to the training rows `annotations` (§2.1).
+    """Fit the groups of a `groups` section to the training rows (§2.1).
 
-    Only groups made from rationales need the `encoder`. Groups that are too small are left out and
-    named in the scheme's `left_out`. Raises InputError if none is left, if two have the same name,
-    or if the table lacks what the groups are made from. Groups that mostly encode the label, as
-    `leakage.told` finds, are fitted with a `Notice`.
+    Groups that are too small are left out and named in the scheme's `left_out`. A `Notice` warns of
+    groups that mostly encode the label.
 
-    >>> from mcstl.groups import AttributesConfig
-    >>> import pandas as pd
-    >>> data = Annotations.from_frame(pd.DataFrame(
-    ...     {"text": ["a", "b", "c"], "label": [0, 1, 1], "gender": ["Woman", "Man", None]}))
-    >>> scheme = fit_scheme(AttributesConfig(min_size=1), data)
-    >>> scheme.names
-    ('gender=Man', 'gender=Woman')
-    >>> scheme.assign(data).toarray().astype(int).tolist()
-    [[0, 1], [1, 0], [0, 0]]
+    Args:
+        config: The section of the study file.
+        annotations: The training rows.
+        encoder: Embeds rationales; only groups made from them need it.
+        progress: Called with the step, how far it is and how far it goes.
+
+    Returns:
+        The fitted scheme.
+
+    Raises:
+        InputError: No group is left, two have the same name, or the table lacks what the groups
+            are made from.
+
+    Examples:
+        >>> from mcstl.groups import AttributesConfig
+        >>> import pandas as pd
+        >>> data = Annotations.from_frame(pd.DataFrame(
+        ...     {"text": ["a", "b", "c"], "label": [0, 1, 1], "gender": ["Woman", "Man", None]}))
+        >>> scheme = fit_scheme(AttributesConfig(min_size=1), data)
+        >>> scheme.names
+        ('gender=Man', 'gender=Woman')
+        >>> scheme.assign(data).toarray().astype(int).tolist()
+        [[0, 1], [1, 0], [0, 0]]
     """
     scheme = _fit(config, annotations, encoder, progress)
     if not scheme.groups:
-        why = "; ".join(f"{brief(name)} ({reason})" for name, reason in scheme.left_out[:5])
+        reasons = "; ".join(f"{brief(name)} ({reason})" for name, reason in scheme.left_out[:5])
         raise InputError(
-            f"no group is left: {why}; lower min_size or min_annotators"
-            if why
+            f"no group is left: {reasons}; lower min_size or min_annotators"
+            if reasons
             else f"no training annotation of {annotations.source} is in any group"
         )
     repeated = sorted({name for name in scheme.names if scheme.names.count(name) > 1})
     if repeated:
         raise InputError(f"groups: two groups have the same name: {listed(repeated)}")
-    leakage.notice(leakage.told(scheme.assign(annotations, encoder, progress), annotations))
+    warn_of_leakage(scheme.assign(annotations, encoder, progress), annotations)
     return scheme
 
 
 def settled(config: GroupsConfig, scheme: Scheme) -> GroupsConfig:
-    """Return a `groups` section with each ``k: auto`` as it was chosen for a fitted `scheme`."""
+    """Replace each ``k: auto`` of a `groups` section by the number that was chosen.
+
+    Args:
+        config: The section.
+        scheme: The scheme that was fitted by it.
+
+    Returns:
+        The section with numbers.
+    """
     match config, scheme:
         case rationale.RationaleConfig(k="auto"), rationale.RationaleScheme():
             return config.model_copy(update={"k": len(scheme.groups)})
@@ -171,9 +199,17 @@ def settled(config: GroupsConfig, scheme: Scheme) -> GroupsConfig:
 
 
 def load_scheme(state: Mapping[str, Any], arrays: Arrays) -> Scheme:
-    """Make a scheme again from what its `state` returned.
+    """Restore a scheme from what `Scheme.state` returned.
 
-    Raises InputError if it is not such a state.
+    Args:
+        state: The JSON-able dict.
+        arrays: Arrays by name.
+
+    Returns:
+        The scheme.
+
+    Raises:
+        InputError: The state is none, or of a scheme that mcstl no longer has.
     """
     if state.get("kind") == "grown":
         raise InputError(
@@ -182,13 +218,13 @@ def load_scheme(state: Mapping[str, Any], arrays: Arrays) -> Scheme:
         )
     try:
         groups = tuple(Group(**group) for group in state["groups"])
-        left_out = tuple((str(name), str(why)) for name, why in state["left_out"])
+        left_out = tuple((str(name), str(reason)) for name, reason in state["left_out"])
         kind = state["kind"]
         if kind in plugins.names("groups"):
-            kinds: type[Scheme] = plugins.load("groups", kind).scheme
+            scheme: type[Scheme] = plugins.load("groups", kind).scheme
         else:
-            kinds = _KINDS[kind]
-        return kinds._from_state(groups, left_out, state, arrays)
+            scheme = _SCHEMES[kind]
+        return scheme._from_state(groups, left_out, state, arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the saved groups cannot be read ({error!r})") from error
 
@@ -214,9 +250,11 @@ def _fit(
 
 @dataclass(frozen=True, eq=False)
 class _Composite(Scheme):
+    """A scheme made of others, which it saves under their positions."""
+
     members: tuple[Scheme, ...]
 
-    def _own_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    def _extra_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         states: list[dict[str, Any]] = []
         arrays: dict[str, npt.NDArray[Any]] = {}
         for position, member in enumerate(self.members):
@@ -227,19 +265,23 @@ class _Composite(Scheme):
 
     @classmethod
     def _from_state(
-        cls, groups: Groups, left_out: LeftOut, own: Mapping[str, Any], arrays: Arrays
+        cls, groups: Groups, left_out: LeftOut, state: Mapping[str, Any], arrays: Arrays
     ) -> Self:
         members = []
-        for position, state in enumerate(own["members"]):
+        for position, member in enumerate(state["members"]):
             mark = f"{position}."
             parts = {k.removeprefix(mark): v for k, v in arrays.items() if k.startswith(mark)}
-            members.append(load_scheme(state, parts))
+            members.append(load_scheme(member, parts))
         return cls(groups, left_out, tuple(members))
 
 
 @dataclass(frozen=True, eq=False)
 class CombinedScheme(_Composite):
-    """All groups of its members, one after the other."""
+    """All groups of its members, one after the other.
+
+    Attributes:
+        members: The schemes that it is made of.
+    """
 
     kind: ClassVar[str] = "combine"
 
@@ -248,7 +290,7 @@ class CombinedScheme(_Composite):
         if not isinstance(other, CombinedScheme) or len(other.members) != len(self.members):
             return self
         pairs = zip(self.members, other.members, strict=True)
-        return _combine([mine.named_like(theirs) for mine, theirs in pairs])
+        return _combine([member.named_like(model) for member, model in pairs])
 
     def assign(
         self,
@@ -263,7 +305,11 @@ class CombinedScheme(_Composite):
 
 @dataclass(frozen=True, eq=False)
 class IntersectedScheme(_Composite):
-    """Pairs of a group of the first and a group of the second of its two members."""
+    """Pairs of a group of the first and a group of the second of its two members.
+
+    Attributes:
+        members: The two schemes.
+    """
 
     kind: ClassVar[str] = "intersect"
 
@@ -278,10 +324,10 @@ class IntersectedScheme(_Composite):
         return _pairs(first, second)[:, self._columns()]
 
     def _columns(self) -> IntArray:
-        """(K,) where the groups kept stand among all pairs."""
+        """(K,) positions of the groups kept among all pairs."""
         first, second = self.members
-        every = {name: i for i, name in enumerate(_pair_names(first, second))}
-        return np.array([every[name] for name in self.names], dtype=np.int64)
+        position = {name: i for i, name in enumerate(_pair_names(first, second))}
+        return np.array([position[name] for name in self.names], dtype=np.int64)
 
 
 def _combine(members: list[Scheme]) -> CombinedScheme:
@@ -331,7 +377,7 @@ def _pair_names(first: Scheme, second: Scheme) -> list[str]:
 
 
 def _minima(config: GroupsConfig) -> tuple[int, int]:
-    """Return the largest min_size and min_annotators that a config or its members ask for."""
+    """Return the largest min_size and min_annotators of a section or its members."""
     match config:
         case SizedConfig():
             return config.min_size, config.min_annotators
@@ -341,7 +387,7 @@ def _minima(config: GroupsConfig) -> tuple[int, int]:
     return 1, 1
 
 
-_KINDS: dict[str, type[Scheme]] = {
+_SCHEMES: dict[str, type[Scheme]] = {
     scheme.kind: scheme
     for scheme in (
         sociocultural.AttributesScheme,

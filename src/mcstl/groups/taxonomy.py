@@ -1,6 +1,6 @@
 """Groups from an expert taxonomy: the values that each annotation appeals to (§2.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
-from mcstl.groups import values
+from mcstl.groups import value_sources
 from mcstl.groups.base import (
     Arrays,
     Groups,
@@ -20,19 +20,27 @@ from mcstl.groups.base import (
     SizedConfig,
     leave_out_small,
     make_groups,
-    need_column,
     need_people,
 )
-from mcstl.labelling import by_embedding, taxonomies, trained
+from mcstl.labelling import taxonomies
+from mcstl.labelling.trained_labeller import Labeller
 
 
 class TaxonomyConfig(SizedConfig):
-    """``{by: taxonomy}``: the values of a taxonomy, by name or YAML file, are groups.
+    """``{by: taxonomy}``: one group per value of a taxonomy.
 
-    `source` says who gives them: the table's `column`, an `llm` (`model` and `base_url`, or the
-    environment), `embedding` (similarity to the definitions) or a `trained` labeller (the folder
-    `labeller`). `merge` takes values of a column as those of `taxonomy` that they refine; `soft`
-    takes memberships between 0 and 1, which columns may have and trained labellers do.
+    Attributes:
+        by: ``taxonomy``.
+        min_size: Least training annotations of a group.
+        min_annotators: Least training annotators of a group.
+        taxonomy: Name or YAML file of the taxonomy; a column and a trained labeller need none.
+        source: Who gives the values: the table's ``column``, an ``llm``, ``embedding`` (similarity
+            to the definitions) or a ``trained`` labeller.
+        labeller: Folder of the trained labeller.
+        model: Name of the language model; None for the environment's.
+        base_url: Address of its server; None for the environment's.
+        merge: Replace values of a column by those of `taxonomy` that they refine.
+        soft: Keep memberships between 0 and 1, which columns may have and trained labellers do.
     """
 
     by: Literal["taxonomy"] = "taxonomy"
@@ -61,9 +69,15 @@ class TaxonomyConfig(SizedConfig):
 
 @dataclass(frozen=True, eq=False)
 class TaxonomyScheme(Scheme):
-    """The values of a taxonomy as groups; an annotation may be in several (mixed membership)."""
+    """The values of a taxonomy as groups; an annotation may be in several (mixed membership).
 
-    source: values.Source
+    Attributes:
+        source: Gives annotations their values.
+        by: Name of the source, as in the study file.
+        soft: Whether memberships may be between 0 and 1.
+    """
+
+    source: value_sources.ValueSource
     by: str
     soft: bool
     kind: ClassVar[str] = "taxonomy"
@@ -75,20 +89,20 @@ class TaxonomyScheme(Scheme):
         progress: Progress = silent,
     ) -> csr_matrix:
         """See `Scheme.assign`; a value that training did not know is no group."""
-        names, inside = self.source.values(annotations, encoder, self.soft, progress)
-        return _columns(inside, names, self.names)
+        names, membership = self.source.values(annotations, encoder, self.soft, progress)
+        return _columns(membership, names, self.names)
 
-    def _own_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        own, arrays = self.source.state()
-        return {"by": self.by, "soft": self.soft, "source": own}, arrays
+    def _extra_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        source, arrays = self.source.state()
+        return {"by": self.by, "soft": self.soft, "source": source}, arrays
 
     @classmethod
     def _from_state(
-        cls, groups: Groups, left_out: LeftOut, own: Mapping[str, Any], arrays: Arrays
+        cls, groups: Groups, left_out: LeftOut, state: Mapping[str, Any], arrays: Arrays
     ) -> Self:
-        by = own.get("by", "column")  # schemes of before there were others
-        source = values.SOURCES[by].from_state(own.get("source", {}), arrays)
-        return cls(groups, left_out, source, by, own.get("soft", False))
+        by = state.get("by", "column")  # schemes saved before there were more sources have none
+        source = value_sources.SOURCES[by].from_state(state.get("source", {}), arrays)
+        return cls(groups, left_out, source, by, state.get("soft", False))
 
 
 def fit(
@@ -99,18 +113,29 @@ def fit(
 ) -> TaxonomyScheme:
     """Fit one group per value, a column's in the order of their names, a taxonomy's in its own.
 
-    Raises InputError if the table has no column `values`, or no `rationale` to make them from, or
-    if the language model cannot be used.
+    Args:
+        config: The section of the study file.
+        annotations: The training rows.
+        encoder: Embeds rationales, for the sources ``embedding`` and ``trained``.
+        progress: Called with the step, how far it is and how far it goes.
+
+    Returns:
+        The fitted scheme.
+
+    Raises:
+        InputError: The table has no column ``values``, or no ``rationale`` to make them from, or
+            the language model cannot be used.
     """
     need_people(annotations, config.min_annotators)
     source = _source(config, annotations, encoder, progress)
-    names, inside = source.values(annotations, encoder, config.soft, progress)
-    some = [name for name, count in zip(names, inside.getnnz(axis=0), strict=True) if count]
+    names, membership = source.values(annotations, encoder, config.soft, progress)
+    sizes = membership.getnnz(axis=0)
+    occurring = [name for name, size in zip(names, sizes, strict=True) if size]
     groups, left_out = leave_out_small(
         make_groups(
-            _columns(inside, names, some),
-            some,
-            [_description(config, name) for name in some],
+            _columns(membership, names, occurring),
+            occurring,
+            [_description(config, name) for name in occurring],
             annotations,
         ),
         config.min_size,
@@ -121,41 +146,36 @@ def fit(
 
 def _source(
     config: TaxonomyConfig, annotations: Annotations, encoder: Encoder | None, progress: Progress
-) -> values.Source:
+) -> value_sources.ValueSource:
     match config.source:
         case "column":
-            return values.Column(config.taxonomy if config.merge else "")
+            return value_sources.Column(config.taxonomy if config.merge else "")
         case "trained":
-            return values.Trained(trained.Labeller.load(config.labeller or ""))
+            return value_sources.Trained(Labeller.load(config.labeller or ""))
         case "llm":
             taxonomy = taxonomies.load(config.taxonomy)
-            return values.LanguageModel(taxonomy, config.model or "", config.base_url or "")
+            return value_sources.LanguageModel(taxonomy, config.model or "", config.base_url or "")
         case "embedding":
-            need_column(annotations, "rationale", "These groups by taxonomy need")
-            rationales = list(annotations.frame["rationale"])
-            taxonomy = taxonomies.load(config.taxonomy)
-            if encoder is None:
-                raise values.no_encoder()
-            return values.Embedding(by_embedding.fit(rationales, taxonomy, encoder, progress))
+            return value_sources.fit_embedding(config.taxonomy, annotations, encoder, progress)
 
 
 def _description(config: TaxonomyConfig, name: str) -> str:
-    of = f" of {config.taxonomy}" if config.taxonomy else ""
-    meaning = values.definition(config.taxonomy, name)
+    of_taxonomy = f" of {config.taxonomy}" if config.taxonomy else ""
+    meaning = value_sources.definition(config.taxonomy, name)
     by_whom = {
         "column": "",
         "llm": ", given by a language model",
         "embedding": ", given by similarity to its definition",
         "trained": ", given by a trained labeller",
     }[config.source]
-    said = f"annotations that appeal to the value {name}{of}{by_whom}"
-    return f"{said}: {meaning}" if meaning else said
+    description = f"annotations that appeal to the value {name}{of_taxonomy}{by_whom}"
+    return f"{description}: {meaning}" if meaning else description
 
 
-def _columns(inside: csr_matrix, names: tuple[str, ...], wanted: Any) -> csr_matrix:
+def _columns(membership: csr_matrix, names: tuple[str, ...], wanted: Sequence[str]) -> csr_matrix:
     """Return the columns of the `wanted` values, empty where one is not among `names`."""
-    place = {name: k for k, name in enumerate(names)}
-    there = [k for k, name in enumerate(wanted) if name in place]
-    chosen = inside[:, [place[wanted[k]] for k in there]].tocoo()
-    flat = (chosen.data, (chosen.row, [there[c] for c in chosen.col]))
-    return csr_matrix(flat, shape=(inside.shape[0], len(wanted)), dtype="float32")
+    position = {name: k for k, name in enumerate(names)}
+    present = [k for k, name in enumerate(wanted) if name in position]
+    chosen = membership[:, [position[wanted[k]] for k in present]].tocoo()
+    flat = (chosen.data, (chosen.row, [present[c] for c in chosen.col]))
+    return csr_matrix(flat, shape=(membership.shape[0], len(wanted)), dtype="float32")

@@ -1,1 +1,1 @@
-"""Labelling: which values of a taxonomy a rationale appeals to, by three ways."""
+"""Labelling: which values a rationale appeals to, by a language model, definitions or training."""

@@ -1,19 +1,17 @@
-"""One client for any OpenAI-compatible server: prompts, retries, cache, parsing of replies.
+"""One client for any OpenAI-compatible server: prompts, a cache of replies, parsing of replies.
 
-A reply is paid for once: it is kept on disk as soon as it is there, by prompt and model. A reply
-that is not of the form asked for is asked for again and then left out with the reason: nothing is
+A reply is paid for once: it is kept on disk as soon as it is there, by prompt and model. A reply of
+another form than the prompt wants is requested again and then left out with the reason: nothing is
 guessed. The key is in no file, message or representation.
 """
 
 import ast
-import email.utils
 import hashlib
 import json
 import os
 import re
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,19 +29,20 @@ _Messages = list[dict[str, str]]
 
 _PROMPTS = Path(__file__).parent / "prompts"
 _USER_MARK = "=== user ===\n"
-#: How often a reply of the wrong form is asked for in all.
+#: How many replies are requested in all where they are of the wrong form.
 _ATTEMPTS = 3
-#: Waits between tries double from the first to the last, in seconds, unless the server says more.
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
-#: A server that wants a longer pause is not waited for.
-_LONGEST_PAUSE = 600.0
-#: So many requests without an answer, one after the other, end the work.
-_MOST_FAILURES = 5
+#: This many failed requests, one after the other, end the work.
+_MAX_FAILURES = 5
 _CHARACTERS_PER_TOKEN = 4
 
 
 class Prompt(NamedTuple):
-    """What is asked: the system's part and the user's."""
+    """What a language model is sent.
+
+    Attributes:
+        system: The system's part, which may be empty.
+        user: The user's part.
+    """
 
     system: str
     user: str
@@ -52,12 +51,17 @@ class Prompt(NamedTuple):
 class Template:
     """A prompt with gaps, in a file: a Jinja text whose user part follows ``=== user ===``.
 
-    `name` is one that comes with mcstl (label, summary, infer); `file` takes its place. Raises
-    InputError if the file cannot be read or is no such text.
+    Args:
+        name: A template that comes with mcstl: label, summary or infer.
+        file: A file of the user's own, which takes its place.
 
-    >>> prompt = Template("summary").fill(rationales=["It is fair."])
-    >>> prompt.system, prompt.user.splitlines()[-1]
-    ('You are a helpful assistant.', '- "It is fair."')
+    Raises:
+        InputError: The file cannot be read or is no such text.
+
+    Examples:
+        >>> prompt = Template("summary").fill(rationales=["It is fair."])
+        >>> prompt.system, prompt.user.splitlines()[-1]
+        ('You are a helpful assistant.', '- "It is fair."')
     """
 
     def __init__(self, name: str, file: str | Path | None = None) -> None:
@@ -85,7 +89,17 @@ class Template:
             raise InputError(f"the prompt {self._path} is no template: {error}") from error
 
     def fill(self, **gaps: object) -> Prompt:
-        """Return the prompt with its gaps filled. Raises InputError for a gap not in `gaps`."""
+        """Fill the gaps of the prompt.
+
+        Args:
+            **gaps: What stands in each gap, by name.
+
+        Returns:
+            The prompt.
+
+        Raises:
+            InputError: The template has a gap that is not among `gaps`.
+        """
         try:
             system, user = (part.render(gaps).strip() for part in self._parts)
         except jinja2.TemplateError as error:
@@ -97,14 +111,25 @@ class Template:
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """What came of a prompt: a value, or None and the reason."""
+    """What came of a prompt.
+
+    Attributes:
+        value: The parsed reply, None where there is no usable one.
+        reason: Why there is none.
+    """
 
     value: T | None
-    why: str = ""
+    reason: str = ""
 
 
 class Count(NamedTuple):
-    """What work would cost: requests to make, replies that are kept already, tokens to send."""
+    """What sending prompts would cost.
+
+    Attributes:
+        requests: Requests to make.
+        kept: Prompts whose replies are kept from before.
+        tokens: Tokens to send, about four characters each.
+    """
 
     requests: int
     kept: int
@@ -121,19 +146,39 @@ class _FailedError(Exception):
 
 
 def replies_folder(cache_dir: str | Path | None = None) -> Path:
-    """Return the folder of the replies kept, in the cache folder (`files.cache_root`)."""
+    """Name the folder in which the replies of language models are kept.
+
+    Args:
+        cache_dir: The cache folder; None for the user's (`files.cache_root`).
+
+    Returns:
+        The folder, which may not exist yet.
+    """
     return files.cache_root(cache_dir) / "llm"
 
 
 class Client:
-    """Asks a language model; `model`, `base_url` and `api_key` fall back to the environment.
+    """Sends prompts to a language model and keeps its replies in `replies_folder`.
 
-    The variables are MCSTL_LLM_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY. At most `workers`
-    requests run at once; a server that limits the rate stops all of them for as long as it says.
-    `timeout` is in seconds, and a request is tried `retries` times more. Replies are kept in
-    `replies_folder`.
+    A request that fails in passing (the rate is limited, the server is busy or cannot be reached)
+    is tried again by the ``openai`` package, which waits as the server says or longer each time.
 
-    Raises InputError if no model is named, or neither a server nor a key.
+    Args:
+        model: Name of the model; None for MCSTL_LLM_MODEL.
+        base_url: Address of the server; None for OPENAI_BASE_URL, or else OpenAI's.
+        api_key: Key of the server; None for OPENAI_API_KEY.
+        workers: How many requests run at once.
+        timeout: Seconds to wait for a reply.
+        retries: How many times more a failed request is tried.
+        cache_dir: Folder of the cache; None for the user's.
+
+    Attributes:
+        model: Name of the model.
+        base_url: Address of the server, None for OpenAI's.
+        tokens_used: Tokens that requests of this client have used, as the server counts them.
+
+    Raises:
+        InputError: No model is named, or neither a server nor a key.
     """
 
     def __init__(
@@ -163,17 +208,23 @@ class Client:
         self._replies = _Replies(replies_folder(cache_dir) / f"{slug}.jsonl")
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._not_before = 0.0
         self._failures = 0
         self._temperature: dict[str, Any] = {"temperature": 0}
 
     def count(self, prompts: Sequence[Prompt]) -> Count:
-        """Return what asking `prompts` would cost, without asking; about 4 characters a token."""
+        """Count what sending prompts would cost, without sending any.
+
+        Args:
+            prompts: What would be sent; repeated prompts count once.
+
+        Returns:
+            The requests to make, the replies kept from before and the tokens to send.
+        """
         distinct = [_messages(prompt) for prompt in dict.fromkeys(prompts)]
-        open_ = [each for each in distinct if self._replies.get(self._key_of(each)) is None]
-        size = sum(len(message["content"]) for each in open_ for message in each)
+        unanswered = [each for each in distinct if self._replies.get(self._hash(each)) is None]
+        size = sum(len(message["content"]) for each in unanswered for message in each)
         tokens = -(-size // _CHARACTERS_PER_TOKEN)
-        return Count(len(open_), len(distinct) - len(open_), tokens)
+        return Count(len(unanswered), len(distinct) - len(unanswered), tokens)
 
     def ask(
         self,
@@ -181,13 +232,21 @@ class Client:
         parse: Callable[[str], T],
         progress: Progress = silent,
     ) -> list[Answer[T]]:
-        """Ask each distinct prompt once and return an answer per prompt, in their order.
+        """Send each distinct prompt once and parse the replies.
 
-        `parse` makes a reply a value, or raises ValueError with what is wrong; such a reply is
-        asked for again, with that, and then given up. So is a prompt that the server refuses.
+        Args:
+            prompts: (n,) prompts.
+            parse: Makes a reply a value, or raises ValueError with what is wrong. Such a reply is
+                requested again, with that message, and then given up.
+            progress: Called with the step, how many prompts are answered and how many there are.
 
-        Raises InputError if the server refuses everything, or does not answer: what it has
-        answered is kept, and the same call goes on from there.
+        Returns:
+            (n,) answers in the order of the prompts. A prompt that the server refuses has none,
+            and says why.
+
+        Raises:
+            InputError: The server refuses everything, or does not answer. The replies so far are
+                kept, and the same call continues from there.
         """
         distinct = list(dict.fromkeys(prompts))
         self._stopped.clear()
@@ -207,7 +266,7 @@ class Client:
         return [answers[prompt] for prompt in prompts]
 
     def _answer(self, prompt: Prompt, parse: Callable[[str], T]) -> Answer[T]:
-        messages, why = _messages(prompt), ""
+        messages, reason = _messages(prompt), ""
         for _ in range(_ATTEMPTS):
             try:
                 reply = self._reply(messages)
@@ -219,89 +278,68 @@ class Client:
             except ValueError as error:
                 if isinstance(error, InputError):
                     raise
-                why = str(error)
+                reason = str(error)
                 messages = [
                     *messages,
                     {"role": "assistant", "content": reply.text},
                     {
                         "role": "user",
-                        "content": f"This reply cannot be used: {why}. Reply again, in exactly the "
-                        "form that was asked for and with nothing else.",
+                        "content": f"This reply cannot be used: {reason}. Reply again, in exactly "
+                        "the form that was asked for and with nothing else.",
                     },
                 ]
-        return Answer(None, f"no usable reply in {_ATTEMPTS} attempts, the last one because {why}")
+        return Answer(
+            None, f"no usable reply in {_ATTEMPTS} attempts, the last one because {reason}"
+        )
 
     def _reply(self, messages: _Messages) -> _Reply:
-        """Return the reply that is kept, or ask the server and keep its reply."""
-        key = self._key_of(messages)
+        """Return the reply that is kept, or else request one and keep it."""
+        key = self._hash(messages)
         kept = self._replies.get(key)
         if kept is not None:
             return kept
-        client, why = self._openai, ""
-        for attempt in range(self._retries + 1):
-            self._wait(0.0)
+        client, reason = self._openai, ""
+        for _ in range(_ATTEMPTS):
+            if self._stopped.is_set():
+                raise _FailedError("it was stopped")
             try:
-                done = client.chat.completions.create(
+                completion = client.chat.completions.create(
                     model=self.model, messages=messages, **self._temperature
                 )
-                text, is_cut = _content(done)
+                reply = _read_completion(completion)
             except Exception as error:  # the SDK's many, the network's, a body that is no JSON
-                why = self._judge(error)
+                reason = self._reason(error)
                 if self._temperature and getattr(error, "param", None) == "temperature":
                     self._temperature = {}  # some models take none
-                    continue
-                if not _is_passing(error):
+                elif not isinstance(error, ValueError):  # other than of a malformed body
                     break
-                self._pause(error, attempt)
                 continue
             with self._lock:
                 self._failures = 0
-                self.tokens_used += getattr(done.usage, "total_tokens", 0) or 0
-            reply = _Reply(text, is_cut)
+                self.tokens_used += getattr(completion.usage, "total_tokens", 0) or 0
             self._replies.put(key, reply)
             return reply
         with self._lock:
             self._failures += 1
-            if self._failures >= _MOST_FAILURES:
-                raise InputError(self._gave_up(why))
-        raise _FailedError(why)
+            if self._failures >= _MAX_FAILURES:
+                raise InputError(self._unusable(reason))
+        raise _FailedError(reason)
 
-    def _judge(self, error: Exception) -> str:
+    def _reason(self, error: Exception) -> str:
         """Say what went wrong. Raises InputError where every other request would fail alike."""
-        said = brief(error, 160)
-        said = said.replace(self._key, "***") if self._key else said
+        message = brief(error, 160)
+        message = message.replace(self._key, "***") if self._key else message
         status, code = getattr(error, "status_code", None), getattr(error, "code", None)
         if status in (401, 403, 404) or code == "insufficient_quota":
-            raise InputError(self._gave_up(said)) from None
-        return said
+            raise InputError(self._unusable(message)) from None
+        return message
 
-    def _gave_up(self, why: str) -> str:
+    def _unusable(self, reason: str) -> str:
         server = self.base_url or "OpenAI's server"
         return (
-            f"the language model {self.model} at {server} cannot be used: {why}; what it has "
+            f"the language model {self.model} at {server} cannot be used: {reason}; what it has "
             "answered is kept, and the same command goes on from there"
         )
-
-    def _pause(self, error: Exception, attempt: int) -> None:
-        """Wait before the next try; where the server limits the rate, everybody does."""
-        wait = min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)
-        asked = _retry_after(error)
-        if asked is not None and asked > _LONGEST_PAUSE:
-            raise InputError(self._gave_up(f"it asks to wait {asked:.0f} seconds"))
-        if getattr(error, "status_code", None) == 429:
-            with self._lock:
-                self._not_before = max(self._not_before, time.monotonic() + (asked or wait))
-            return
-        self._wait(max(wait, asked or 0.0))
-
-    def _wait(self, seconds: float) -> None:
-        """Wait for `seconds` and for as long as the rate is limited, or until all is stopped."""
-        until = time.monotonic() + seconds
-        while (left := max(until, self._not_before) - time.monotonic()) > 0:
-            if self._stopped.wait(left):
-                break
-        if self._stopped.is_set():
-            raise _FailedError("it was stopped")
 
     @cached_property
     def _openai(self) -> Any:
@@ -311,10 +349,10 @@ class Client:
             api_key=self._key or "none",
             base_url=self.base_url,
             timeout=self._timeout,
-            max_retries=0,  # so that one that is told to wait tells the others
+            max_retries=self._retries,
         )
 
-    def _key_of(self, messages: _Messages) -> str:
+    def _hash(self, messages: _Messages) -> str:
         content = json.dumps([self.model, messages], ensure_ascii=False)
         return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
 
@@ -352,34 +390,50 @@ class _Replies:
 
 
 def list_of(labels: Sequence[str]) -> Callable[[str], list[str]]:
-    """Return the parser of a reply that is one list of `labels` and nothing else (A.4).
+    """Make the parser of a reply that is one list of labels and nothing else (A.4).
 
-    >>> list_of(["Power", "Security"])(' ["Security"] ')
-    ['Security']
+    Args:
+        labels: The labels that the list may hold.
+
+    Returns:
+        A function that makes such a reply the list of its distinct labels, and raises ValueError
+        for any other.
+
+    Examples:
+        >>> list_of(["Power", "Security"])(' ["Security"] ')
+        ['Security']
     """
 
     def parse(reply: str) -> list[str]:
-        found = _literal(reply.strip())
-        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        literal = _literal(reply.strip())
+        if not isinstance(literal, list) or not all(isinstance(each, str) for each in literal):
             raise ValueError("it is not one list of labels and nothing else")
-        if not found:
+        if not literal:
             raise ValueError("the list is empty")
-        if unknown := [each for each in found if each not in labels]:
+        if unknown := [each for each in literal if each not in labels]:
             raise ValueError(f"{listed(unknown)} is none of the labels")
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(literal))
 
     return parse
 
 
-def some_text(most: int) -> Callable[[str], str]:
-    """Return the parser of a reply that is a text of at most `most` characters."""
+def text_of(max_length: int) -> Callable[[str], str]:
+    """Make the parser of a reply that is a short text.
+
+    Args:
+        max_length: Most characters that the text may have.
+
+    Returns:
+        A function that returns the text on one line, and raises ValueError where it is empty or
+        too long.
+    """
 
     def parse(reply: str) -> str:
         text = " ".join(reply.split())
         if not text:
             raise ValueError("it is empty")
-        if len(text) > most:
-            raise ValueError(f"it has {len(text)} characters, and {most} are allowed")
+        if len(text) > max_length:
+            raise ValueError(f"it has {len(text)} characters, and {max_length} are allowed")
         return text
 
     return parse
@@ -390,40 +444,13 @@ def _messages(prompt: Prompt) -> _Messages:
     return [{"role": role, "content": text} for role, text in parts if text]
 
 
-def _content(done: Any) -> tuple[str, bool]:
-    """Return the reply's text and whether it was cut; a body of another form is a passing error."""
+def _read_completion(completion: Any) -> _Reply:
+    """Return the reply in a chat completion. Raises ValueError if it is none."""
     try:
-        choice = done.choices[0]
-        return choice.message.content or "", choice.finish_reason == "length"
+        choice = completion.choices[0]
+        return _Reply(choice.message.content or "", choice.finish_reason == "length")
     except (AttributeError, IndexError, TypeError) as error:
-        raise _BodyError("the server's answer is no chat completion") from error
-
-
-class _BodyError(ValueError):
-    """An answer that is not as the API promises."""
-
-
-def _is_passing(error: Exception) -> bool:
-    """Say whether the same request may well be answered later."""
-    status = getattr(error, "status_code", None)
-    return status is None or status in (200, 408, 409, 425, 429) or status >= 500
-
-
-def _retry_after(error: Exception) -> float | None:
-    """Return the seconds that the server asks to wait: a number, or a date (RFC 9110, 10.2.3)."""
-    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", {})
-    said = headers.get("retry-after")
-    if said is None:
-        return None
-    try:
-        return max(0.0, float(said))
-    except ValueError:
-        pass
-    try:
-        when = email.utils.parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    return max(0.0, when.timestamp() - time.time())
+        raise ValueError("the server's answer is no chat completion") from error
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -27,9 +27,9 @@ from mcstl.data.splits import Split, split
 from mcstl.encoding import finetuning
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import leak_checks, metrics
-from mcstl.groups import Scheme, fit_scheme, leakage, settled
+from mcstl.groups import Scheme, fit_scheme, settled
 from mcstl.groups.base import need_column
-from mcstl.groups.review import choosing
+from mcstl.groups.label_leakage import label_auc, leakage_message
 from mcstl.models import training
 from mcstl.models.examples import Examples
 from mcstl.models.model import Model
@@ -78,9 +78,11 @@ def run(
             results = _all_runs(study, annotations, encoder, resolved, work, jobs, progress)
             config = rationale_config(study.scheme(annotations))
             if config is not None and config.k == "auto":
+                from mcstl.groups.review import choose_k  # loads the client of language models
+
                 rows = training_rows(study, annotations)
-                found = choosing.options(config, rows, encoder, progress=progress)
-                choosing.write(folder / "groups", found, study.name)
+                options = choose_k.compare_options(config, rows, encoder, progress=progress)
+                choose_k.write_page(folder / "groups", options, study.name)
             outputs.write(folder, work, annotations, results)
     return outputs.read(folder)
 
@@ -437,7 +439,8 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
             yield "", f"left out: {name} ({why})"
         S = scheme.assign(data, None)
         yield "", f"{int((S.getnnz(axis=1) == 0).sum()):,} annotations are in no group"
-        if warning := leakage.said(leakage.told(S[parts.train], data.take(parts.train))):
+        auc = label_auc(S[parts.train], data.take(parts.train))
+        if warning := leakage_message(auc):
             yield "", warning
     yield "encoder", str(study.encoder)
     titles = listed(method.title for method in study.methods)

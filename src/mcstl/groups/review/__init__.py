@@ -1,1 +1,1 @@
-"""What people see of groups before they believe in them: summaries, the choice of K, validation."""
+"""Review of groups by people: summaries, the choice of K, and validation by experts."""

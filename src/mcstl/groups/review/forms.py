@@ -15,8 +15,16 @@ from mcstl.data.tables import read_table
 Row = Mapping[str, str]
 
 
-def page(template: str, **gaps: Any) -> str:
-    """Return an HTML page of ``templates/``; every text in it is escaped."""
+def render_page(template: str, **gaps: Any) -> str:
+    """Fill a template of ``templates/``; every text in it is escaped.
+
+    Args:
+        template: Name of the template.
+        **gaps: What it shows, by name.
+
+    Returns:
+        The HTML page.
+    """
     environment = pages.environment(
         "mcstl.groups.review",
         percent=lambda share: f"{share:.0%}",
@@ -28,7 +36,18 @@ def page(template: str, **gaps: Any) -> str:
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a form that was filled in; empty cells are "". Raises InputError if it is none."""
+    """Read a form that was filled in.
+
+    Args:
+        path: The file.
+        columns: Names of the columns that it must have.
+
+    Returns:
+        The rows, with "" in empty cells.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a column.
+    """
     table = read_table(path)
     need_names(
         columns,
@@ -43,8 +62,21 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     ]
 
 
-def answered(row: Row, column: str, allowed: Sequence[str], where: str) -> str:
-    """Return a cell that must be empty or one of `allowed`. Raises InputError if it is not."""
+def read_answer(row: Row, column: str, allowed: Sequence[str], where: str) -> str:
+    """Read a cell that must be empty or one of some answers.
+
+    Args:
+        row: The row.
+        column: Name of the column.
+        allowed: The answers, in lower case.
+        where: What the error calls the row.
+
+    Returns:
+        The answer, "" for none.
+
+    Raises:
+        InputError: It is another one.
+    """
     answer = row[column].casefold()
     if answer and answer not in allowed:
         raise InputError(

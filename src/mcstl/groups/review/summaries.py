@@ -1,34 +1,48 @@
-"""What each group is about (A.3, A.7): always without a language model, and with one if wanted."""
+"""What each group is about (A.3, A.7): without a language model, and with one if wanted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from mcstl._support import files
+from mcstl._support.arrays import Float32Array, FloatArray, IntArray
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
-from mcstl.groups import phrases
-from mcstl.groups.base import Groups
-from mcstl.groups.rationale import said_in
-from mcstl.labelling.llm import Client, Prompt, Template, some_text
+from mcstl.groups.base import Groups, Scheme
+from mcstl.groups.class_tfidf import class_tfidf
+from mcstl.groups.rationale import distinct_rationales
+from mcstl.groups.review import forms
+from mcstl.labelling.llm import Client, Prompt, Template, text_of
 
-SHOWN = 4  # rationales of each kind, and answers of each attribute
+SHOWN = 4  # nearest rationales, contrasting ones, and answers of each attribute
 _PHRASES = 10
-#: Rationales that a language model reads of a group, nearest first, and how long its answer is.
-_MOST_READ = 60
-_LONGEST = 400
+#: Rationales of a group that a language model reads, nearest first, and how long its reply may be.
+_MAX_RATIONALES = 60
+_MAX_LENGTH = 400
 
 
 @dataclass(frozen=True)
 class Summary:
     """One group: who is in it and what they say.
 
-    `rates` are the shares of the classes among its annotations, `phrases` what sets it apart by
-    class-based TF-IDF, `nearest` the rationales nearest to the mean of all of the group and
-    `contrasting` those of the group that are farthest from it: the widest that it holds together.
-    `people` counts per attribute its most frequent answers. `said` is a language model's summary.
+    Attributes:
+        name: Name of the group.
+        size: Number of its annotations.
+        annotators: Number of people who gave them, None if unknown.
+        share: Its share of all annotations.
+        rates: By class, its share of the group's annotations.
+        phrases: What sets the group apart by class-based TF-IDF, the best first.
+        nearest: The rationales nearest to the group's mean.
+        contrasting: Those farthest from it, the widest that the group holds together.
+        people: By attribute, its most frequent answers with their shares.
+        inferred: Number of rationales that a language model inferred.
+        warning: The group's warning; "" for none.
+        llm_summary: A language model's summary; "" for none.
     """
 
     name: str
@@ -42,7 +56,7 @@ class Summary:
     people: dict[str, list[tuple[str, float]]]
     inferred: int
     warning: str
-    said: str = ""
+    llm_summary: str = ""
 
 
 def summarise(
@@ -54,100 +68,159 @@ def summarise(
     side_neutral: bool | None = None,
     progress: Progress = silent,
 ) -> list[Summary]:
-    """Summarise groups of annotations, membership S (n, K), without a language model.
+    """Summarise groups without a language model.
 
-    `side_neutral` is as in a study's groups. Groups of annotations without rationales have their
-    size, their label rates and their people.
+    Groups of annotations without rationales have their size, their label rates and their people.
+
+    Args:
+        groups: (K,) groups.
+        S: (n, K) membership of the annotations.
+        annotations: n annotations.
+        encoder: Embeds rationales.
+        side_neutral: Replace the words for either side of a pair; None does so in preference.
+        progress: Called with the step, how many texts are encoded and how many there are.
+
+    Returns:
+        (K,) summaries.
     """
     if side_neutral is None:
         side_neutral = annotations.task == "preference"
     inside = S > 0
-    has_reasons = annotations.has("rationale")
     texts: list[str] = []
-    if has_reasons:
-        said = said_in(annotations, side_neutral)
-        texts = said.texts
-        rows = inside[said.rows].astype(np.float64)
-        where = (np.ones(len(said.rows)), (said.positions, np.arange(len(said.rows))))
-        counts = csr_matrix(where, shape=(len(texts), len(said.rows))) @ rows  # (m, K)
+    if annotations.has("rationale"):
+        rationales = distinct_rationales(annotations, side_neutral)
+        texts = rationales.texts
+        members = inside[rationales.rows].astype(np.float64)
+        entries = (
+            np.ones(len(rationales.rows)),
+            (rationales.positions, np.arange(len(rationales.rows))),
+        )
+        counts = csr_matrix(entries, shape=(len(texts), len(rationales.rows))) @ members  # (m, K)
         vectors = encoder.encode(texts, progress)
-    typical = phrases.terms(texts, counts.T.tocsr()).phrases() if texts else [[]] * len(groups)
-    found = []
+    phrases = class_tfidf(texts, counts.T.tocsr()).phrases() if texts else [[]] * len(groups)
+    summaries = []
     for k, group in enumerate(groups):
-        members = inside[:, [k]].toarray().ravel()
-        near: list[str] = []
-        far: list[str] = []
+        nearest: list[str] = []
+        contrasting: list[str] = []
         if texts:
-            weights = counts[:, [k]].toarray().ravel()
-            own = np.flatnonzero(weights)
-            if len(own):
-                centre = np.average(vectors[own], axis=0, weights=weights[own])
-                apart = np.linalg.norm(vectors[own] - centre, axis=1)
-                order = own[np.argsort(apart, kind="stable")]
-                near = [texts[i] for i in order[:SHOWN]]
-                far = [texts[i] for i in order[::-1][: min(SHOWN, len(order) - len(near))]]
-        frame = annotations.frame[members]
-        rates = np.bincount(annotations.labels[members], minlength=len(annotations.classes))
-        found.append(
+            order = _by_distance(vectors, counts[:, [k]].toarray().ravel())
+            nearest = [texts[i] for i in order[:SHOWN]]
+            n_left = min(SHOWN, len(order) - len(nearest))
+            contrasting = [texts[i] for i in order[::-1][:n_left]]
+        is_member = inside[:, [k]].toarray().ravel()
+        frame = annotations.frame[is_member]
+        labels = np.bincount(annotations.labels[is_member], minlength=len(annotations.classes))
+        rates = (labels / max(labels.sum(), 1)).tolist()
+        summaries.append(
             Summary(
                 name=group.name,
-                size=int(members.sum()),
+                size=int(is_member.sum()),
                 annotators=group.annotators,
-                share=float(members.mean()),
-                rates=dict(
-                    zip(annotations.classes, (rates / max(rates.sum(), 1)).tolist(), strict=True)
-                ),
-                phrases=typical[k][:_PHRASES],
-                nearest=near,
-                contrasting=far,
-                people={
-                    name: [
-                        (str(answer), float(share))
-                        for answer, share in frame[name]
-                        .value_counts(normalize=True)
-                        .head(SHOWN)
-                        .items()
-                    ]
-                    for name in annotations.attributes
-                },
+                share=float(is_member.mean()),
+                rates=dict(zip(annotations.classes, rates, strict=True)),
+                phrases=phrases[k][:_PHRASES],
+                nearest=nearest,
+                contrasting=contrasting,
+                people={name: _frequent(frame[name]) for name in annotations.attributes},
                 inferred=int(frame["inferred"].sum()) if annotations.has("inferred") else 0,
                 warning=group.warning,
             )
         )
-    return found
+    return summaries
 
 
-def prompts(
+def summary_prompts(
     groups: Groups,
     S: csr_matrix,
     annotations: Annotations,
     encoder: Encoder,
     template: Template,
 ) -> list[Prompt]:
-    """Return one prompt per group (A.3) with the rationales nearest to its mean, without repeats.
+    """Write the prompts that ask what each group is about (A.3).
 
-    The paper puts all rationales of a cluster into one prompt; of a large one that is no prompt any
-    model reads, so it is the 60 most typical.
+    The paper puts all rationales of a cluster into one prompt. That of a large cluster would be
+    longer than any model reads, so we take the 60 distinct rationales nearest to its mean.
+
+    Args:
+        groups: (K,) groups.
+        S: (n, K) membership of the annotations.
+        annotations: n annotations with rationales.
+        encoder: Embeds rationales.
+        template: The prompt to fill.
+
+    Returns:
+        (K,) prompts.
+
+    Raises:
+        InputError: The annotations have no rationales.
     """
-    said = said_in(annotations, annotations.task == "preference")
-    vectors = encoder.encode(said.texts)
-    asked = []
+    rationales = distinct_rationales(annotations, annotations.task == "preference")
+    vectors = encoder.encode(rationales.texts)
+    prompts = []
     for k in range(len(groups)):
-        members = np.flatnonzero(S[said.rows][:, [k]].toarray().ravel() > 0)
-        positions = said.positions[members]
-        own = np.unique(positions)
-        centre = vectors[positions].mean(axis=0) if len(own) else 0
-        order = own[np.argsort(np.linalg.norm(vectors[own] - centre, axis=1), kind="stable")]
-        asked.append(template.fill(rationales=[said.texts[i] for i in order[:_MOST_READ]]))
-    return asked
+        members = S[rationales.rows][:, [k]].toarray().ravel() > 0
+        counts = np.bincount(rationales.positions[members], minlength=len(rationales.texts))
+        order = _by_distance(vectors, counts)
+        texts = [rationales.texts[i] for i in order[:_MAX_RATIONALES]]
+        prompts.append(template.fill(rationales=texts))
+    return prompts
 
 
-def with_llm(
-    found: Sequence[Summary], asked: Sequence[Prompt], client: Client, progress: Progress = silent
+def add_llm_summaries(
+    summaries: Sequence[Summary],
+    prompts: Sequence[Prompt],
+    client: Client,
+    progress: Progress = silent,
 ) -> list[Summary]:
-    """Add a language model's summary to each; one without a usable reply says so."""
-    answers = client.ask(asked, some_text(_LONGEST), progress)
+    """Ask a language model for a summary of each group.
+
+    Args:
+        summaries: (K,) summaries without one.
+        prompts: (K,) what `summary_prompts` returned.
+        client: Sends the prompts.
+        progress: Called with the step, how many prompts are answered and how many there are.
+
+    Returns:
+        (K,) summaries with one; where there is no usable reply it says so.
+
+    Raises:
+        InputError: The language model cannot be used; see `Client.ask`.
+    """
+    answers = client.ask(prompts, text_of(_MAX_LENGTH), progress)
     return [
-        replace(summary, said=answer.value or f"(no summary: {answer.why})")
-        for summary, answer in zip(found, answers, strict=True)
+        replace(summary, llm_summary=answer.value or f"(no summary: {answer.reason})")
+        for summary, answer in zip(summaries, answers, strict=True)
     ]
+
+
+def write_page(
+    out: Path, name: str, scheme: Scheme, summaries: Sequence[Summary], leakage: str
+) -> None:
+    """Write the page of the groups of a study.
+
+    Args:
+        out: The HTML file.
+        name: Name of the study.
+        scheme: The fitted groups.
+        summaries: Their summaries.
+        leakage: What to say about leakage of the label; "" for nothing.
+    """
+    page = forms.render_page(
+        "groups.html.j2", name=name, groups=summaries, leak=leakage, left_out=scheme.left_out
+    )
+    files.write_text(out, page)
+
+
+def _by_distance(vectors: Float32Array, counts: FloatArray | IntArray) -> IntArray:
+    """Positions of the vectors with counts above 0, the nearest to their weighted mean first."""
+    positions = np.flatnonzero(counts)
+    if not len(positions):
+        return positions
+    centre = np.average(vectors[positions], axis=0, weights=counts[positions])
+    distances = np.linalg.norm(vectors[positions] - centre, axis=1)
+    return np.asarray(positions[np.argsort(distances, kind="stable")])
+
+
+def _frequent(answers: Any) -> list[tuple[str, float]]:
+    shares = answers.value_counts(normalize=True).head(SHOWN)
+    return [(str(answer), float(share)) for answer, share in shares.items()]

@@ -3,11 +3,12 @@
 The package has Schwartz's ten values, ValueImprint's seven and ValueEval's twenty, which refine
 the ten; a taxonomy of a user's own is a YAML file of the same form.
 
->>> ten = load("schwartz")
->>> len(ten.names), ten.value("Hedonism").definition
-(10, 'pleasure, comfort and enjoyment for oneself')
->>> load("valueeval").coarser(["Face", "Humility", "Stimulation"])
-['Power', 'Security', 'Stimulation', 'Tradition']
+Examples:
+    >>> ten = load("schwartz")
+    >>> len(ten.names), ten.value("Hedonism").definition
+    (10, 'pleasure, comfort and enjoyment for oneself')
+    >>> load("valueeval").coarser(["Face", "Humility", "Stimulation"])
+    ['Power', 'Security', 'Stimulation', 'Tradition']
 """
 
 import functools
@@ -24,7 +25,14 @@ _FOLDER = Path(__file__).parent
 
 
 class Value(BaseModel):
-    """One value of a taxonomy; `refines` are the values of a coarser one that it is a part of."""
+    """One value of a taxonomy.
+
+    Attributes:
+        name: Its name, which is the name of its group.
+        definition: What it means.
+        keywords: Words that stand for it.
+        refines: The values of a coarser taxonomy that it is a part of.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,7 +43,15 @@ class Value(BaseModel):
 
 
 class Taxonomy(BaseModel):
-    """A set of values with the source that they are from."""
+    """A set of values.
+
+    Attributes:
+        name: Its name, as in a study file.
+        title: Its name for readers.
+        source: Where the values come from.
+        refines: Name of the coarser taxonomy whose values these refine; "" for none.
+        values: The values.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,7 +67,17 @@ class Taxonomy(BaseModel):
         return tuple(value.name for value in self.values)
 
     def value(self, name: str) -> Value:
-        """Return the value of that name. Raises InputError if there is none, with the nearest."""
+        """Look up a value.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The value.
+
+        Raises:
+            InputError: There is none; the message suggests the nearest.
+        """
         for value in self.values:
             if value.name == name:
                 return value
@@ -61,20 +87,41 @@ class Taxonomy(BaseModel):
         )
 
     def coarser(self, names: Iterable[str]) -> list[str]:
-        """Return, sorted, the values of the taxonomy that this one refines which `names` are."""
+        """Replace values by those of the coarser taxonomy that they are a part of.
+
+        Args:
+            names: Names of values of this taxonomy.
+
+        Returns:
+            Names of the coarser values, distinct and sorted.
+
+        Raises:
+            InputError: A name is none of this taxonomy.
+        """
         return sorted({parent for name in names for parent in self.value(name).refines})
 
 
 def built_in() -> tuple[str, ...]:
-    """Return the names of the taxonomies that come with mcstl."""
+    """List the taxonomies that come with mcstl.
+
+    Returns:
+        Their names, sorted.
+    """
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
 @functools.lru_cache(maxsize=32)
 def load(name: str | Path) -> Taxonomy:
-    """Return a taxonomy that comes with mcstl, by name, or one of a user's own, by YAML file.
+    """Read a taxonomy.
 
-    Raises InputError if there is none, or if the file is not one.
+    Args:
+        name: Name of one that comes with mcstl, or a YAML file of the user's own.
+
+    Returns:
+        The taxonomy.
+
+    Raises:
+        InputError: There is none of that name, or the file is not one.
     """
     path = _FOLDER / f"{name}.yaml"
     if str(name) not in built_in():
@@ -104,5 +151,12 @@ def load(name: str | Path) -> Taxonomy:
 
 
 def refinements(name: str) -> tuple[Taxonomy, ...]:
-    """Return the taxonomies that come with mcstl and refine the one of that name."""
+    """List the taxonomies that come with mcstl and refine another.
+
+    Args:
+        name: Name of the coarser taxonomy.
+
+    Returns:
+        The taxonomies that refine it.
+    """
     return tuple(each for each in map(load, built_in()) if each.refines == name)

@@ -1,11 +1,10 @@
 """A labeller that learns from labelled rationales which values they appeal to.
 
-Multi-label: a small network on the sentence embedding of the rationale, one probability a value. It
-is fitted five times, each time without a fifth of the texts; what a network says of the fifth that
-it has not seen sets the thresholds (the best F1 of each value) and calibrates the probabilities
-(Platt), so that whatever is measured on was never seen. What is labelled gets the mean of the five.
-Where the encoder is trained further, each of the five has its own, which has not seen the fifth
-either.
+Multi-label: a small network on the sentence embedding of the rationale, with one probability per
+value. It is fitted five times, each time without a fifth of the texts. The predictions on the
+held-out fifths set the threshold of each value (the best F1) and calibrate the probabilities
+(Platt 1999). What is labelled gets the mean of the five networks. Where the encoder is trained
+further, each network has its own, which has not seen the held-out fifth either.
 """
 
 import json
@@ -24,14 +23,14 @@ from mcstl._support.arrays import Float32Array, IntArray
 from mcstl._support.errors import InputError, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.encoding.encoders import Encoder, load_encoder
-from mcstl.labelling.value_cells import in_steps
+from mcstl.labelling.value_notation import round_to_tenths
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FOLDS = 5
-#: A value that fewer training rationales have is not learned.
-LEAST = 20
+#: A value needs this many training rationales to be learned.
+MIN_RATIONALES = 20
 _HIDDEN = 256
 _EPOCHS = 25
 _BATCH = 128
@@ -43,12 +42,18 @@ SCHEMA = 1
 
 @dataclass(frozen=True, eq=False)
 class Labeller:
-    """A fitted labeller of the values `names`, for one encoder.
+    """A trained labeller of K values, for one encoder.
 
-    `weights` are the networks' by name, (folds, ...); `slopes` and `offsets` (K,) calibrate the
-    logits of their mean, and a value is given from its threshold (K,) on. `f1` (K,) is what each
-    value reached on the folds that were not seen, at thresholds chosen on the others. `tuned` are
-    the folder and fingerprint of each network's own encoder, where it was trained further.
+    Attributes:
+        names: (K,) names of the values.
+        encoder: Name of the encoder.
+        fingerprint: Fingerprint of the encoder.
+        weights: Weights of the networks by name, each (folds, ...).
+        slopes: (K,) slopes that calibrate the mean logits of the networks.
+        offsets: (K,) offsets that calibrate them.
+        thresholds: (K,) probabilities from which on a value is given.
+        f1: (K,) F1 on held-out folds, at thresholds chosen on the remaining folds.
+        tuned: Folder and fingerprint of each network's encoder, where it was trained further.
     """
 
     names: tuple[str, ...]
@@ -64,10 +69,19 @@ class Labeller:
     def probabilities(
         self, rationales: Sequence[str], encoder: Encoder, progress: Progress = silent
     ) -> Float32Array:
-        """Return (n, K) calibrated probabilities, 0 where there is no rationale.
+        """Predict how likely rationales appeal to each value.
 
-        Raises InputError if `encoder` is not the one that the labeller was fitted with, or if one
-        that was trained further for it is not there.
+        Args:
+            rationales: (n,) texts.
+            encoder: The encoder that the labeller was trained with.
+            progress: Called with the step, how many texts are encoded and how many there are.
+
+        Returns:
+            (n, K) calibrated probabilities, 0 where a rationale is empty.
+
+        Raises:
+            InputError: The encoder is another one, or one that was trained further for the
+                labeller is missing.
         """
         if encoder.fingerprint != self.fingerprint:
             raise InputError(
@@ -78,56 +92,80 @@ class Labeller:
         p = np.zeros((len(rationales), len(self.names)), dtype=np.float32)
         if rows:
             texts = [rationales[row] for row in rows]
-            encoders = [_own_encoder(*each) for each in self.tuned] or [encoder]
+            encoders = [_tuned_encoder(*each) for each in self.tuned] or [encoder]
             vectors = [each.encode(texts, progress) for each in encoders]
             p[rows] = self._calibrated(_logits(self.weights, vectors).mean(axis=0))
         return p
 
     def membership(self, p: Float32Array, soft: bool = False) -> csr_matrix:
-        """Return (n, K): 1 from its threshold on, or where `soft` the probability in tenths."""
+        """Give values to rationales by their probabilities.
+
+        Args:
+            p: (n, K) what `probabilities` returned.
+            soft: Keep the probability, in tenths, of the values that are given.
+
+        Returns:
+            (n, K) membership: from a value's threshold on 1, or the probability.
+        """
         inside = p >= self.thresholds
-        return csr_matrix(in_steps(p * inside) if soft else inside.astype(np.float32))
+        return csr_matrix(round_to_tenths(p * inside) if soft else inside.astype(np.float32))
 
     def _calibrated(self, logits: Float32Array) -> Float32Array:
-        found = 1 / (1 + np.exp(-(self.slopes * logits + self.offsets)))
-        return np.asarray(found, dtype=np.float32)
+        p = 1 / (1 + np.exp(-(self.slopes * logits + self.offsets)))
+        return np.asarray(p, dtype=np.float32)
 
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return what `from_state` needs: a JSON-able dict, and arrays by name."""
-        own: dict[str, Any] = {
+        """Describe the labeller for saving.
+
+        Returns:
+            What `from_state` needs: a JSON-able dict, and arrays by name.
+        """
+        state: dict[str, Any] = {
             "names": self.names,
             "encoder": self.encoder,
             "fingerprint": self.fingerprint,
             **({"tuned": self.tuned} if self.tuned else {}),
         }
         vectors = ("slopes", "offsets", "thresholds", "f1")
-        return own, {**self.weights, **{name: getattr(self, name) for name in vectors}}
+        return state, {**self.weights, **{name: getattr(self, name) for name in vectors}}
 
     @classmethod
-    def from_state(cls, own: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Make a labeller again from what its `state` returned."""
-        found = {name: np.asarray(each, dtype=np.float32) for name, each in arrays.items()}
-        vectors = {name: found.pop(name) for name in ("slopes", "offsets", "thresholds", "f1")}
-        tuned = tuple((str(folder), str(of)) for folder, of in own.get("tuned", ()))
-        if tuned and len(tuned) != len(found["first.bias"]):
-            raise ValueError(f"{len(tuned)} encoders for {len(found['first.bias'])} networks")
+    def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Restore a labeller from what `state` returned.
+
+        Args:
+            state: The JSON-able dict.
+            arrays: Arrays by name.
+
+        Returns:
+            The labeller.
+
+        Raises:
+            ValueError: There is not one encoder per network.
+        """
+        weights = {name: np.asarray(each, dtype=np.float32) for name, each in arrays.items()}
+        vectors = {name: weights.pop(name) for name in ("slopes", "offsets", "thresholds", "f1")}
+        tuned = tuple((str(folder), str(mark)) for folder, mark in state.get("tuned", ()))
+        if tuned and len(tuned) != len(weights["first.bias"]):
+            raise ValueError(f"{len(tuned)} encoders for {len(weights['first.bias'])} networks")
         return cls(
-            names=tuple(own["names"]),
-            encoder=own["encoder"],
-            fingerprint=own["fingerprint"],
-            weights=found,
+            names=tuple(state["names"]),
+            encoder=state["encoder"],
+            fingerprint=state["fingerprint"],
+            weights=weights,
             **vectors,
             tuned=tuned,
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write the labeller to a folder: safetensors and JSON, the JSON last.
+        """Write the labeller to a folder, with the encoders that were trained further for it.
 
-        Encoders that were trained further for it are copied into the folder.
+        Args:
+            folder: The folder, which gets safetensors and, last, JSON.
         """
         from safetensors.numpy import save_file
 
-        folder, (own, arrays) = Path(folder), self.state()
+        folder, (state, arrays) = Path(folder), self.state()
         for number, (source, _) in enumerate(self.tuned):
             copy = folder / f"encoder-{number}"
             if copy.resolve() != Path(source).resolve():
@@ -135,27 +173,41 @@ class Labeller:
                 with files.writing(copy):
                     shutil.copytree(source, copy)
         if self.tuned:
-            own["tuned"] = [(f"encoder-{i}", each[1]) for i, each in enumerate(self.tuned)]
+            state["tuned"] = [(f"encoder-{i}", each[1]) for i, each in enumerate(self.tuned)]
         weights = folder / "labeller.safetensors"
         with files.replacing(weights) as temporary, files.writing(weights):
             save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary)
-        files.write_text(folder / "labeller.json", json.dumps({"schema": SCHEMA, **own}, indent=1))
+        files.write_text(
+            folder / "labeller.json", json.dumps({"schema": SCHEMA, **state}, indent=1)
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read a labeller that was saved. Raises InputError if the folder holds none."""
+        """Read a labeller that was saved.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The labeller.
+
+        Raises:
+            InputError: The folder holds none, or one of another schema.
+        """
         from safetensors.numpy import load_file
 
         folder = Path(folder)
         try:
-            own = json.loads((folder / "labeller.json").read_text(encoding="utf-8"))
-            if own["schema"] != SCHEMA:
+            state = json.loads((folder / "labeller.json").read_text(encoding="utf-8"))
+            if state["schema"] != SCHEMA:
                 raise InputError(
-                    f"{folder} holds a labeller of schema {own['schema']}, and this mcstl reads "
+                    f"{folder} holds a labeller of schema {state['schema']}, and this mcstl reads "
                     f"{SCHEMA}; train it again"
                 )
-            own["tuned"] = [(str(folder.resolve() / name), of) for name, of in own.get("tuned", ())]
-            return cls.from_state(own, load_file(folder / "labeller.safetensors"))
+            state["tuned"] = [
+                (str(folder.resolve() / name), mark) for name, mark in state.get("tuned", ())
+            ]
+            return cls.from_state(state, load_file(folder / "labeller.safetensors"))
         except InputError:
             raise
         except Exception as error:  # no file, no JSON, no safetensors, no such arrays
@@ -164,7 +216,7 @@ class Labeller:
             ) from error
 
 
-def fit(
+def fit_labeller(
     rationales: Sequence[str],
     values: Sequence[Sequence[str]],
     encoder: Encoder,
@@ -173,20 +225,32 @@ def fit(
     *,
     fine_tune: int = 0,
 ) -> Labeller:
-    """Learn the values of rationales; those of one of the `items` are in the same fold.
+    """Train a labeller on rationales whose values are known.
 
-    With `fine_tune` epochs the encoder is trained further, once for each fold, which takes hours
-    where the networks take seconds; a stopped run goes on in the fold that it was in. Rows without
-    a rationale are left out, and values that fewer than `LEAST` rationales have. Deterministic on
-    one machine. Raises InputError if no value is left or there are too few items.
+    The result is the same each time on one machine. Fine-tuning takes hours where the networks take
+    seconds; a stopped run continues in the fold that it was in.
+
+    Args:
+        rationales: (n,) texts; empty ones are left out.
+        values: (n,) values of each; those of fewer than `MIN_RATIONALES` are left out.
+        encoder: Embeds the rationales.
+        items: (n,) items; rationales about one item are in the same fold. None: equal texts are.
+        progress: Called with the step, how far it is and how far it goes.
+        fine_tune: Epochs of training the encoder further, once per fold; 0 leaves it as it is.
+
+    Returns:
+        The trained labeller.
+
+    Raises:
+        InputError: No value is left, or there are too few items.
     """
     rows = [row for row, text in enumerate(rationales) if text.strip()]
     texts, given = [rationales[row] for row in rows], [set(values[row]) for row in rows]
     counts = {name: sum(name in row for row in given) for name in sorted(set().union(*given))}
-    names = tuple(name for name, count in counts.items() if count >= LEAST)
+    names = tuple(name for name, count in counts.items() if count >= MIN_RATIONALES)
     if not names:
         raise InputError(
-            f"there is nothing to learn from: no value is given to {LEAST} rationales "
+            f"there is nothing to learn from: no value is given to {MIN_RATIONALES} rationales "
             f"({listed(f'{name} {count}' for name, count in counts.items()) or 'no values'})"
         )
     Y = np.array([[name in row for name in names] for row in given], dtype=np.float32)
@@ -197,7 +261,7 @@ def fit(
     for fold in range(FOLDS):
         if fine_tune:
             inside = np.flatnonzero(folds != fold)
-            encoders[fold] = _tuned(
+            encoders[fold] = _fine_tuned(
                 encoder, [texts[row] for row in inside], Y[inside], fine_tune, fold, progress
             )
         X = encoders[fold].encode(texts, progress)
@@ -216,34 +280,42 @@ def fit(
         slopes=slopes,
         offsets=offsets,
         thresholds=best_thresholds(p, Y),
-        f1=_honest_f1(p, Y, folds),
+        f1=_held_out_f1(p, Y, folds),
         tuned=tuple((str(e.folder), e.fingerprint) for e in encoders if fine_tune),
     )
 
 
 def best_thresholds(p: Float32Array, Y: Float32Array) -> Float32Array:
-    """Return per value the threshold (K,) with the highest F1: `p` and 0/1 `Y` are (n, K).
+    """Find the threshold of each value with the highest F1.
 
-    >>> best_thresholds(np.array([[0.9], [0.6], [0.5], [0.1]]), np.array([[1], [1], [0], [0]]))
-    array([0.55], dtype=float32)
+    Args:
+        p: (n, K) probabilities.
+        Y: (n, K) true memberships, 0 or 1.
+
+    Returns:
+        (K,) thresholds.
+
+    Examples:
+        >>> best_thresholds(np.array([[0.9], [0.6], [0.5], [0.1]]), np.array([[1], [1], [0], [0]]))
+        array([0.55], dtype=float32)
     """
-    found = np.empty(p.shape[1], dtype=np.float32)
-    for k, (own, true) in enumerate(zip(p.T, Y.T, strict=True)):
-        order = np.argsort(-own, kind="stable")
-        own, hits = own[order], np.cumsum(true[order])
-        f1 = 2 * hits / (np.arange(1, len(own) + 1) + true.sum())
-        f1[:-1][own[:-1] == own[1:]] = -1  # equal probabilities are on one side
+    thresholds = np.empty(p.shape[1], dtype=np.float32)
+    for k, (p_k, y_k) in enumerate(zip(p.T, Y.T, strict=True)):
+        order = np.argsort(-p_k, kind="stable")
+        ranked, hits = p_k[order], np.cumsum(y_k[order])
+        f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + y_k.sum())
+        f1[:-1][ranked[:-1] == ranked[1:]] = -1  # equal probabilities are on one side
         best = int(f1.argmax())
-        found[k] = (own[best] + own[min(best + 1, len(own) - 1)]) / 2
-    return found
+        thresholds[k] = (ranked[best] + ranked[min(best + 1, len(ranked) - 1)]) / 2
+    return thresholds
 
 
-def _honest_f1(p: Float32Array, Y: Float32Array, folds: IntArray) -> Float32Array:
-    """(K,) F1 on rows whose fold had no part in the network nor in the threshold."""
+def _held_out_f1(p: Float32Array, Y: Float32Array, folds: IntArray) -> Float32Array:
+    """(K,) F1 on held-out rows, whose fold set neither the network nor the threshold."""
     given = np.zeros(Y.shape, dtype=bool)
     for fold in range(FOLDS):
-        here = folds == fold
-        given[here] = p[here] >= best_thresholds(p[~here], Y[~here])
+        is_held_out = folds == fold
+        given[is_held_out] = p[is_held_out] >= best_thresholds(p[~is_held_out], Y[~is_held_out])
     hits = (given & (Y > 0)).sum(axis=0)
     return np.asarray(2 * hits / np.maximum(given.sum(axis=0) + Y.sum(axis=0), 1), np.float32)
 
@@ -265,7 +337,7 @@ def _folds(items: Sequence[str]) -> IntArray:
 
 
 def _fit_network(X: Float32Array, Y: Float32Array, seed: int) -> dict[str, Float32Array]:
-    # Pages about groups know of this file, and they never load torch.
+    # Here and not above, since schemes of groups import this file and do without torch.
     import torch
     from torch import nn
 
@@ -296,13 +368,13 @@ def _fit_network(X: Float32Array, Y: Float32Array, seed: int) -> dict[str, Float
     state = network.state_dict()
     parts = {"first": "1", "norm": "2", "last": "5"}
     return {
-        f"{name}.{kind}": state[f"{number}.{kind}"].numpy()
+        f"{name}.{parameter}": state[f"{number}.{parameter}"].numpy()
         for name, number in parts.items()
-        for kind in ("weight", "bias")
+        for parameter in ("weight", "bias")
     }
 
 
-def _tuned(
+def _fine_tuned(
     encoder: Encoder, texts: list[str], Y: Float32Array, epochs: int, seed: int, progress: Progress
 ) -> Encoder:
     """The encoder trained further on the texts' values."""
@@ -317,13 +389,13 @@ def _tuned(
         batch_size=_TUNING_BATCH,
     )
 
-    def told(_: str, done: int, total: int) -> None:
+    def report(_: str, done: int, total: int) -> None:
         progress(step, done, total)
 
-    return encoder_for_labels(config, encoder, texts, Y, seed, told)
+    return encoder_for_labels(config, encoder, texts, Y, seed, report)
 
 
-def _own_encoder(folder: str, fingerprint: str) -> Encoder:
+def _tuned_encoder(folder: str, fingerprint: str) -> Encoder:
     """An encoder that was trained further for a labeller, which may have been moved or changed."""
     if not Path(folder).exists():
         raise InputError(
@@ -340,13 +412,13 @@ def _own_encoder(folder: str, fingerprint: str) -> Encoder:
 
 
 def _logits(weights: Mapping[str, Float32Array], vectors: Sequence[Float32Array]) -> Float32Array:
-    """(folds, n, K) logits of each network, of the vectors (n, d) of its encoder or of the one."""
+    """(folds, n, K) logits; `vectors` are (n, d) per network, or one for all networks."""
     import torch
     from torch import nn
 
     w = {name: torch.from_numpy(each) for name, each in weights.items()}
 
-    def one(fold: int) -> "Tensor":
+    def logits_of(fold: int) -> "Tensor":
         x = torch.from_numpy(vectors[fold % len(vectors)])
         units = nn.functional.linear(x, w["first.weight"][fold], w["first.bias"][fold])
         normed = nn.functional.layer_norm(
@@ -357,8 +429,8 @@ def _logits(weights: Mapping[str, Float32Array], vectors: Sequence[Float32Array]
         )
 
     with torch.inference_mode():
-        found: Float32Array = torch.stack([one(f) for f in range(len(w["first.bias"]))]).numpy()
-    return found
+        logits = torch.stack([logits_of(fold) for fold in range(len(w["first.bias"]))])
+    return np.asarray(logits.numpy(), dtype=np.float32)
 
 
 def _platt(logits: Float32Array, Y: Float32Array) -> tuple[Float32Array, Float32Array]:
@@ -366,8 +438,8 @@ def _platt(logits: Float32Array, Y: Float32Array) -> tuple[Float32Array, Float32
     from sklearn.linear_model import LogisticRegression
 
     lines = []
-    for own, true in zip(logits.T, Y.T, strict=True):
-        line = LogisticRegression(C=1e6, max_iter=1000).fit(own[:, None], true > 0)
+    for x, y in zip(logits.T, Y.T, strict=True):
+        line = LogisticRegression(C=1e6, max_iter=1000).fit(x[:, None], y > 0)
         lines.append((line.coef_[0, 0], line.intercept_[0]))
     slopes, offsets = np.array(lines, dtype=np.float32).T
     return slopes, offsets

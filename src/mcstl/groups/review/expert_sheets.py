@@ -1,4 +1,4 @@
-"""Do experts agree with the labels (A.5): a seeded sample per class, sheets, and what they say."""
+"""Validation by experts (A.5): a sample of each class, sheets to fill in, how far they agree."""
 
 import json
 from collections import defaultdict
@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from mcstl._support import csv_files, files
-from mcstl._support.errors import InputError, need_extra
+from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.groups.base import Groups, need_column
 from mcstl.groups.review import forms
@@ -23,11 +23,16 @@ Row = dict[str, str]
 
 
 class Agreement(NamedTuple):
-    """What experts found: per class and overall, and how far they agree with each other.
+    """How far experts agree with the classes and with each other.
 
-    `table` has per class (the last row is all) how many instances were judged (n), the share found
-    correct and its 95% interval (Wilson). `alpha` is Krippendorff's over the `shared` instances
-    that several experts judged, None where there are none or all answers are the same.
+    Attributes:
+        table: Per class, and for all in the last row: class, n (instances judged), correct (the
+            share judged correct), low and high (its 95% Wilson interval).
+        alpha: Krippendorff's alpha over the shared instances, None where there are none or all
+            answers are the same.
+        shared: Number of instances that several experts judged.
+        experts: Number of sheets.
+        unanswered: Number of rows without an answer.
     """
 
     table: pd.DataFrame
@@ -37,7 +42,7 @@ class Agreement(NamedTuple):
     unanswered: int
 
 
-def draw(
+def draw_sheets(
     groups: Groups,
     S: csr_matrix,
     annotations: Annotations,
@@ -47,12 +52,24 @@ def draw(
     shared: int = 0,
     seed: int = 0,
 ) -> list[list[Row]]:
-    """Draw instances of each class and deal them out: one sheet of rows per expert.
+    """Draw instances of each class and deal them out to experts.
 
-    Of the `per_class` instances of a class, or all that it has, `shared` go to every expert and
-    the others to one each. Equal rationales of a class count once. Deterministic for a seed.
+    Equal rationales of a class count once.
 
-    Raises InputError without rationales, or for more shared than drawn.
+    Args:
+        groups: (K,) groups, which are the classes.
+        S: (n, K) membership of the annotations.
+        annotations: n annotations with rationales.
+        experts: Number of sheets.
+        per_class: Most instances to draw of a class.
+        shared: How many of them every expert judges; the rest go to one expert each.
+        seed: Seed of the draw.
+
+    Returns:
+        One sheet of rows per expert.
+
+    Raises:
+        InputError: There are no rationales, or more are shared than drawn.
     """
     need_column(annotations, "rationale", "A sheet for experts needs")
     if shared > per_class:
@@ -63,28 +80,37 @@ def draw(
     sheets: list[list[Row]] = [[] for _ in range(experts)]
     for k, group in enumerate(groups):
         members = np.flatnonzero(S[:, [k]].toarray().ravel() > 0)
-        some = frame.iloc[members].assign(text_=texts.iloc[members])
-        some = some[some["rationale"] != ""].drop_duplicates(["rationale", "text_"])
-        order = random.permutation(len(some))[:per_class]
-        for place, (_, each) in enumerate(some.iloc[order].iterrows()):
+        instances = frame.iloc[members].assign(text_=texts.iloc[members])
+        instances = instances[instances["rationale"] != ""]
+        instances = instances.drop_duplicates(["rationale", "text_"])
+        order = random.permutation(len(instances))[:per_class]
+        for position, (_, instance) in enumerate(instances.iloc[order].iterrows()):
             row = {
-                "id": f"{k}-{each['row']}",
+                "id": f"{k}-{instance['row']}",
                 "class": group.name,
                 "definition": group.description,
-                "rationale": str(each["rationale"]),
-                "text": str(each["text_"]),
+                "rationale": str(instance["rationale"]),
+                "text": str(instance["text_"]),
             }
-            whose = sheets if place < shared else [sheets[place % experts]]
-            for sheet in whose:
+            for sheet in sheets if position < shared else [sheets[position % experts]]:
                 sheet.append(row)
     # An expert who sees one class after the other judges by contrast with the last.
     return [[sheet[i] for i in random.permutation(len(sheet))] for sheet in sheets]
 
 
-def write(folder: Path, sheets: Sequence[Sequence[Row]], name: str) -> list[Path]:
-    """Write each sheet as CSV and as a page, and which instances are out; return the pages.
+def write_sheets(folder: Path, sheets: Sequence[Sequence[Row]], name: str) -> list[Path]:
+    """Write each sheet as CSV and as a page, and which instances they have.
 
-    Raises InputError if the folder holds sheets already: answers in them would be lost.
+    Args:
+        folder: Where they are written.
+        sheets: What `draw_sheets` returned.
+        name: Name of the study.
+
+    Returns:
+        The pages.
+
+    Raises:
+        InputError: The folder holds sheets already, whose answers would be lost.
     """
     if any(folder.glob("sheet-*")):
         raise InputError(f"{folder} holds sheets already; choose another --out")
@@ -93,10 +119,10 @@ def write(folder: Path, sheets: Sequence[Sequence[Row]], name: str) -> list[Path
         csv_files.write_csv(
             folder / f"sheet-{number}.csv",
             COLUMNS,
-            ([row.get(name, "") for name in COLUMNS] for row in sheet),
+            ([row.get(column, "") for column in COLUMNS] for row in sheet),
             guard=True,
         )
-        text = forms.page(
+        text = forms.render_page(
             "sheet.html.j2",
             name=name,
             number=number,
@@ -105,16 +131,24 @@ def write(folder: Path, sheets: Sequence[Sequence[Row]], name: str) -> list[Path
         )
         files.write_text(folder / f"sheet-{number}.html", text)
         pages.append(folder / f"sheet-{number}.html")
-    out = {row["id"]: row["class"] for sheet in sheets for row in sheet}
-    files.write_text(folder / SAMPLE, json.dumps(out, indent=1, ensure_ascii=False))
+    classes = {row["id"]: row["class"] for sheet in sheets for row in sheet}
+    files.write_text(folder / SAMPLE, json.dumps(classes, indent=1, ensure_ascii=False))
     return pages
 
 
-def read(folder: Path) -> Agreement:
-    """Read the sheets back and say how far experts agree with the classes and with each other.
+def read_agreement(folder: Path) -> Agreement:
+    """Read the sheets back and measure how far experts agree.
 
-    An instance that several have judged is correct if more than half of them say so. Raises
-    InputError for a sheet that is not one of these, or an answer that is none.
+    An instance that several have judged is correct if more than half of them say so.
+
+    Args:
+        folder: The folder of the sheets.
+
+    Returns:
+        The agreement with the classes and between experts.
+
+    Raises:
+        InputError: There is no answer yet, or a sheet or an answer is of another form.
     """
     if not (folder / SAMPLE).exists():
         raise InputError(f"{folder} holds no sheets; `mcstl groups review` writes some")
@@ -127,7 +161,7 @@ def read(folder: Path) -> Agreement:
             where = f"{path} line {number}"
             if row["id"] not in classes:
                 raise InputError(f"{where}: {row['id']!r} is no instance of this review")
-            answer = forms.answered(row, "answer", ANSWERS, where)
+            answer = forms.read_answer(row, "answer", ANSWERS, where)
             if answer:
                 answers[row["id"]][path.stem] = answer == "correct"
             else:
@@ -141,16 +175,15 @@ def read(folder: Path) -> Agreement:
 def _table(answers: Mapping[str, Mapping[str, bool]], classes: Mapping[str, str]) -> pd.DataFrame:
     from scipy.stats import binomtest
 
-    right = {one: sum(said.values()) * 2 > len(said) for one, said in answers.items()}
+    correct = {name: sum(a.values()) * 2 > len(a) for name, a in answers.items()}
     rows: list[dict[str, Any]] = []
     for name in [*dict.fromkeys(classes.values()), "all"]:
-        own = [right[one] for one in right if name in ("all", classes[one])]
-        if not own:
-            rows.append({"class": name, "n": 0, "correct": np.nan, "low": np.nan, "high": np.nan})
-            continue
-        low, high = binomtest(sum(own), len(own)).proportion_ci(0.95, method="wilson")
-        share = sum(own) / len(own)
-        rows.append({"class": name, "n": len(own), "correct": share, "low": low, "high": high})
+        judged = [correct[each] for each in correct if name in ("all", classes[each])]
+        n, share, low, high = len(judged), np.nan, np.nan, np.nan
+        if n:
+            share = sum(judged) / n
+            low, high = binomtest(sum(judged), n).proportion_ci(0.95, method="wilson")
+        rows.append({"class": name, "n": n, "correct": share, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
@@ -158,14 +191,14 @@ def _alpha(
     answers: Mapping[str, Mapping[str, bool]], experts: Sequence[str]
 ) -> tuple[float | None, int]:
     """Krippendorff's alpha over the instances with several answers, and how many there are."""
-    several = [said for said in answers.values() if len(said) > 1]
-    if not several:
+    shared = [by_expert for by_expert in answers.values() if len(by_expert) > 1]
+    if not shared:
         return None, 0
-    with need_extra("review"):
-        import krippendorff
+    import krippendorff
+
     table = np.array(
-        [[float(said[e]) if e in said else np.nan for said in several] for e in experts]
+        [[float(a[expert]) if expert in a else np.nan for a in shared] for expert in experts]
     )
     if len(np.unique(table[~np.isnan(table)])) < 2:
-        return None, len(several)
-    return float(krippendorff.alpha(table, level_of_measurement="nominal")), len(several)
+        return None, len(shared)
+    return float(krippendorff.alpha(table, level_of_measurement="nominal")), len(shared)
