@@ -29,7 +29,7 @@ from mcstl.models import training
 from mcstl.models.examples import Examples
 from mcstl.models.networks import Network
 from mcstl.models.training import TrainingConfig
-from mcstl.studies import run as study
+from mcstl.studies.preparation import prepare
 from mcstl.studies.study_file import Study
 
 STUDIES: dict[str, dict[str, Any]] = {
@@ -81,7 +81,7 @@ def dices(seed: int = 0, items: int = 1000, ratings: int = 70) -> Task:
 def real(name: str, data_dir: str, seed: int = 0) -> Task:
     """Prepare a data set as its study does."""
     plan = Study.model_validate({"data": {"dataset": name}, "seeds": [seed], **STUDIES[name]})
-    prepared = study.prepare(plan, plan.load(data_dir), load_encoder(), seed)
+    prepared = prepare(plan, plan.load(data_dir), load_encoder(), seed)
     return Task(
         prepared.part("train"),
         prepared.part("validation"),

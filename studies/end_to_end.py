@@ -23,12 +23,13 @@ from mcstl import equations, evaluation
 from mcstl.encoding.encoders import load_encoder
 from mcstl.encoding.finetuning import Reader, ReaderConfig
 from mcstl.evaluation import metrics
+from mcstl.methods.base import MethodConfig, Prepared
+from mcstl.methods.fitting import fit_method
 from mcstl.models import training
 from mcstl.models.examples import Cells, Examples
 from mcstl.models.networks import Network
-from mcstl.studies.methods import Prepared, fit_method
-from mcstl.studies.run import prepare
-from mcstl.studies.study_file import MethodConfig, Study
+from mcstl.studies.preparation import prepare
+from mcstl.studies.study_file import Study
 
 METRICS = ("auc", "accuracy", "nll", "one_minus_emd")
 #: Texts of a batch; those that are compared with each other come together, as many as they are.
@@ -164,7 +165,7 @@ def main() -> None:
         prepared = prepare(study, annotations, encoder, seed)
         test = prepared.part("test")
         started = time.process_time()
-        _, frozen = fit_method(MethodConfig(name="mc-stl"), study, prepared, seed)
+        _, frozen = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), seed))
         assert frozen is not None  # noqa: S101 (for the type checker)
         between = time.process_time()
         rates = chosen.encoder_rate, chosen.network_rate

@@ -16,15 +16,17 @@ from mcstl._support.errors import InputError
 from mcstl.data.labels import Task
 from mcstl.datasets.simulated import simulate
 from mcstl.encoding.encoders import Encoder, load_encoder
+from mcstl.methods.base import MethodConfig, Prepared
+from mcstl.methods.fitting import fit_method
+from mcstl.methods.training_shim import Session
 from mcstl.models import training
 from mcstl.models.examples import Examples, Steps
 from mcstl.models.model import Model
 from mcstl.models.networks import MeanNetwork, Network, ProductNetwork
 from mcstl.rewards import RewardFunction
 from mcstl.rewards.classifier import as_classifier
-from mcstl.studies.methods import Prepared, fit_method
-from mcstl.studies.run import prepare
-from mcstl.studies.study_file import MethodConfig, Study
+from mcstl.studies.preparation import prepare
+from mcstl.studies.study_file import Study
 from test_model import TASKS, TEXTS, close, inputs, made, rows
 from test_training import HASTY, fit_small
 from tiny import write_study
@@ -185,7 +187,7 @@ def test_best_keeps_the_mean_of_the_lowest_validation_nll(
         return fitted
 
     monkeypatch.setattr(training, "fit", noted)
-    _, network = fit_method(study.methods[0], study, prepared, 0)
+    _, network = fit_method(prepared, study.settings_of(study.methods[0], 0))
     assert isinstance(network, MeanNetwork)
     sums = [each for each in tried if type(each) is Network]
     others = [each for each in tried if type(each) is ProductNetwork]
@@ -205,14 +207,14 @@ def test_best_keeps_the_mean_of_the_lowest_validation_nll(
                 return nll_of(mean, rows)
             return float({type(each) for each in mean.members} != set(wanted))
 
-        monkeypatch.setattr(training, "validation_nll", preferring)
-        _, network = fit_method(study.methods[0], study, prepared, 0)
+        monkeypatch.setattr("mcstl.methods.best.validation_nll", preferring)
+        _, network = fit_method(prepared, study.settings_of(study.methods[0], 0))
         assert isinstance(network, MeanNetwork)
         assert {type(each) for each in network.members} == set(wanted)
 
 
 def plain_network(study: Study, prepared: Prepared) -> Network:
-    _, network = fit_method(MethodConfig(name="mc-stl"), study, prepared, 0)
+    _, network = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), 0))
     assert network is not None
     return network
 
@@ -222,7 +224,7 @@ def test_best_goes_on_where_it_was_stopped(
 ) -> None:
     """Members that were fitted are not fitted again, and the result is the same to the last bit."""
     study, prepared = town
-    whole, _ = fit_method(study.methods[0], study, prepared, 0)
+    whole, _ = fit_method(prepared, study.settings_of(study.methods[0], 0))
     plain, begun = training.fit, list[int]()
 
     def stopped(*rows: Any, **options: Any) -> training.Fitted:
@@ -232,9 +234,9 @@ def test_best_goes_on_where_it_was_stopped(
         return plain(*rows, **options)
 
     monkeypatch.setattr(training, "fit", stopped)
-    checkpoint = tmp_path / "run"
+    session = Session(checkpoint=tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        fit_method(study.methods[0], study, prepared, 0, checkpoint=checkpoint)
+        fit_method(prepared, study.settings_of(study.methods[0], 0, session))
     assert len(list(tmp_path.iterdir())) == 3
     steps: list[int] = []
     monkeypatch.setattr(training, "fit", plain)
@@ -245,7 +247,7 @@ def test_best_goes_on_where_it_was_stopped(
         return epoch(self)
 
     monkeypatch.setattr(Steps, "epoch", counted)
-    again, _ = fit_method(study.methods[0], study, prepared, 0, checkpoint=checkpoint)
+    again, _ = fit_method(prepared, study.settings_of(study.methods[0], 0, session))
     assert len(steps) == 3 * 3  # epochs of three members
     assert (again == whole).all()
     assert not list(tmp_path.iterdir())

@@ -28,7 +28,7 @@ from mcstl.models.examples import Cells, Examples
 from mcstl.models.model import predict_rows
 from mcstl.models.networks import Layer, Network
 from mcstl.models.training import Fitted, TrainingConfig, fit, predict
-from mcstl.studies.run import examples
+from mcstl.studies.preparation import make_examples
 from tiny import weighted_table
 
 law = settings(deadline=None, max_examples=40)
@@ -455,7 +455,7 @@ def test_a_weight_in_a_table_is_the_row_that_often(cache: Path) -> None:
     twice.frame["weight"] = 1.0
     scheme = fit_scheme(TaxonomyConfig(min_size=1), data)
     encoder = load_encoder(cache_dir=cache)
-    rows, repeated = (examples(each, scheme.assign(each), encoder) for each in (data, twice))
+    rows, repeated = (make_examples(each, scheme.assign(each), encoder) for each in (data, twice))
     assert rows.w.tolist() == [1, 2, 1, 3, 2, 1]
     torch.manual_seed(0)
     network = Network(384, 2, 1).eval()

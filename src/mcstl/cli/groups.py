@@ -117,7 +117,7 @@ def compare(
     with display(quiet) as progress:
         read = Study.read(study)
         data, encoder = _training(read, data_dir)
-        config = rationale_config(read.scheme(data)) or RationaleConfig()
+        config = rationale_config(read.groups_for(data)) or RationaleConfig()
         client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
         if client is not None and dry_run:
             print_count(client.count(choosing.prompts_of(config, data, encoder, ks)))
@@ -272,13 +272,13 @@ def _formed(path: Path, data_dir: Path | None, progress: "Progress") -> _Formed:
 
     study = Study.read(path)
     data, encoder = _training(study, data_dir)
-    scheme = fit_scheme(study.scheme(data), data, encoder, progress)
+    scheme = fit_scheme(study.groups_for(data), data, encoder, progress)
     return _Formed(study, data, encoder, scheme, scheme.assign(data, encoder, progress))
 
 
 def _training(study: "Study", data_dir: Path | None) -> "tuple[Annotations, Encoder]":
     from mcstl.encoding.encoders import load_encoder
-    from mcstl.studies.run import training_rows
+    from mcstl.studies.preparation import training_rows
 
     return training_rows(study, study.load(data_dir)), load_encoder(study.encoder_name)
 
