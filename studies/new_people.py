@@ -47,7 +47,7 @@ def main() -> None:
     codes, people = pd.factorize(annotations.frame["annotator"], sort=True)
     above: list[list[float]] = [[] for _ in people]
     splits = [prepare(study, annotations, encoder, seed) for seed in range(chosen.seeds)]
-    typical, _ = replace(splits[0].rows, who=codes).memberships_of_people()
+    typical, _ = memberships_of_annotators(replace(splits[0].rows, annotators=codes))
     S, names = typical.round(), np.array(splits[0].scheme.names)
     for seed, prepared in enumerate(splits):
         p, _ = fit_method(MethodConfig(name="none"), study, prepared, seed)

@@ -1,10 +1,10 @@
 """The methods of a study: what each sees of the rows, and which model it fits to them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,14 @@ from mcstl.groups.base import need_column
 from mcstl.methods.dawid_skene import label_probabilities
 from mcstl.models import training
 from mcstl.models.examples import Examples
-from mcstl.models.networks import HeadsNetwork, MeanNetwork, Network, ProductNetwork
+from mcstl.models.networks import (
+    BaseNetwork,
+    HeadsNetwork,
+    MeanNetwork,
+    Network,
+    ProductNetwork,
+)
+from mcstl.models.people import PeopleNetwork
 from mcstl.studies.study_file import AnyMethod, IrpmConfig, MethodConfig, MethodName, Study
 
 Part = Literal["train", "validation", "test"]
@@ -34,8 +41,6 @@ _WITHOUT_GROUPS: tuple[MethodName, ...] = ("none", "majority", "dawid-skene")
 _WITH_ANNOTATORS: tuple[MethodName, ...] = ("mc-stl-people", "annotators", "dawid-skene")
 #: How many networks of each form `best` has.
 _MEMBERS = 3
-#: The width of `ProductNetwork` in units of how far texts are from their mean (root mean square).
-_WIDTH = 0.55
 _TABULAR: tuple[MethodName, ...] = ("gbm", "logistic", "groups-only")
 
 
@@ -63,7 +68,7 @@ class Prepared:
         if method in _WITHOUT_GROUPS:
             rows = rows.without_groups()
         elif method == "mc-stl-people":
-            rows = replace(rows, who=self.who)
+            rows = replace(rows, annotators=self.who)
         elif method == "annotators":
             rows = replace(rows, S=self._annotators_as_groups)
         elif method == "shuffled":
@@ -117,7 +122,7 @@ def fit_method(
     checkpoint: Path | None = None,
     on_epoch: training.OnEpoch | None = None,
     progress: Progress = silent,
-) -> tuple[FloatArray, Network | None]:
+) -> tuple[FloatArray, BaseNetwork | None]:
     """Fit one method and return its probabilities of the test rows, (n, L), and its network.
 
     A method with `recalibrate` is fitted as without it, then its probabilities are mapped to those
@@ -160,7 +165,7 @@ def _fit(
     checkpoint: Path | None,
     on_epoch: training.OnEpoch | None,
     progress: Progress,
-) -> tuple[Callable[[Examples], FloatArray], Network | None]:
+) -> tuple[Callable[[Examples], FloatArray], BaseNetwork | None]:
     """Fit one method: rows to probabilities, and its network."""
     train, validation = (prepared.part(name, method.name, seed) for name in ("train", "validation"))
     n_classes = len(prepared.annotations.classes)
@@ -205,28 +210,26 @@ def _fit(
         train, validation = _dawid_skene(prepared)
     elif method.name == "annotators":
         config = config.model_copy(update={"kl": "none"})  # Eq. 3 speaks of groups
-    options: dict[str, Any] = {
-        "n_classes": n_classes,
-        "preference": prepared.annotations.task == "preference",
-        "annotations_per_item": prepared.annotations_per_item,
-    }
+    problem = training.Problem(
+        n_classes, prepared.annotations.task == "preference", prepared.annotations_per_item
+    )
 
     def told(_: str, done: int, total: int) -> None:
         progress(f"training {method.title}", done, total)
 
+    network: BaseNetwork
     if method.name == "best":
-        network = _best(train, validation, config, options, seed, checkpoint, told)
+        network = _best(train, validation, problem, config, seed, checkpoint, told)
     else:
+        forms: dict[str, type[Network]] = {"heads": HeadsNetwork, "mc-stl-people": PeopleNetwork}
         network = training.fit(
             train,
             validation,
+            problem,
             config,
-            network=HeadsNetwork if method.name == "heads" else Network,
+            network=forms.get(method.name, Network),
             seed=seed,
-            checkpoint=checkpoint,
-            on_epoch=on_epoch,
-            progress=told,
-            **options,
+            session=training.Session(checkpoint, on_epoch=on_epoch, progress=told),
         ).network
     return lambda rows: training.predict(network, rows), network
 
@@ -234,20 +237,18 @@ def _fit(
 def _best(
     train: Examples,
     validation: Examples,
+    problem: training.Problem,
     config: training.TrainingConfig,
-    options: Mapping[str, Any],
     seed: int,
     checkpoint: Path | None,
     progress: Progress,
-) -> Network:
+) -> MeanNetwork:
     """Fit several networks of each form; the mean of one form's or of all, by validation NLL.
 
     Each has a checkpoint of its own, which stays until all are fitted. There is no trace, since
     that is of one network.
     """
-    texts = train.vectors[np.unique(train.positions)]
-    width = _WIDTH * (float(np.sqrt(texts.var(axis=0).sum())) or 1.0)
-    forms: list[Callable[..., Network]] = [Network, partial(ProductNetwork, width=width)]
+    forms: list[type[Network]] = [Network, ProductNetwork]
     # The first of a form is what its method alone would be; torch tells seeds by 32 bits only.
     seeds = [seed, *map(int, np.random.SeedSequence(seed).generate_state(_MEMBERS - 1))]
     fitted: list[list[Network]] = [[], []]
@@ -263,13 +264,11 @@ def _best(
         found = training.fit(
             train,
             validation,
+            problem,
             config,
             network=forms[form],
             seed=seeds[member],
-            checkpoint=own,
-            keep=True,
-            progress=told,
-            **options,
+            session=training.Session(own, keep=True, progress=told),
         )
         fitted[form].append(found.network)
     for file in files:

@@ -33,8 +33,7 @@ from mcstl.groups.review import choosing
 from mcstl.models import training
 from mcstl.models.examples import Examples
 from mcstl.models.model import Model
-from mcstl.models.networks import Network
-from mcstl.models.people import PeopleNetwork
+from mcstl.models.networks import BaseNetwork
 from mcstl.studies import controls
 from mcstl.studies import model_card as card
 from mcstl.studies import results as outputs
@@ -162,7 +161,7 @@ def _seed_runs(
         if is_first and method == modelled and network is not None:
             facts = {"study": outputs.portable(resolved), "method": method.title, "seed": seed}
             forms_groups = encoder if reads_rationales(study.scheme(prepared.annotations)) else None
-            model = as_model(network, prepared, forms_groups, facts, len(network.v) > 0)
+            model = as_model(network, prepared, forms_groups, facts, network.n_groups > 0)
             work.keep_model(model)
         work.keep(method.title, seed, found, rows)
         yield found, rows, model
@@ -307,7 +306,7 @@ def _one_run(
     checkpoint: Path | None,
     trace: Path | None,
     progress: Progress,
-) -> tuple[dict[str, Any], pd.DataFrame, Network | None]:
+) -> tuple[dict[str, Any], pd.DataFrame, BaseNetwork | None]:
     """One run of results.json, its rows of predictions.parquet, and the network."""
     started = time.perf_counter()
     on_epoch = None if trace is None else _tracer(trace, method, seed, prepared)
@@ -337,7 +336,7 @@ def _tracer(path: Path, method: AnyMethod, seed: int, prepared: Prepared) -> tra
         seen = prepared.part(part, method.name, seed)
         parts.append((part, seen, inside, prepared.minority[which]))
 
-    def note(epoch: int, network: Network) -> None:
+    def note(epoch: int, network: BaseNetwork) -> None:
         # A run that was stopped goes on from its checkpoint, so the last epochs come once more.
         trace[:] = [row for row in trace if row["epoch"] < epoch]
         for part, rows, inside, minority in parts:
@@ -351,7 +350,7 @@ def _tracer(path: Path, method: AnyMethod, seed: int, prepared: Prepared) -> tra
 
 
 def as_model(
-    network: Network,
+    network: BaseNetwork,
     prepared: Prepared,
     group_encoder: Encoder | None,
     facts: dict[str, Any],
@@ -364,7 +363,7 @@ def as_model(
     scheme = prepared.scheme if with_groups else None
     data, own = prepared.annotations, prepared.encoder
     former = group_encoder if with_groups and group_encoder is not own else None
-    people = prepared.people if isinstance(network, PeopleNetwork) else ()
+    people = prepared.people if network.n_annotators else ()
     population = (patterns, counts)
     return Model(
         network,
