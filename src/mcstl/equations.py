@@ -114,7 +114,7 @@ def soft_share(S: Tensor, w: Tensor, p: Tensor, y_bar: Tensor, sharpness: float)
     l (10^4 there, where almost no gradient passes except at the threshold itself).
     """
     above = 1 + torch.tanh(sharpness * (p[:, None, :] - y_bar))  # (n, K, T)
-    total = torch.einsum("nk,nkt->kt", S * w[:, None], above)
+    total = ((S * w[:, None])[:, :, None] * above).sum(0)
     # A group without rows at hand has n_k = 0, which removes its term whatever the share is.
     return 0.5 * total / group_counts(S, w).clamp(min=1e-12)[:, None]
 

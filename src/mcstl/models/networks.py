@@ -54,7 +54,7 @@ class Dropout(nn.Module):
             return x
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
         drawn = words.random_(-(2**63), None).view(torch.uint8)[: x.numel()].view(x.shape)
-        mask = (drawn >= self.dropped).to(x.dtype)
+        mask = drawn.to(x.dtype).ge_(self.dropped)
         return x * mask.mul_(256 / (256 - self.dropped))
 
 
@@ -253,7 +253,7 @@ class Network(BaseNetwork):
         # Small: a start far from zero drowns the text, and costs AUC (LOG.md).
         self.v = nn.Parameter(0.01 * torch.randn(n_groups, dimension))
         self.first = nn.Linear(dimension, hidden)
-        active = [nn.LayerNorm(hidden), nn.ReLU()] if layer == "normed" else [nn.GELU()]
+        active = [nn.LayerNorm(hidden), nn.ReLU(inplace=True)] if layer == "normed" else [nn.GELU()]
         self.rest = nn.Sequential(*active, Dropout(dropout), nn.Linear(hidden, 1, bias=False))
         if preference:
             self.log_t = nn.Parameter(torch.zeros(n_groups))
