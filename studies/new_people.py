@@ -19,6 +19,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from mcstl._support.arrays import FloatArray
 from mcstl.encoding.encoders import load_encoder
+from mcstl.models.people import memberships_of_annotators
 from mcstl.studies.methods import fit_method
 from mcstl.studies.run import prepare
 from mcstl.studies.study_file import MethodConfig, Study

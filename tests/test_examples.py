@@ -1,4 +1,4 @@
-"""The rows that training sees: nothing is lost when they are collapsed, or in an epoch's batches."""
+"""The rows that training sees: nothing is lost by collapsing or shuffling."""
 
 from dataclasses import replace
 

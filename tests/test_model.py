@@ -31,7 +31,7 @@ from mcstl.groups import TaxonomyConfig, fit_scheme
 from mcstl.models.examples import Batch
 from mcstl.models.model import Model
 from mcstl.models.model_directory import FILES
-from mcstl.models.networks import Form, Layer, Network
+from mcstl.models.networks import BaseNetwork, Form, Layer, Network
 from mcstl.models.prediction import predict_rows
 
 law = settings(deadline=None, max_examples=30)
@@ -132,16 +132,16 @@ def close(found: Any, expected: Any, atol: float = 1e-6) -> None:
 # The network is the equations.
 
 
-def rows(network: Network, sides: int, n: int = 9, seed: int = 1) -> tuple[Tensor, Tensor]:
+def rows(network: BaseNetwork, sides: int, n: int = 9, seed: int = 1) -> tuple[Tensor, Tensor]:
     """Vectors (n, sides, d) and memberships (n, K), some of them empty."""
     random = np.random.default_rng(seed)
-    e = random.normal(0, 0.3, (n, sides, network.first.in_features))
-    S = random.random((n, len(network.v))) < 0.5
+    e = random.normal(0, 0.3, (n, sides, network.dimension))
+    S = random.random((n, network.n_groups)) < 0.5
     S[0] = False
     return torch.from_numpy(e).float(), torch.from_numpy(S).float()
 
 
-def logits(network: Network, e: Tensor, S: Tensor) -> Tensor:
+def logits(network: BaseNetwork, e: Tensor, S: Tensor) -> Tensor:
     """Logits (n, T) of rows with texts of their own: e (n, sides, d), S (n, K)."""
     positions = torch.arange(e.shape[0] * e.shape[1]).view(e.shape[:2])
     return network.logits(Batch(e.flatten(0, 1), positions, S))
@@ -274,8 +274,8 @@ def test_a_perspective_adds_the_embeddings_of_its_groups(model: Model) -> None:
     p = model.predict_proba(inputs(model), PERSPECTIVES)
     with torch.inference_mode():
         for number, perspective in enumerate(S):
-            logits = model.logits(network, e, perspective.expand(len(e), -1))
-            close(p[:, number], equations.class_probabilities(logits))
+            alone = logits(model.network, e, perspective.expand(len(e), -1))
+            close(p[:, number], equations.class_probabilities(alone))
 
 
 def test_the_order_and_repetition_of_names_change_nothing(binary: Model) -> None:

@@ -429,9 +429,8 @@ def test_a_step_is_adams_and_the_average_is_torchs(network: type[Network]) -> No
     average = AveragedModel(theirs, multi_avg_fn=get_ema_multi_avg_fn(training._AVERAGE_DECAY))
     for _ in range(10):
         for each in (ours, theirs):
-            each.penalty(3.0).add(
-                each.grid_logits(torch.ones(1, 2, 6), torch.eye(2)).sum()
-            ).backward()
+            logits = each.grid_logits(torch.tensor([[[1.0], [-1.0]]]).expand(1, 2, 6), torch.eye(2))
+            ((logits - 1).square().sum() + each.penalty(3.0)).backward()
         state.step()
         adam.step()
         adam.zero_grad()
@@ -514,9 +513,9 @@ def test_a_weight_in_a_table_is_the_row_that_often(cache: Path) -> None:
     found = []
     for each in (rows, repeated):
         network.zero_grad()
-        cells = Cells.of(each, 2, torch.device("cpu"))
-        add_gradient = training._gradient(cells, network, config, 2, 2.0, Processes())
-        add_gradient(torch.arange(len(cells)))
+        weighted = WeightedExamples.from_examples(each, 2, torch.device("cpu"))
+        loss = Loss.of(weighted, Problem(2, annotations_per_item=2.0), config)
+        loss(network, weighted, torch.arange(len(weighted))).backward()
         gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
         found.append((gradients, training.validation_nll(network, each)))
     for a, b in zip(found[0][0], found[1][0], strict=True):

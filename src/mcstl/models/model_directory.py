@@ -231,7 +231,7 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
         Its tensors by name.
 
     Raises:
-        InputError: If it is not whole, or has numbers that are not finite or that no training gives.
+        InputError: If it is not whole, or has numbers that no training gives.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load

@@ -127,7 +127,7 @@ def fit(
     *,
     network: type[Network] = Network,
     seed: int = 0,
-    session: Session = Session(),  # noqa: B008 (it is frozen)
+    session: Session = Session(),
 ) -> Fitted:
     """Minimise Eq. 2, Eq. 4 or L_pl by Adam, stopping on the validation rows' NLL.
 
