@@ -16,7 +16,6 @@ from mcstl.data.annotations import Annotations
 from mcstl.datasets import simulated
 from mcstl.encoding.encoders import load_encoder
 from mcstl.methods.fitting import fit_method
-from mcstl.models.people import PeopleNetwork
 from mcstl.studies.build_model import build_model
 from mcstl.studies.preparation import prepare
 from mcstl.studies.study_file import Study
@@ -80,7 +79,7 @@ def errors(per_group: int, seed: int) -> list[float]:
         asked = [[f"group={name}"] for name in simulated.GROUPS] if with_groups else [[]]
         p = model.predict_proba(texts, asked)
         found.append(float(np.sqrt(np.mean((p - truth) ** 2))))
-        if isinstance(network, PeopleNetwork):
+        if network.n_annotators:
             some = slice(0, 100)
             low, high = model.predict_interval(texts[some], asked)
             held = float(np.mean((low <= truth[some]) & (truth[some] <= high)))

@@ -21,6 +21,7 @@ from mcstl._support.arrays import FloatArray
 from mcstl.encoding.encoders import load_encoder
 from mcstl.methods.base import MethodConfig
 from mcstl.methods.fitting import fit_method
+from mcstl.models.people import memberships_of_annotators
 from mcstl.studies.preparation import prepare
 from mcstl.studies.study_file import Study
 
@@ -48,7 +49,7 @@ def main() -> None:
     codes, people = pd.factorize(annotations.frame["annotator"], sort=True)
     above: list[list[float]] = [[] for _ in people]
     splits = [prepare(study, annotations, encoder, seed) for seed in range(chosen.seeds)]
-    typical, _ = replace(splits[0].examples, who=codes).memberships_of_people()
+    typical, _ = memberships_of_annotators(replace(splits[0].examples, annotators=codes))
     S, names = typical.round(), np.array(splits[0].scheme.names)
     for seed, prepared in enumerate(splits):
         p, _ = fit_method(prepared, study.settings_of(MethodConfig(name="none"), seed))

@@ -26,8 +26,8 @@ from mcstl.methods import features, gbm, irpm, logistic
 from mcstl.methods.base import Predictor, Recalibration
 from mcstl.methods.dawid_skene import label_probabilities
 from mcstl.methods.recalibration import recalibrate
-from mcstl.methods.training_shim import Problem, Session
 from mcstl.models.examples import Examples
+from mcstl.models.training import Problem, Session
 from mcstl.studies.study_file import Study
 from tiny_transformers import tiny
 

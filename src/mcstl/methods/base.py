@@ -16,10 +16,9 @@ from mcstl.data.splits import Split
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups import Scheme
 from mcstl.groups.base import need_column
-from mcstl.methods.training_shim import Problem, Session
 from mcstl.models.examples import Examples
-from mcstl.models.networks import Network
-from mcstl.models.training import TrainingConfig
+from mcstl.models.networks import BaseNetwork
+from mcstl.models.training import Problem, Session, TrainingConfig
 
 Part = Literal["train", "validation", "test"]
 Recalibration = Literal["temperature", "platt", "isotonic", "mcgrad"]
@@ -150,7 +149,7 @@ class FittedMethod(NamedTuple):
     """
 
     predict: Predictor
-    network: Network | None = None
+    network: BaseNetwork | None = None
 
 
 class RunSettings(NamedTuple):

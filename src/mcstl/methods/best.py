@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from mcstl.methods import training_shim as training
 from mcstl.methods.base import FittedMethod, Prepared, RunSettings
 from mcstl.methods.network import NetworkMethod
-from mcstl.methods.training_shim import Session
+from mcstl.models import training
 from mcstl.models.networks import MeanNetwork, Network, ProductNetwork
-from mcstl.models.training import predict, validation_nll
+from mcstl.models.training import Session
 
 _FORMS: tuple[type[Network], ...] = (Network, ProductNetwork)
 _MEMBERS = 3  # of each form
@@ -54,8 +53,8 @@ class Best(NetworkMethod):
         of_forms = [networks[form :: len(_FORMS)] for form in range(len(_FORMS))]
         in_order = [network for members in of_forms for network in members]
         choices = [MeanNetwork(members) for members in (*of_forms, in_order)]
-        network = min(choices, key=lambda mean: validation_nll(mean, validation))
-        return FittedMethod(lambda examples: predict(network, examples), network)
+        network = min(choices, key=lambda mean: training.validation_nll(mean, validation))
+        return FittedMethod(lambda examples: training.predict(network, examples), network)
 
 
 def _member_session(session: Session, number: int, count: int) -> Session:

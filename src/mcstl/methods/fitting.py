@@ -5,7 +5,7 @@ from dataclasses import replace
 from mcstl import methods
 from mcstl._support.arrays import FloatArray
 from mcstl.methods.base import BaseMethodConfig, Part, Prepared, RunSettings
-from mcstl.models.networks import Network
+from mcstl.models.networks import BaseNetwork
 
 
 def saves_model(config: BaseMethodConfig) -> bool:
@@ -32,7 +32,7 @@ def is_trained(config: BaseMethodConfig) -> bool:
     return methods.find(config.name).is_trained and config.recalibrate is None
 
 
-def fit_method(prepared: Prepared, settings: RunSettings) -> tuple[FloatArray, Network | None]:
+def fit_method(prepared: Prepared, settings: RunSettings) -> tuple[FloatArray, BaseNetwork | None]:
     """Fit a method and predict the test rows.
 
     A method with `recalibrate` is fitted as without it, then its probabilities are mapped to the

@@ -23,8 +23,8 @@ from mcstl.methods.base import (
     Prepared,
     RunSettings,
 )
-from mcstl.methods.training_shim import Problem, Session
 from mcstl.models.examples import Examples
+from mcstl.models.training import Problem, Session
 
 
 class IrpmConfig(BaseMethodConfig, ReaderConfig):

@@ -16,7 +16,7 @@ class McStlPeople(NetworkMethod):
     network = PeopleNetwork
 
     def _examples(self, prepared: Prepared, seed: int) -> Examples:
-        return replace(prepared.examples, who=prepared.annotators)
+        return replace(prepared.examples, annotators=prepared.annotators)
 
 
 METHOD = McStlPeople()

@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-from mcstl.methods import training_shim as training
 from mcstl.methods.base import FittedMethod, Method, Prepared, RunSettings
+from mcstl.models import training
 from mcstl.models.examples import Examples
 from mcstl.models.networks import Network
-from mcstl.models.training import TrainingConfig, predict
+from mcstl.models.training import TrainingConfig
 
 
 class NetworkMethod(Method):
@@ -54,4 +54,5 @@ class NetworkMethod(Method):
             seed=settings.seed,
             session=settings.session,
         )
-        return FittedMethod(lambda examples: predict(fitted.network, examples), fitted.network)
+        network = fitted.network
+        return FittedMethod(lambda examples: training.predict(network, examples), network)

@@ -8,11 +8,11 @@ from mcstl import methods
 from mcstl.encoding.encoders import Encoder
 from mcstl.methods.base import Prepared, RunSettings
 from mcstl.models.model import Model
-from mcstl.models.networks import Network
+from mcstl.models.networks import BaseNetwork
 
 
 def build_model(
-    network: Network,
+    network: BaseNetwork,
     prepared: Prepared,
     settings: RunSettings,
     group_encoder: Encoder | None,
@@ -43,5 +43,5 @@ def build_model(
         (memberships, np.bincount(codes).astype(float)),
         facts,
         group_encoder=group_encoder if with_groups and group_encoder is not of_texts else None,
-        people=() if examples.who is None else prepared.people,
+        people=prepared.people if network.n_annotators else (),
     )

@@ -14,8 +14,8 @@ from mcstl.evaluation import metrics
 from mcstl.groups import fit_scheme
 from mcstl.methods.base import MethodConfig, Prepared, RunSettings
 from mcstl.methods.fitting import fit_method
-from mcstl.methods.training_shim import Session
 from mcstl.models.model import Model
+from mcstl.models.training import Session
 from mcstl.studies.build_model import build_model
 from mcstl.studies.preparation import make_examples
 from mcstl.studies.study_file import (

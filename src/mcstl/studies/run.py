@@ -18,7 +18,7 @@ from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import leak_checks, metrics
 from mcstl.methods.base import BaseMethodConfig, MethodConfig, Prepared
 from mcstl.methods.fitting import fit_method, saves_model
-from mcstl.methods.training_shim import Session
+from mcstl.models.training import Session
 from mcstl.studies import model_card
 from mcstl.studies.build_model import build_model
 from mcstl.studies.parallel import in_processes

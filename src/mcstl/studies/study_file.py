@@ -39,8 +39,7 @@ from mcstl.groups import (
     TaxonomyConfig,
 )
 from mcstl.methods.base import BaseMethodConfig, MethodConfig, RunSettings
-from mcstl.methods.training_shim import Session
-from mcstl.models.training import TrainingConfig
+from mcstl.models.training import Session, TrainingConfig
 
 LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 

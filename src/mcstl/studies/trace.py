@@ -10,7 +10,7 @@ from mcstl._support.arrays import BoolArray
 from mcstl.evaluation import metrics
 from mcstl.methods.base import BaseMethodConfig, Part, Prepared
 from mcstl.models.examples import Examples
-from mcstl.models.networks import Network
+from mcstl.models.networks import BaseNetwork
 from mcstl.models.training import OnEpoch, predict
 
 _METRICS = ("nll", "auc", "accuracy", "slope_mean", "bias_mean", "one_minus_emd")
@@ -46,7 +46,7 @@ def tracer(path: Path, method: BaseMethodConfig, seed: int, prepared: Prepared) 
         inside, minority = prepared.groups(part), prepared.minority[rows]
         watched.append(_Watched(part, examples.take(rows), inside, minority))
 
-    def note(epoch: int, network: Network) -> None:
+    def note(epoch: int, network: BaseNetwork) -> None:
         # A run that was stopped goes on from its checkpoint, so the last epochs come once more.
         trace[:] = [row for row in trace if row["epoch"] < epoch]
         for part, examples, inside, minority in watched:
