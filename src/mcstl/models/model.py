@@ -22,7 +22,7 @@ from mcstl.data.annotations import TEXT_COLUMNS, Annotations
 from mcstl.data.labels import Task
 from mcstl.groups import Scheme, load_scheme
 from mcstl.groups.base import FEW_PEOPLE
-from mcstl.models import card, registry
+from mcstl.models import registry
 from mcstl.models.hub import OnTheHub
 from mcstl.models.model_directory import (
     ENCODER,
@@ -397,6 +397,8 @@ class Model(OnTheHub):
         }
         if self.group_encoder is not None:
             config["group_encoder"] = _identity(self.group_encoder)
+        from mcstl.models import card  # who fits and does not save needs none
+
         groups = scheme_state["groups"] if scheme_state else []
         readme = self.model_card or card.of_model(
             self.task, self.classes, groups, self.encoder.name
