@@ -29,7 +29,7 @@ from scipy.special import expit
 
 from mcstl._support.arrays import Float32Array, IntArray
 from mcstl.models.examples import Examples
-from mcstl.models.training import TrainingConfig, fit
+from mcstl.models.training import Problem, Session, TrainingConfig, fit
 
 DIMENSION = 384
 _ITEMS_PER_CHUNK = 20_000
@@ -114,10 +114,9 @@ def measure(size: Size, epochs: int, batch_size: int) -> dict[str, float]:
         fitted = fit(
             train,
             validation,
+            Problem(size.classes, annotations_per_item=size.annotations / size.items),
             TrainingConfig(epochs=epochs, batch_size=batch_size, patience=epochs),
-            n_classes=size.classes,
-            annotations_per_item=size.annotations / size.items,
-            on_epoch=lambda *_: ends.append(time.process_time()),
+            session=Session(on_epoch=lambda *_: ends.append(time.process_time())),
         )
     return {
         "rows": len(train),

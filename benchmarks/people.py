@@ -15,9 +15,9 @@ import pandas as pd
 from mcstl.data.annotations import Annotations
 from mcstl.datasets import simulated
 from mcstl.encoding.encoders import load_encoder
-from mcstl.models.people import PeopleNetwork
-from mcstl.studies import run as study
-from mcstl.studies.methods import fit_method
+from mcstl.methods.fitting import fit_method
+from mcstl.studies.build_model import build_model
+from mcstl.studies.preparation import prepare
 from mcstl.studies.study_file import Study
 
 METHODS = ("mc-stl-people", "mc-stl", "none")
@@ -65,20 +65,21 @@ def errors(per_group: int, seed: int) -> list[float]:
         training={"hidden": 128},
     )
     encoder = load_encoder()
-    prepared = study.prepare(plan, data, encoder, seed)
+    prepared = prepare(plan, data, encoder, seed)
     of_item = simulation.annotations.frame.drop_duplicates("item").set_index("item")["text"]
     texts = [str(of_item[name]) for name in simulation.items]
     truth = simulation.probability(simulation.items, [[name] for name in simulated.GROUPS])
     found, held = [], np.nan
     for method in plan.methods:
-        _, network = fit_method(method, plan, prepared, seed)
+        settings = plan.settings_of(method, seed)
+        _, network = fit_method(prepared, settings)
         assert network is not None
         with_groups = method.name != "none"
-        model = study.as_model(network, prepared, encoder, {}, with_groups)
+        model = build_model(network, prepared, settings, encoder, {})
         asked = [[f"group={name}"] for name in simulated.GROUPS] if with_groups else [[]]
         p = model.predict_proba(texts, asked)
         found.append(float(np.sqrt(np.mean((p - truth) ** 2))))
-        if isinstance(network, PeopleNetwork):
+        if network.n_annotators:
             some = slice(0, 100)
             low, high = model.predict_interval(texts[some], asked)
             held = float(np.mean((low <= truth[some]) & (truth[some] <= high)))

@@ -23,9 +23,10 @@ from mcstl.data.annotations import minority_rows
 from mcstl.encoding import encoders
 from mcstl.encoding.encoders import load_encoder
 from mcstl.evaluation import metrics
+from mcstl.methods.base import Prepared
+from mcstl.methods.fitting import fit_method
 from mcstl.methods.recalibration import recalibrate
-from mcstl.studies import run as study
-from mcstl.studies.methods import Prepared, fit_method
+from mcstl.studies.preparation import prepare
 from mcstl.studies.study_file import Study
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -40,7 +41,7 @@ def by_hand(prepared: Prepared) -> FloatArray:
     encoder = SentenceTransformer(str(encoders._paper_folder()), device="cpu")
     texts, positions = data.distinct_texts()
     e = encoder.encode(list(texts), show_progress_bar=False)[positions[:, 0]]
-    S = prepared.rows.S.toarray()
+    S = prepared.examples.S.toarray()
     X = np.hstack([e, S])
     model = LogisticRegression(max_iter=1000).fit(X[train], data.labels[train])
     p: FloatArray = model.predict_proba(X[test])
@@ -54,8 +55,8 @@ def by_hand(prepared: Prepared) -> FloatArray:
 def ours(plan: Study, data_dir: str, cache: str) -> tuple[FloatArray, Prepared]:
     """Run the study's first seed from its files: load, split, group, encode, fit, predict."""
     data = plan.load(data_dir)
-    prepared = study.prepare(plan, data, load_encoder(cache_dir=cache), plan.seeds[0])
-    return fit_method(plan.methods[0], plan, prepared, plan.seeds[0])[0], prepared
+    prepared = prepare(plan, data, load_encoder(cache_dir=cache), plan.seeds[0])
+    return fit_method(prepared, plan.settings_of(plan.methods[0], plan.seeds[0]))[0], prepared
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
@@ -81,7 +82,7 @@ def main() -> None:
         p, *spent = timed(lambda: by_hand(prepared))  # noqa: B023
         found.append(("by hand", p, spent))
         data, test = prepared.annotations, prepared.parts.test
-        inside, minority = prepared.rows.S[test].toarray() > 0, minority_rows(data)[test]
+        inside, minority = prepared.examples.S[test].toarray() > 0, minority_rows(data)[test]
         for way, p, (wall, processor) in found:
             values = metrics.evaluate(
                 p, data.labels[test], inside, minority, data.task, prepared.scheme.names

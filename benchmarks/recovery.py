@@ -16,10 +16,11 @@ from mcstl._support.arrays import FloatArray
 from mcstl.data.labels import Task
 from mcstl.datasets import simulated
 from mcstl.encoding.encoders import load_encoder
+from mcstl.methods.base import BaseMethodConfig, Prepared
+from mcstl.methods.fitting import fit_method, is_trained
 from mcstl.models.networks import Layer
-from mcstl.studies import run as study
-from mcstl.studies.methods import Prepared, fit_method, has_recipe
-from mcstl.studies.study_file import AnyMethod, Study
+from mcstl.studies.preparation import prepare
+from mcstl.studies.study_file import Study
 
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
 METHODS = ("mc-stl", "none", "gbm", "logistic")
@@ -37,7 +38,7 @@ def errors(task: Task, annotations: int, methods: list[str], seeds: int) -> tupl
     )
     simulation = simulated.simulate(task, annotations=annotations)
     encoder = load_encoder()
-    prepared = [study.prepare(plan, simulation.annotations, encoder, seed) for seed in plan.seeds]
+    prepared = [prepare(plan, simulation.annotations, encoder, seed) for seed in plan.seeds]
     found = [error_of(method, plan, prepared, simulation.truth) for method in plan.methods]
     rates = []
     for each in prepared:
@@ -47,17 +48,17 @@ def errors(task: Task, annotations: int, methods: list[str], seeds: int) -> tupl
 
 
 def error_of(
-    method: AnyMethod, plan: Study, prepared: list[Prepared], truth: FloatArray
+    method: BaseMethodConfig, plan: Study, prepared: list[Prepared], truth: FloatArray
 ) -> tuple[float, str]:
     """Return a method's mean error over seeds with the layer validation chooses, and which."""
     tried = []
-    for layer in get_args(Layer) if has_recipe(method) else ("none",):
+    for layer in get_args(Layer) if is_trained(method) else ("none",):
         changed = method
-        if has_recipe(method):
+        if is_trained(method):
             changed = method.model_copy(update={"training": {"layer": layer}})
         nll, error = [], []
         for seed, each in zip(plan.seeds, prepared, strict=True):
-            p = fit_method(changed, plan, each, seed)[0]
+            p = fit_method(each, plan.settings_of(changed, seed))[0]
             error.append(rmse(p, truth[each.parts.test]))
             y = each.part("validation").y
             p = each.predicted[changed.model_dump_json()]["validation"]

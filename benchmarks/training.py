@@ -29,7 +29,7 @@ from mcstl.models import training
 from mcstl.models.examples import Examples
 from mcstl.models.networks import Network
 from mcstl.models.training import TrainingConfig
-from mcstl.studies import run as study
+from mcstl.studies.preparation import prepare
 from mcstl.studies.study_file import Study
 
 STUDIES: dict[str, dict[str, Any]] = {
@@ -81,7 +81,7 @@ def dices(seed: int = 0, items: int = 1000, ratings: int = 70) -> Task:
 def real(name: str, data_dir: str, seed: int = 0) -> Task:
     """Prepare a data set as its study does."""
     plan = Study.model_validate({"data": {"dataset": name}, "seeds": [seed], **STUDIES[name]})
-    prepared = study.prepare(plan, plan.load(data_dir), load_encoder(), seed)
+    prepared = prepare(plan, plan.load(data_dir), load_encoder(), seed)
     return Task(
         prepared.part("train"),
         prepared.part("validation"),
@@ -129,7 +129,8 @@ def loop(task: Task, seed: int, batched: bool = False) -> float:
         hidden=config.hidden,
         dropout=config.dropout,
     )
-    training._start_biases(network, task.train, task.n_classes)
+    if not task.preference:
+        network.start_biases(task.train.class_weights(task.n_classes))
     kind = Batched if batched else Annotations
     collate: Callable[..., object] | None = (lambda batch: batch) if batched else None
     rows, held_out = kind(task.train), kind(task.validation)
@@ -146,7 +147,7 @@ def loop(task: Task, seed: int, batched: bool = False) -> float:
         epoch += 1
         network.train()
         for e, S, y in loader:
-            logits = network.logits(e, S)
+            logits = network._respond(network.project(e), network.effects(S))
             loss = equations.cross_entropy(equations.levels(y, T), logits).sum()
             if not task.preference:
                 p = torch.sigmoid(logits)
@@ -162,7 +163,9 @@ def loop(task: Task, seed: int, batched: bool = False) -> float:
         total = 0.0
         with torch.inference_mode():
             for e, S, y in validation:
-                p = equations.class_probabilities(averaged.logits(e, S))
+                p = equations.class_probabilities(
+                    averaged._respond(averaged.project(e), averaged.effects(S))
+                )
                 total -= float(p[torch.arange(len(y)), y].log().sum())
         if total / len(held_out) < best:
             best, best_epoch = total / len(held_out), epoch
@@ -176,10 +179,8 @@ def ours(task: Task, seed: int) -> float:
     return training.fit(
         task.train,
         task.validation,
+        training.Problem(task.n_classes, task.preference, task.annotations_per_item),
         task.config,
-        n_classes=task.n_classes,
-        preference=task.preference,
-        annotations_per_item=task.annotations_per_item,
         seed=seed,
     ).validation_nll
 

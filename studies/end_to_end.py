@@ -23,12 +23,13 @@ from mcstl import equations, evaluation
 from mcstl.encoding.encoders import load_encoder
 from mcstl.encoding.finetuning import Reader, ReaderConfig
 from mcstl.evaluation import metrics
+from mcstl.methods.base import MethodConfig, Prepared
+from mcstl.methods.fitting import fit_method
 from mcstl.models import training
-from mcstl.models.examples import Cells, Examples
+from mcstl.models.examples import Batch, Examples, WeightedExamples
 from mcstl.models.networks import Network
-from mcstl.studies.methods import Prepared, fit_method
-from mcstl.studies.run import prepare
-from mcstl.studies.study_file import MethodConfig, Study
+from mcstl.studies.preparation import prepare
+from mcstl.studies.study_file import Study
 
 METRICS = ("auc", "accuracy", "nll", "one_minus_emd")
 #: Texts of a batch; those that are compared with each other come together, as many as they are.
@@ -36,14 +37,14 @@ TEXTS = 32
 
 
 def batches(
-    cells: Cells, lengths: npt.NDArray[np.int64], random: np.random.Generator
+    examples: WeightedExamples, lengths: npt.NDArray[np.int64], random: np.random.Generator
 ) -> list[Tensor]:
-    """Return the cells of some texts, and of the next, in random order: each text is read once.
+    """Return the examples of some texts, and of the next, in random order: each text is read once.
 
     Texts of a batch are of roughly like length, so that little is computed for padding.
     """
-    positions = cells.positions.numpy()
-    n = len(cells.vectors)
+    positions = examples.positions.numpy()
+    n = len(examples.vectors)
     ones = np.ones(len(positions))
     compared = csr_matrix((ones, (positions[:, 0], positions[:, -1])), shape=(n, n))
     _, part_of_text = connected_components(compared, directed=False)
@@ -93,9 +94,10 @@ def trained_on(
     lengths = np.array([len(each["input_ids"]) for each in tokens])
     validation = prepared.part("validation")
     n_classes = len(prepared.annotations.classes)
-    cells = Cells.of(prepared.part("train"), n_classes, torch.device("cpu"))
+    examples = WeightedExamples.from_examples(
+        prepared.part("train"), n_classes, torch.device("cpu")
+    )
     network = copy.deepcopy(network)
-    network.by_hand = False  # those gradients end at the vectors
     both = zip((reader, network), rates, strict=True)
     groups = [{"params": [*module.parameters()], "lr": rate} for module, rate in both]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
@@ -112,12 +114,12 @@ def trained_on(
     for _ in range(epochs):
         reader.train()
         network.train()
-        for step in batches(cells, lengths, random):
-            used, at = cells.positions[step].unique(return_inverse=True)
-            S = cells.patterns[cells.pattern[step]]
-            logits = network.logits_at(read(reader, [tokens[i] for i in used]), at, S)
-            w = cells.w[step]
-            loss = (w * equations.cross_entropy(cells.levels[step], logits)).sum() / w.sum()
+        for step in batches(examples, lengths, random):
+            used, at = examples.positions[step].unique(return_inverse=True)
+            S = examples.patterns[examples.pattern[step]]
+            logits = network.logits(Batch(read(reader, [tokens[i] for i in used]), at, S))
+            w = examples.w[step]
+            loss = (w * equations.cross_entropy(examples.levels[step], logits)).sum() / w.sum()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
@@ -164,7 +166,7 @@ def main() -> None:
         prepared = prepare(study, annotations, encoder, seed)
         test = prepared.part("test")
         started = time.process_time()
-        _, frozen = fit_method(MethodConfig(name="mc-stl"), study, prepared, seed)
+        _, frozen = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), seed))
         assert frozen is not None  # noqa: S101 (for the type checker)
         between = time.process_time()
         rates = chosen.encoder_rate, chosen.network_rate

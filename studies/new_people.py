@@ -19,9 +19,11 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from mcstl._support.arrays import FloatArray
 from mcstl.encoding.encoders import load_encoder
-from mcstl.studies.methods import fit_method
-from mcstl.studies.run import prepare
-from mcstl.studies.study_file import MethodConfig, Study
+from mcstl.methods.base import MethodConfig
+from mcstl.methods.fitting import fit_method
+from mcstl.models.people import memberships_of_annotators
+from mcstl.studies.preparation import prepare
+from mcstl.studies.study_file import Study
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 
@@ -47,10 +49,10 @@ def main() -> None:
     codes, people = pd.factorize(annotations.frame["annotator"], sort=True)
     above: list[list[float]] = [[] for _ in people]
     splits = [prepare(study, annotations, encoder, seed) for seed in range(chosen.seeds)]
-    typical, _ = replace(splits[0].rows, who=codes).memberships_of_people()
+    typical, _ = memberships_of_annotators(replace(splits[0].examples, annotators=codes))
     S, names = typical.round(), np.array(splits[0].scheme.names)
     for seed, prepared in enumerate(splits):
-        p, _ = fit_method(MethodConfig(name="none"), study, prepared, seed)
+        p, _ = fit_method(prepared, study.settings_of(MethodConfig(name="none"), seed))
         test = prepared.parts.test
         residual = annotations.labels[test] - p @ np.arange(p.shape[1])
         for a in np.unique(codes[test][codes[test] >= 0]):

@@ -21,18 +21,18 @@ from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
-from mcstl.encoding.finetuning import ReaderConfig
 from mcstl.evaluation import metrics
-from mcstl.methods import irpm, tabular
+from mcstl.methods import features, gbm, irpm, logistic
+from mcstl.methods.base import Predictor, Recalibration
 from mcstl.methods.dawid_skene import label_probabilities
-from mcstl.methods.recalibration import Kind, recalibrate
-from mcstl.methods.tabular import Predictor
+from mcstl.methods.recalibration import recalibrate
 from mcstl.models.examples import Examples
+from mcstl.models.training import Problem, Session
 from mcstl.studies.study_file import Study
 from tiny_transformers import tiny
 
 Fit = Callable[..., Predictor]
-FITS: tuple[Fit, ...] = (tabular.gbm, tabular.logistic)
+FITS: tuple[Fit, ...] = (gbm.fit, logistic.fit)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
 both = pytest.mark.parametrize("fit", FITS)
 every_task = pytest.mark.parametrize("task", TASKS)
@@ -164,11 +164,11 @@ def test_logistic_takes_a_weight_of_two_as_the_row_twice(task: Task) -> None:
     train = replace(train, w=np.where(train.y == 0, 3, 1).astype(np.float32))
     repeated = train.take(np.repeat(np.arange(len(train)), train.w.astype(int)))
     repeated = replace(repeated, w=np.ones(len(repeated), dtype=np.float32))
-    heavy = tabular.logistic(train, validation, n_classes=n_classes(task))(test)
-    long = tabular.logistic(repeated, validation, n_classes=n_classes(task))(test)
+    heavy = logistic.fit(train, validation, n_classes=n_classes(task))(test)
+    long = logistic.fit(repeated, validation, n_classes=n_classes(task))(test)
     np.testing.assert_allclose(heavy, long, rtol=0, atol=1e-3)
     light = replace(train, w=np.ones_like(train.w))
-    unweighted = tabular.logistic(light, validation, n_classes=n_classes(task))(test)
+    unweighted = logistic.fit(light, validation, n_classes=n_classes(task))(test)
     assert np.abs(heavy - unweighted).max() > 0.01
 
 
@@ -184,7 +184,7 @@ def test_logistic_is_scikit_learns_on_embedding_and_groups(task: Task) -> None:
     train, validation, test = parts(task)
     scaler = StandardScaler().fit(columns(train))
     found = []
-    for C in tabular._PENALTIES:
+    for C in features._PENALTIES:
         model = LogisticRegression(C=C, max_iter=1000)
         model.fit(scaler.transform(columns(train)), train.y)
 
@@ -197,7 +197,7 @@ def test_logistic_is_scikit_learns_on_embedding_and_groups(task: Task) -> None:
 
         found.append((nll(predict(validation), validation.y), predict(test)))
     best = min(found, key=lambda pair: pair[0])[1]
-    p = tabular.logistic(train, validation, n_classes=n_classes(task))(test)
+    p = logistic.fit(train, validation, n_classes=n_classes(task))(test)
     np.testing.assert_allclose(p, best, rtol=0, atol=1e-3)
 
 
@@ -214,11 +214,11 @@ def off_in_groups(n: int, seed: int) -> tuple[Any, Any, Any]:
     return np.column_stack([1 - p, p]), (random.random(n) < true).astype(np.int64), groups
 
 
-@pytest.mark.parametrize("kind", ["temperature", "platt", "isotonic"])
-def test_recalibration_mends_overlapping_groups(kind: Kind) -> None:
+@pytest.mark.parametrize("how", ["temperature", "platt", "isotonic"])
+def test_recalibration_mends_overlapping_groups(how: Recalibration) -> None:
     known, asked = off_in_groups(4000, 1), off_in_groups(4000, 2)
     before, labels, groups = asked
-    after = recalibrate(kind, *known, before, groups)
+    after = recalibrate(how, *known, before, groups)
     np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-12)
     assert nll(after, labels) < nll(before, labels) - 0.01
     slopes = {}
@@ -239,16 +239,16 @@ def test_platt_is_scikit_learns_where_one_group_holds_everybody() -> None:
     np.testing.assert_allclose(ours, theirs, atol=2e-3)  # ours has a weak prior
 
 
-@pytest.mark.parametrize("kind", ["temperature", "platt", "isotonic"])
-def test_recalibration_keeps_levels_in_order_and_sides_alike(kind: Kind) -> None:
+@pytest.mark.parametrize("how", ["temperature", "platt", "isotonic"])
+def test_recalibration_keeps_levels_in_order_and_sides_alike(how: Recalibration) -> None:
     random = np.random.default_rng(0)
     p = random.dirichlet([1, 1, 1], size=300)
     labels, groups = random.integers(3, size=300), random.random((300, 3)) < 0.4
-    after = recalibrate(kind, p, labels, groups, p, groups)
+    after = recalibrate(how, p, labels, groups, p, groups)
     assert (after >= 0).all()
     pair, winner = p[:, :2] / p[:, :2].sum(axis=1, keepdims=True), labels % 2
-    there = recalibrate(kind, pair, winner, groups, pair, groups, symmetric=True)
-    back = recalibrate(kind, pair, winner, groups, pair[:, ::-1], groups, symmetric=True)
+    there = recalibrate(how, pair, winner, groups, pair, groups, symmetric=True)
+    back = recalibrate(how, pair, winner, groups, pair[:, ::-1], groups, symmetric=True)
     np.testing.assert_allclose(there, back[:, ::-1], atol=1e-12)
 
 
@@ -356,18 +356,16 @@ def told(task: Task, n: int = 240, seed: int = 0) -> Examples:
     return Examples(np.zeros((80, 1), np.float32), positions, S, y, np.ones(len(y), np.float32))
 
 
-def fit_irpm(folder: Path, task: Task, **options: Any) -> Predictor:
+def fit_irpm(folder: Path, task: Task, seed: int = 0) -> Predictor:
+    config = irpm.IrpmConfig(model=str(folder), epochs=6, learning_rate=3e-3, batch_size=8)
     return irpm.fit(
         told(task),
         told(task, 80, 1),
-        IRPM_TEXTS,
-        ["region=North", "region=South"],
-        model=str(folder),
-        config=ReaderConfig(learning_rate=3e-3, batch_size=8),
-        epochs=6,
-        n_classes=n_classes(task),
-        preference=task == "preference",
-        **options,
+        irpm.Inputs(IRPM_TEXTS, ["region=North", "region=South"]),
+        Problem(n_classes(task), task == "preference"),
+        config,
+        seed=seed,
+        session=Session(),
     )
 
 

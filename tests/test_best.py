@@ -16,16 +16,17 @@ from mcstl._support.errors import InputError
 from mcstl.data.labels import Task
 from mcstl.datasets.simulated import simulate
 from mcstl.encoding.encoders import Encoder, load_encoder
+from mcstl.methods.base import MethodConfig, Prepared
+from mcstl.methods.fitting import fit_method
 from mcstl.models import training
-from mcstl.models.examples import Examples, Steps
+from mcstl.models.examples import Examples, WeightedExamples
 from mcstl.models.model import Model
-from mcstl.models.networks import MeanNetwork, Network, ProductNetwork
+from mcstl.models.networks import BaseNetwork, MeanNetwork, Network, ProductNetwork
 from mcstl.rewards import RewardFunction
 from mcstl.rewards.classifier import as_classifier
-from mcstl.studies.methods import Prepared, fit_method
-from mcstl.studies.run import prepare
-from mcstl.studies.study_file import MethodConfig, Study
-from test_model import TASKS, TEXTS, close, inputs, made, rows
+from mcstl.studies.preparation import prepare
+from mcstl.studies.study_file import Study
+from test_model import TASKS, TEXTS, close, inputs, logits, made, rows
 from test_training import HASTY, fit_small
 from tiny import write_study
 
@@ -66,10 +67,10 @@ def test_the_logits_are_the_products(n_thresholds: int, preference: bool) -> Non
         else:
             b = equations.ordered_biases(network.b_first, network.b_gaps)
             expected = equations.level_logits(scores[:, 0], b)
-        close(network.logits(e, S), expected, atol=1e-5)
-        grid = network.grid_probabilities(e, S)
+        close(logits(network, e, S), expected, atol=1e-5)
+        grid = network.grid_probabilities(e, S, torch.full((len(S),), -1))
         for p, perspective in enumerate(S):
-            alone = network.logits(e, perspective.expand(len(e), -1))
+            alone = logits(network, e, perspective.expand(len(e), -1))
             close(grid[:, p], equations.class_probabilities(alone))
 
 
@@ -92,7 +93,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     config = HASTY.model_copy(update={"epochs": 8})
     whole = fit_small(task, config, network=ProductNetwork)
 
-    def stop(epoch: int, _: Network) -> None:
+    def stop(epoch: int, _: BaseNetwork) -> None:
         if epoch == 4:
             raise KeyboardInterrupt
 
@@ -121,12 +122,12 @@ def test_a_mean_is_the_mean_of_its_members_logits(task: Task, encoder: Encoder) 
     assert isinstance(network, MeanNetwork)
     e, S = rows(network, 2 if task == "preference" else 1)
     with torch.inference_mode():
-        own = [each.logits(e, S) for each in network.members if isinstance(each, Network)]
-        assert float((own[0] - own[1]).abs().max()) > 0.1
-        close(network.logits(e, S), torch.stack(own).mean(0), atol=1e-5)
-        few = network.narrowed(np.array([0, 2]))
+        each = [logits(member, e, S) for member in network.members]
+        assert float((each[0] - each[1]).abs().max()) > 0.1
+        close(logits(network, e, S), torch.stack(each).mean(0), atol=1e-5)
+        few = network.select_groups(torch.tensor([0, 2]))
         without = S * torch.tensor([1.0, 0, 1])
-        close(few.logits(e, S[:, [0, 2]]), network.logits(e, without), atol=1e-5)
+        close(logits(few, e, S[:, [0, 2]]), logits(network, e, without), atol=1e-5)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -142,7 +143,11 @@ def test_a_model_of_several_networks_is_saved(task: Task, encoder: Encoder, tmp_
     assert (again.predict_proba(inputs(model)) == model.predict_proba(inputs(model))).all()
     assert np.ptp(p[:, :, 0], axis=1).max() > 1e-3
     config = json.loads((tmp_path / "model" / "config.json").read_text())
-    for members, said in (([], "no members"), ([{"hidden": 16}], "damaged"), (3, "damaged")):
+    for members, said in (
+        ([], "no members"),
+        ([{"kind": "mc-stl", "hidden": 16}], "damaged"),
+        (3, "damaged"),
+    ):
         config["network"]["members"] = members
         (tmp_path / "model" / "config.json").write_text(json.dumps(config))
         with pytest.raises(InputError, match=said):
@@ -185,7 +190,7 @@ def test_best_keeps_the_mean_of_the_lowest_validation_nll(
         return fitted
 
     monkeypatch.setattr(training, "fit", noted)
-    _, network = fit_method(study.methods[0], study, prepared, 0)
+    _, network = fit_method(prepared, study.settings_of(study.methods[0], 0))
     assert isinstance(network, MeanNetwork)
     sums = [each for each in tried if type(each) is Network]
     others = [each for each in tried if type(each) is ProductNetwork]
@@ -206,13 +211,13 @@ def test_best_keeps_the_mean_of_the_lowest_validation_nll(
             return float({type(each) for each in mean.members} != set(wanted))
 
         monkeypatch.setattr(training, "validation_nll", preferring)
-        _, network = fit_method(study.methods[0], study, prepared, 0)
+        _, network = fit_method(prepared, study.settings_of(study.methods[0], 0))
         assert isinstance(network, MeanNetwork)
         assert {type(each) for each in network.members} == set(wanted)
 
 
 def plain_network(study: Study, prepared: Prepared) -> Network:
-    _, network = fit_method(MethodConfig(name="mc-stl"), study, prepared, 0)
+    _, network = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), 0))
     assert network is not None
     return network
 
@@ -222,7 +227,7 @@ def test_best_goes_on_where_it_was_stopped(
 ) -> None:
     """Members that were fitted are not fitted again, and the result is the same to the last bit."""
     study, prepared = town
-    whole, _ = fit_method(study.methods[0], study, prepared, 0)
+    whole, _ = fit_method(prepared, study.settings_of(study.methods[0], 0))
     plain, begun = training.fit, list[int]()
 
     def stopped(*rows: Any, **options: Any) -> training.Fitted:
@@ -232,20 +237,20 @@ def test_best_goes_on_where_it_was_stopped(
         return plain(*rows, **options)
 
     monkeypatch.setattr(training, "fit", stopped)
-    checkpoint = tmp_path / "run"
+    session = training.Session(checkpoint=tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        fit_method(study.methods[0], study, prepared, 0, checkpoint=checkpoint)
+        fit_method(prepared, study.settings_of(study.methods[0], 0, session))
     assert len(list(tmp_path.iterdir())) == 3
     steps: list[int] = []
     monkeypatch.setattr(training, "fit", plain)
-    epoch = Steps.epoch
+    shuffled = WeightedExamples.shuffled
 
-    def counted(self: Steps) -> Any:
+    def counted(self: WeightedExamples, batch_size: int) -> Any:
         steps.append(1)
-        return epoch(self)
+        return shuffled(self, batch_size)
 
-    monkeypatch.setattr(Steps, "epoch", counted)
-    again, _ = fit_method(study.methods[0], study, prepared, 0, checkpoint=checkpoint)
+    monkeypatch.setattr(WeightedExamples, "shuffled", counted)
+    again, _ = fit_method(prepared, study.settings_of(study.methods[0], 0, session))
     assert len(steps) == 3 * 3  # epochs of three members
     assert (again == whole).all()
     assert not list(tmp_path.iterdir())
@@ -279,7 +284,9 @@ def test_opposite_stances_on_each_text_are_learnt_by_products() -> None:
     train, validation = drawn(2000), drawn(500)
     config = training.TrainingConfig(hidden=128, epochs=60)
     nll = [
-        training.fit(train, validation, config, network=form, n_classes=2).validation_nll
-        for form in (lambda *sizes, **form: ProductNetwork(*sizes, **form, width=0.3), Network)
+        training.fit(
+            train, validation, training.Problem(n_classes=2), config, network=network
+        ).validation_nll
+        for network in (ProductNetwork, Network)
     ]
     assert nll[0] < nll[1] - 0.03

@@ -1,4 +1,4 @@
-"""The rows that training sees: nothing is lost when they become cells, or in an epoch's steps."""
+"""The rows that training sees: nothing is lost by collapsing or shuffling."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from mcstl import equations
 from mcstl.data.labels import Task
 from mcstl.models import examples as rows_module
-from mcstl.models.examples import Cells, Examples, Steps, distinct_rows
+from mcstl.models.examples import Examples, WeightedExamples, distinct_rows
 from test_training import TASKS, simulated
 
 law = settings(deadline=None, max_examples=40)
@@ -73,74 +73,88 @@ def test_distinct_rows_do_not_depend_on_how_a_row_is_stored() -> None:
     np.testing.assert_array_equal(codes, [0, 0])
 
 
-def cells_of(task: Task, n: int, seed: int = 0) -> tuple[Examples, Cells]:
+def weighted(task: Task, n: int, seed: int = 0) -> tuple[Examples, WeightedExamples]:
     rows, _ = simulated(task, n, seed)
     w = np.random.default_rng(seed).integers(1, 4, n).astype(np.float32)
-    # Few texts, so that many rows are of one kind.
+    # Few texts, so that many rows are alike.
     rows = replace(rows, w=w, positions=rows.positions % 3)
-    return rows, Cells.of(rows, 3 if task == "ordinal" else 2, CPU)
+    return rows, WeightedExamples.from_examples(rows, 3 if task == "ordinal" else 2, CPU)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_cells_are_the_sums_of_their_rows(task: Task) -> None:
-    rows, cells = cells_of(task, 300)
-    key = np.column_stack([rows.positions, rows.S.toarray()])
-    own = np.column_stack([cells.positions, cells.patterns[cells.pattern]])
-    kinds, kind = np.unique(np.vstack([key, own]), axis=0, return_inverse=True)
-    of_row, of_cell = kind.ravel()[: len(rows)], kind.ravel()[len(rows) :]
-    levels = equations.levels(torch.from_numpy(rows.y), cells.levels.shape[1]).numpy()
+def test_weighted_examples_are_the_sums_of_their_rows(task: Task) -> None:
+    rows, examples = weighted(task, 300)
+    of_row = np.column_stack([rows.positions, rows.S.toarray()])
+    of_example = np.column_stack([examples.positions, examples.patterns[examples.pattern]])
+    distinct, place = np.unique(np.vstack([of_row, of_example]), axis=0, return_inverse=True)
+    row_place, example_place = np.split(place.ravel(), [len(rows)])
+    levels = equations.levels(torch.from_numpy(rows.y), examples.levels.shape[1]).numpy()
     for values, parts in (
-        (rows.w[:, None], cells.w[:, None].numpy()),
-        (rows.w[:, None] * levels, (cells.w[:, None] * cells.levels).numpy()),
+        (rows.w[:, None], examples.w[:, None].numpy()),
+        (rows.w[:, None] * levels, (examples.w[:, None] * examples.levels).numpy()),
     ):
-        expected, found = (np.zeros((len(kinds), values.shape[1])) for _ in range(2))
-        np.add.at(expected, of_row, values)
-        np.add.at(found, of_cell, parts)
+        expected, found = (np.zeros((len(distinct), values.shape[1])) for _ in range(2))
+        np.add.at(expected, row_place, values)
+        np.add.at(found, example_place, parts)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert float(cells.w.max()) <= 4
-    assert len(kinds) < len(cells) < len(rows)
-    for pattern, expected in zip(cells.patterns.numpy(), cells.labels.numpy(), strict=True):
+    assert float(examples.w.max()) <= 4
+    assert len(distinct) < len(examples) < len(rows)
+    labels = examples.pattern_labels.numpy()
+    for pattern, expected in zip(examples.patterns.numpy(), labels, strict=True):
         inside = (rows.S.toarray() == pattern).all(axis=1)
         counts = np.bincount(rows.y[inside], weights=rows.w[inside], minlength=len(expected))
         np.testing.assert_array_equal(counts, expected)
 
 
-def test_people_have_cells_of_their_own() -> None:
+def test_annotators_have_examples_of_their_own() -> None:
     rows, _ = simulated("binary", 60)
-    who = np.arange(60) % 3 - 1
-    rows = replace(rows, positions=rows.positions % 2, who=who)
-    cells = Cells.of(rows, 2, CPU)
-    kinds = np.column_stack([rows.positions, rows.S.toarray(), who])
-    found = np.column_stack([cells.positions, cells.patterns[cells.pattern], cells.who])
-    assert {tuple(kind) for kind in found} == {tuple(kind) for kind in kinds}
+    annotators = np.arange(60) % 3 - 1
+    rows = replace(rows, positions=rows.positions % 2, annotators=annotators)
+    examples = WeightedExamples.from_examples(rows, 2, CPU)
+    assert examples.annotators is not None
+    expected = np.column_stack([rows.positions, rows.S.toarray(), annotators])
+    patterns = examples.patterns[examples.pattern]
+    found = np.column_stack([examples.positions, patterns, examples.annotators])
+    assert {tuple(row) for row in found} == {tuple(row) for row in expected}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_batch_is_the_rows_that_were_asked_for(task: Task) -> None:
+    _, examples = weighted(task, 300)
+    for numbers in (torch.tensor([5, 5, 0, 7]), torch.arange(len(examples)).flip(0)):
+        batch = examples.batch(numbers)
+        texts = batch.vectors[batch.positions]
+        assert torch.equal(texts, examples.vectors[examples.positions[numbers]])
+        assert torch.equal(batch.S, examples.patterns[examples.pattern[numbers]])
+        assert (batch.annotators_or_unknown() == -1).all()
 
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("batch_size", [1, 40, 10_000])
-def test_an_epoch_has_every_cell_once(task: Task, batch_size: int) -> None:
-    _, cells = cells_of(task, 300)
+def test_an_epoch_has_every_example_once(task: Task, batch_size: int) -> None:
+    _, examples = weighted(task, 300)
     torch.manual_seed(0)
-    steps, other = (list(Steps(cells, batch_size).epoch()) for _ in range(2))
-    assert sorted(torch.cat(steps).tolist()) == list(range(len(cells)))
+    batches, other = (list(examples.shuffled(batch_size)) for _ in range(2))
+    assert sorted(torch.cat(batches).tolist()) == list(range(len(examples)))
     if batch_size == 40:
-        assert not torch.equal(torch.cat(steps), torch.cat(other))
-        weights = [float(cells.w[step].sum()) for step in steps]
-        assert len(steps) == np.ceil(float(cells.w.sum()) / 40)
+        assert not torch.equal(torch.cat(batches), torch.cat(other))
+        weights = [float(examples.w[batch].sum()) for batch in batches]
+        assert len(batches) == np.ceil(float(examples.w.sum()) / 40)
         assert max(weights) <= 40 + 2 * 4
     torch.manual_seed(0)
-    assert all(map(torch.equal, steps, Steps(cells, batch_size).epoch()))
+    assert all(map(torch.equal, batches, examples.shuffled(batch_size)))
 
 
-def test_cells_of_one_text_come_in_bunches() -> None:
-    """Up to eight annotations of it, other ones in each epoch."""
-    _, cells = cells_of("binary", 300)
-    epochs = Steps(cells, 10_000)
-    seen = []
+def test_examples_of_one_text_come_in_bunches() -> None:
+    """Of some eight annotations, other ones in each epoch."""
+    _, examples = weighted("binary", 300)
+    epochs = []
     for _ in range(2):
-        (order,) = epochs.epoch()
-        text, w = cells.positions[order, 0], cells.w[order]
-        runs = torch.cat([torch.zeros(1), (text.diff() != 0).float()]).cumsum(0).long()
-        assert len(runs.unique()) > 20
-        assert float(torch.zeros(len(runs)).index_add_(0, runs, w).median()) <= 4 * 8
-        seen.append(order)
-    assert not torch.equal(*(order.sort().indices for order in seen))
+        (order,) = examples.shuffled(10_000)
+        text, w = examples.positions[order, 0], examples.w[order]
+        run = torch.cat([torch.zeros(1), (text.diff() != 0).float()]).cumsum(0).long()
+        assert len(run.unique()) > 20
+        weights = torch.zeros(int(run[-1]) + 1).index_add_(0, run, w)
+        assert 4 <= float(weights.median()) <= 4 * 8
+        epochs.append(order)
+    assert not torch.equal(*(order.sort().indices for order in epochs))

@@ -16,7 +16,7 @@ from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.data.splits import split
 from mcstl.groups import fit_scheme
-from mcstl.studies.first_study import draft_study
+from mcstl.studies.first_study import guess_study
 from mcstl.studies.study_file import Study
 
 
@@ -96,7 +96,7 @@ def write(folder: Path, table: pd.DataFrame, name: str = "table.csv") -> Path:
 
 def drafted(path: Path) -> tuple[dict[str, Any], str]:
     """The study as it is read, and its text; what is drafted has to be usable as it stands."""
-    text = draft_study(path)
+    text = guess_study(path)
     study = YAML(typ="safe", pure=True).load(text)
     checked = Study(**study)
     data = Annotations.read(
@@ -104,7 +104,7 @@ def drafted(path: Path) -> tuple[dict[str, Any], str]:
     )
     training = split(data, **study["split"]).train
     if study.get("groups", {}).get("by") in ("attributes", "taxonomy"):
-        scheme = fit_scheme(checked.scheme(data), data.take(training))
+        scheme = fit_scheme(checked.groups_for(data), data.take(training))
         assert len(scheme.groups) > 1
     return study, text
 
@@ -273,7 +273,7 @@ def test_sides_of_a_pair(
 def test_preference_that_cannot_be_told_is_left_to_the_reader(tmp_path: Path) -> None:
     table = pairs().set_axis(["text_a", "text_b"], axis=1)
     table["preference"] = ["great", "poor", "same"] * 20
-    text = draft_study(write(tmp_path, table))
+    text = guess_study(write(tmp_path, table))
     assert '# labels: {b: ["?"], a: ["?"]}' in text
     assert "(great, poor, same)" in text
 
@@ -323,7 +323,7 @@ def test_order_of_labels(
 def test_words_without_an_order_are_left_to_the_reader(tmp_path: Path) -> None:
     table = pd.DataFrame({"text": sentences(60), "label": ["joy", "anger", "fear"] * 20})
     path = write(tmp_path, table)
-    text = draft_study(path)
+    text = guess_study(path)
     study = YAML(typ="safe", pure=True).load(text)
     assert "labels" not in study
     assert "CLASSES: put them in order, lowest first" in text
@@ -339,7 +339,7 @@ def test_continuous_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"'toxicity', .* has 60 distinct numbers and looks contin"
     ):
-        draft_study(write(tmp_path, table))
+        guess_study(write(tmp_path, table))
 
 
 # Awkward tables
@@ -453,10 +453,10 @@ def test_names_that_yaml_would_misread(tmp_path: Path) -> None:
 
 def test_what_has_to_be_mended_first_is_said(tmp_path: Path) -> None:
     table = pd.DataFrame({"text": [*sentences(20), ""], "label": [0, 1, 1] * 7})
-    text = draft_study(write(tmp_path, table))
+    text = guess_study(write(tmp_path, table))
     assert "# MEND FIRST: 1 rows of table.csv have no text" in text
     tiny = pd.DataFrame({"text": sentences(3), "label": [0, 1, 1]})
-    assert "# MEND FIRST: split by annotation: no rows left" in draft_study(write(tmp_path, tiny))
+    assert "# MEND FIRST: split by annotation: no rows left" in guess_study(write(tmp_path, tiny))
 
 
 def test_split_by_annotation_where_texts_cannot_be_kept_apart(tmp_path: Path) -> None:
@@ -478,7 +478,7 @@ def test_no_usable_text_or_label(
     tmp_path: Path, table: dict[str, list[object]], what: str, type_this: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        draft_study(write(tmp_path, pd.DataFrame(table)))
+        guess_study(write(tmp_path, pd.DataFrame(table)))
     message = str(caught.value)
     assert f"no column of table.csv looks like {what}" in message
     assert f"found: {', '.join(table)}" in message
@@ -487,22 +487,22 @@ def test_no_usable_text_or_label(
 
 def test_no_rows_and_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no rows"):
-        draft_study(write(tmp_path, pd.DataFrame({"text": [], "label": []})))
+        guess_study(write(tmp_path, pd.DataFrame({"text": [], "label": []})))
     with pytest.raises(InputError, match="there is no file"):
-        draft_study(tmp_path / "nowhere.csv")
+        guess_study(tmp_path / "nowhere.csv")
 
 
 def test_file_is_named_from_the_folder_of_the_study(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     path = write(tmp_path / "tables", d3code())
-    assert "  file: table.csv\n" in draft_study(path)
-    assert "  file: tables/table.csv\n" in draft_study(path, tmp_path / "study.yaml")
-    assert "  file: ../tables/table.csv\n" in draft_study(path, tmp_path / "studies" / "s.yaml")
+    assert "  file: table.csv\n" in guess_study(path)
+    assert "  file: tables/table.csv\n" in guess_study(path, tmp_path / "study.yaml")
+    assert "  file: ../tables/table.csv\n" in guess_study(path, tmp_path / "studies" / "s.yaml")
 
 
 def test_draft_is_the_same_every_time(tmp_path: Path) -> None:
     path = write(tmp_path, dices())
-    assert draft_study(path) == draft_study(path)
+    assert guess_study(path) == guess_study(path)
 
 
 WORDS = (
@@ -525,7 +525,7 @@ def test_any_table_is_drafted_or_refused_with_one_line(tmp_path: Path, data: st.
     path.write_text("\n".join(json.dumps(record) for record in records))
     refusal = ""
     try:
-        study = YAML(typ="safe", pure=True).load(draft_study(path))
+        study = YAML(typ="safe", pure=True).load(guess_study(path))
     except InputError as error:
         refusal = str(error)
     assert "\n" not in refusal

@@ -11,7 +11,8 @@ from mcstl.data.annotations import Annotations
 from mcstl.data.splits import SplitBy
 from mcstl.encoding.encoders import load_encoder
 from mcstl.evaluation.leak_checks import LeakCheck, check_leaks, check_shuffled_groups
-from mcstl.studies.run import prepare, seed_data
+from mcstl.studies.preparation import prepare
+from mcstl.studies.run import seed_data
 from mcstl.studies.study_file import Study
 
 WORDS = np.array(

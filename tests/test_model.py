@@ -28,9 +28,11 @@ from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import TaxonomyConfig, fit_scheme
-from mcstl.models.model import Model, predict_rows
+from mcstl.models.examples import Batch
+from mcstl.models.model import Model
 from mcstl.models.model_directory import FILES
-from mcstl.models.networks import Form, Layer, Network
+from mcstl.models.networks import BaseNetwork, Form, Layer, Network
+from mcstl.models.prediction import predict_rows
 
 law = settings(deadline=None, max_examples=30)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
@@ -130,13 +132,19 @@ def close(found: Any, expected: Any, atol: float = 1e-6) -> None:
 # The network is the equations.
 
 
-def rows(network: Network, sides: int, n: int = 9, seed: int = 1) -> tuple[Tensor, Tensor]:
+def rows(network: BaseNetwork, sides: int, n: int = 9, seed: int = 1) -> tuple[Tensor, Tensor]:
     """Vectors (n, sides, d) and memberships (n, K), some of them empty."""
     random = np.random.default_rng(seed)
-    e = random.normal(0, 0.3, (n, sides, network.first.in_features))
-    S = random.random((n, len(network.v))) < 0.5
+    e = random.normal(0, 0.3, (n, sides, network.dimension))
+    S = random.random((n, network.n_groups)) < 0.5
     S[0] = False
     return torch.from_numpy(e).float(), torch.from_numpy(S).float()
+
+
+def logits(network: BaseNetwork, e: Tensor, S: Tensor) -> Tensor:
+    """Logits (n, T) of rows with texts of their own: e (n, sides, d), S (n, K)."""
+    positions = torch.arange(e.shape[0] * e.shape[1]).view(e.shape[:2])
+    return network.logits(Batch(e.flatten(0, 1), positions, S))
 
 
 def literal_score(network: Network, e: Tensor, S: Tensor) -> Tensor:
@@ -157,7 +165,7 @@ def test_logits_are_the_printed_ones(
     with torch.inference_mode():
         b = equations.ordered_biases(network.b_first, network.b_gaps)
         expected = equations.level_logits(literal_score(network, e[:, 0], S), b)
-        close(network.logits(e, S), expected, atol=1e-5)
+        close(logits(network, e, S), expected, atol=1e-5)
 
 
 @law
@@ -169,9 +177,9 @@ def test_preference_logits_are_the_printed_ones(seed: int) -> None:
         r_a, r_b = (literal_score(network, e[:, side], S) for side in (0, 1))
         t = equations.temperature(S, network.log_t)
         expected = equations.preference_logits(r_a, r_b, t)
-        close(network.logits(e, S), expected, atol=1e-5)
-        swapped = network.logits(e.flip(1), S)
-        close(torch.sigmoid(swapped), 1 - torch.sigmoid(network.logits(e, S)))
+        close(logits(network, e, S), expected, atol=1e-5)
+        swapped = logits(network, e.flip(1), S)
+        close(torch.sigmoid(swapped), 1 - torch.sigmoid(logits(network, e, S)))
 
 
 @pytest.mark.parametrize(("n_thresholds", "preference"), [(1, False), (3, False), (1, True)])
@@ -179,10 +187,10 @@ def test_the_grid_is_every_row_by_itself(n_thresholds: int, preference: bool) ->
     network = random_network(n_thresholds, preference, dimension=12)
     e, S = rows(network, 1 + preference)
     with torch.inference_mode():
-        grid = network.grid_probabilities(e, S)
+        grid = network.grid_probabilities(e, S, torch.full((len(S),), -1))
         assert grid.shape == (len(e), len(S), n_thresholds + 1)
         for p, perspective in enumerate(S):
-            alone = network.logits(e, perspective.expand(len(e), -1))
+            alone = logits(network, e, perspective.expand(len(e), -1))
             close(grid[:, p], equations.class_probabilities(alone))
 
 
@@ -190,9 +198,9 @@ def test_a_row_in_no_group_has_the_text_alone() -> None:
     network = random_network(2, dimension=12)
     e, S = rows(network, 1)
     with torch.inference_mode():
-        before = network.logits(e, S)
+        before = logits(network, e, S)
         network.v.mul_(3)
-        after = network.logits(e, S)
+        after = logits(network, e, S)
     alone = S.sum(1) == 0
     assert 0 < int(alone.sum()) < len(S)
     assert torch.equal(before[alone], after[alone])
@@ -203,8 +211,8 @@ def test_a_pair_in_no_group_has_temperature_one() -> None:
     network = random_network(preference=True, dimension=12)
     e, S = rows(network, 2)
     with torch.inference_mode():
-        rewards = network.score(network.project(e), network.shift(S)[:, None])
-        z = network.logits(e, S)[:, 0]
+        rewards = network.score(network.project(e), network.effects(S).shift[:, None])
+        z = logits(network, e, S)[:, 0]
     alone = S.sum(1) == 0
     assert torch.equal(z[alone], (rewards[:, 0] - rewards[:, 1])[alone])
     assert bool((z != rewards[:, 0] - rewards[:, 1])[~alone].all())
@@ -232,11 +240,13 @@ def test_dropout_keeps_its_share_and_the_mean(rate: float) -> None:
 def test_predicted_rows_are_the_logits_in_any_batch() -> None:
     network = random_network(2, dimension=12)
     e, S = rows(network, 1, n=50)
-    positions = torch.arange(50)[:, None]
+    positions = np.arange(50)[:, None]
     with torch.inference_mode():
-        expected = equations.class_probabilities(network.logits(e, S))
+        expected = equations.class_probabilities(logits(network, e, S))
     for batch in (1, 7, 4096):
-        p = predict_rows(network, e[:, 0], positions, csr_matrix(S.numpy()), batch=batch)
+        p = predict_rows(
+            network, e[:, 0].numpy(), positions, csr_matrix(S.numpy()), batch_size=batch
+        )
         assert p.dtype == np.float64
         close(p, expected)
         close(p.sum(axis=1), 1, atol=1e-12)
@@ -264,8 +274,8 @@ def test_a_perspective_adds_the_embeddings_of_its_groups(model: Model) -> None:
     p = model.predict_proba(inputs(model), PERSPECTIVES)
     with torch.inference_mode():
         for number, perspective in enumerate(S):
-            logits = model.network.logits(e, perspective.expand(len(e), -1))
-            close(p[:, number], equations.class_probabilities(logits))
+            alone = logits(model.network, e, perspective.expand(len(e), -1))
+            close(p[:, number], equations.class_probabilities(alone))
 
 
 def test_the_order_and_repetition_of_names_change_nothing(binary: Model) -> None:
@@ -301,7 +311,7 @@ def test_a_prediction_does_not_depend_on_its_batch(
     together = model.predict_proba(texts, PERSPECTIVES)
     alone = np.concatenate([model.predict_proba([text], PERSPECTIVES) for text in texts])
     close(alone, together)
-    monkeypatch.setattr("mcstl.models.model._CHUNK", 1)
+    monkeypatch.setattr("mcstl.models.prediction._NUMBERS_AT_ONCE", 1)
     close(model.predict_proba(texts, PERSPECTIVES), together)
     close(model.predict_proba(texts), np.concatenate([model.predict_proba([t]) for t in texts]))
     np.testing.assert_array_equal(
@@ -475,7 +485,8 @@ def test_the_directory_is_safetensors_json_and_the_card(model: Model, tmp_path: 
     assert {path.name for path in folder.iterdir()} == {*FILES}
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert config["schema"] == 1
+    assert config["schema"] == 2
+    assert config["network"]["kind"] == "mc-stl"
     assert config["encoder"]["name"] == "all-MiniLM-L6-v2"
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
     stored = {name.removeprefix("network."): t for name, t in tensors.items() if "network" in name}
@@ -602,10 +613,10 @@ def refusal(saved: Path, encoder: Encoder) -> str:
 
 
 def test_another_schema(saved: Path, encoder: Encoder) -> None:
-    write_config(saved, {**config_of(saved), "schema": 2, "mcstl": "9.1"})
+    write_config(saved, {**config_of(saved), "schema": 3, "mcstl": "9.1"})
     said = refusal(saved, encoder)
-    assert "has schema 2" in said
-    assert "reads schema 1" in said
+    assert "has schema 3" in said
+    assert "reads schemas 1 and 2" in said
     assert "9.1" in said
 
 

@@ -1,5 +1,7 @@
 """One model: fitted on a table, measured on another."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,7 @@ def test_fit_trains_on_all_but_the_validation_share(cache: Path, reviews: pd.Dat
         ({"groups": {"by": "attributs"}}, "Did you mean 'attributes'?"),
         ({"groups": {"by": "attributes", "min_size": 1000}}, "no group is left"),
         ({"training": {"epoch": 3}}, "training: unknown key 'epoch'"),
-        ({"seed": -1}, "seeds: give a list of distinct whole numbers from 0"),
+        ({"seed": -1}, "seed: give a whole number from 0 to 4294967295; got -1"),
         ({"validation": 0}, "0 to validate on"),
         ({"validation": 1}, "validation is a share from 0 to below 1"),
         ({"encoder": "./no-such"}, "encoder './no-such' is no folder"),
@@ -85,6 +87,27 @@ def test_fit_says_what_it_cannot_use(
     with pytest.raises(InputError) as caught:
         mcstl.fit(data, **options)
     assert expected in str(caught.value)
+
+
+def test_fit_loads_neither_review_nor_cards_nor_language_models(cache: Path) -> None:
+    code = """
+import sys
+import mcstl
+from mcstl.datasets import simulated
+
+table = simulated.table("binary", 200)[["text", "label", "annotator", "gender"]]
+data = mcstl.Annotations.from_frame(table, labels={"o": ["oppose"], "s": ["support"]})
+mcstl.fit(data, training={"epochs": 1, "hidden": 4})
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
+    needless = (
+        *("mcstl.groups.review", "mcstl.labelling.llm", "mcstl.labelling.by_llm", "openai"),
+        *("mcstl.models.card", "mcstl.studies.model_card", "mcstl.studies.run"),
+    )
+    assert not [name for name in done.stdout.split() if name.startswith(needless)]
 
 
 # The model that a study leaves, on annotations

@@ -19,7 +19,7 @@ from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import AttributesConfig, CombineConfig, TaxonomyConfig, fit_scheme
 from mcstl.models.examples import Examples
 from mcstl.models.model import Model
-from mcstl.models.people import PeopleNetwork
+from mcstl.models.people import PeopleNetwork, memberships_of_annotators
 from mcstl.models.perspectives import Perspective
 
 TEXTS = ["The library opens at nine.", "Tea", "The bus is late again."]
@@ -62,7 +62,7 @@ def made(encoder: Encoder) -> Model:
     who = np.array([PEOPLE.index(x) for x in annotations.frame["annotator"]])
     ones = np.ones(len(who), dtype=np.float32)
     rows = Examples(encoder.encode(texts), positions, S, annotations.labels, ones, who)
-    typical, personal = rows.memberships_of_people()
+    typical, personal = memberships_of_annotators(rows)
     np.testing.assert_allclose(typical, [[1, 0, 2 / 3]] * 4 + [[0, 1, 2 / 3]])
     np.testing.assert_array_equal(personal, [1, 1, 0])
     with torch.random.fork_rng():
@@ -79,7 +79,7 @@ def made(encoder: Encoder) -> Model:
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
-    network.learn_groups()
+    network.after_epoch()
     population = (
         csr_matrix(np.array([[1, 0, 0], [0, 1, 1]], dtype=np.float32)),
         np.array([3.0, 1.0]),
@@ -110,7 +110,7 @@ def test_known_people_have_their_own_traits_and_others_those_of_their_groups(mod
     network = network_of(model)
     S, noise = torch.tensor([[0.0, 1, 1]]).expand(2, -1), torch.randn(2, 4)
     bob = network.share[0] + network.habits[1] + network.log_sds[1].exp() * noise[0]  # is left
-    for asked_of, groups in ((network, S), (network.narrowed(np.array([1, 2])), S[:, 1:])):
+    for asked_of, groups in ((network, S), (network.select_groups(torch.tensor([1, 2])), S[:, 1:])):
         found = asked_of.traits_of(torch.tensor([1, -1]), groups, noise)
         torch.testing.assert_close(found[0], bob)
         torch.testing.assert_close(found[1], network.share[1] + noise[1])  # Order is nobody's
@@ -123,14 +123,16 @@ def test_groups_learnt_of_people_who_tell_little_stay_finite(model: Model) -> No
         network.log_sds[:3], network.log_sds[3:] = -0.01, 0.5
         network.tau.fill_(1)
         for _ in range(300):
-            network.learn_groups()
+            network.after_epoch()
     assert torch.isfinite(network.spread).all()
     assert network.tau.max() < 10
 
 
 def test_groups_of_annotations_are_embedded_and_groups_of_people_are_not(model: Model) -> None:
-    network, z = network_of(model), torch.zeros(3, 4)
-    shift = network.shift(torch.eye(3), z)
+    network = network_of(model)
+    with torch.no_grad():
+        network.share.zero_()
+    shift = network.effects(torch.eye(3)).shift
     assert not shift[:2].any()
     torch.testing.assert_close(shift[2], network.first.weight @ network.v[2])
 
@@ -141,19 +143,19 @@ def test_what_groups_share_costs_less_if_they_are_found_to_differ(model: Model) 
         network.share[:2] = torch.tensor([[2.0], [-2.0]])
         network.tau.fill_(1)
         network.log_sds.fill_(-9.0)
-        before = network.price()
-        network.learn_groups()
+        before = network.penalty(0.0)
+        network.after_epoch()
     assert (network.tau > 1.5).all()
-    assert network.price() < before
+    assert network.penalty(0.0) < before
 
 
 def test_what_groups_share_is_drawn_from_its_posterior(model: Model) -> None:
     network = network_of(model)
     with torch.no_grad():
         network.log_sds.fill_(-9.0)
-    network.learn_groups()
+    network.after_epoch()
     directions = torch.eye(4)[:, :, None].expand(-1, -1, 4)
-    moves = network.drawn_share(directions)  # (B, K + 1, r), the last of them the level
+    moves = network.sample_share(directions)  # (B, K + 1, r), the last of them the level
     moves[:, :3] -= network.share
     S = torch.cat([network.typical[:, :2], torch.ones(5, 1)], dim=1)
     sd = torch.stack([network.tau, network.tau, torch.ones(4)], dim=1)
@@ -171,7 +173,7 @@ def test_of_all_people_is_known_what_they_tell(model: Model) -> None:
     with torch.no_grad():
         network.log_sds.fill_(-9.0)
         network.spread.zero_()
-    network.learn_groups()
+    network.after_epoch()
     torch.testing.assert_close(network.spread[:, 3, 3].square(), torch.full((4,), 1 / 6))
     low, high = model.predict_interval(TEXTS, [["Order"]])
     assert (high > low + 0.01).any()
@@ -186,7 +188,7 @@ def test_without_people_every_group_is_of_annotations() -> None:
         np.ones(2, np.float32),
         np.array([-1, -1]),
     )
-    typical, personal = rows.memberships_of_people()
+    typical, personal = memberships_of_annotators(rows)
     assert typical.shape == (0, 1)
     assert personal.tolist() == [1]
 

@@ -16,7 +16,8 @@ from mcstl import evaluation
 from mcstl._support.errors import InputError
 from mcstl.data.labels import Task
 from mcstl.evaluation import tables
-from mcstl.reporting import read_output, render
+from mcstl.reporting import render
+from mcstl.studies.output import read_output
 from pages import Page
 
 FEW = GROUPS[:3]
@@ -382,7 +383,7 @@ def set_cell(column: str, value: Any) -> Any:
         (lambda f: (f / "results.json").unlink(), r"there is no results.json in .*mcstl run"),
         (lambda f: (f / "study.yaml").unlink(), "there is no study.yaml"),
         (lambda f: (f / "results.json").write_text('{"schema": 1,'), "is not JSON .*is it whole"),
-        (lambda f: (f / "results.json").write_text('{"schema": 9}'), "schema 9, .* reads 1"),
+        (lambda f: (f / "results.json").write_text('{"schema": 9}'), "schema 9, .* reads 1, 2"),
         (lambda f: (f / "results.json").write_text("[]"), "schema None"),
         (lambda f: (f / "results.json").write_text('{"schema": 1}'), "has no study, data, groups"),
         (lambda f: (f / "items.parquet").write_bytes(b"PAR1"), "cannot be read as Parquet"),

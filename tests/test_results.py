@@ -25,7 +25,10 @@ from mcstl.data.splits import split
 from mcstl.evaluation import metrics
 from mcstl.models.model import Model
 from mcstl.studies import results as outputs
+from mcstl.studies.output import read_output
+from mcstl.studies.resolved import fingerprint
 from mcstl.studies.study_file import Study
+from mcstl.studies.work import Work, working
 from tiny import COLUMNS, METHODS, Finished
 
 TASKS: tuple[Task, ...] = ("ordinal", "binary", "preference")
@@ -217,7 +220,7 @@ def test_items_has_every_item_once_with_its_text(one: Finished) -> None:
 def test_trace_follows_the_first_seed_of_every_method_with_epochs(one: Finished) -> None:
     trace = pd.read_parquet(one.folder / "trace.parquet")
     score = "accuracy" if one.data.task == "preference" else "auc"
-    assert set(trace) == {"nll", score, *outputs.TRACE}
+    assert set(trace) == {"nll", score, *outputs.TRACE_COLUMNS}
     found = dict(list(trace.groupby(["method", "part"])))
     parts = ("validation", "test")
     neural = [m for m in METHODS if m in ("mc-stl", "none", "majority")]
@@ -245,11 +248,11 @@ def test_the_resolved_study_says_everything_and_what_it_was_made_with(one: Finis
     assert again.seeds == one.study.seeds
     assert again.methods == one.study.methods
     assert again.split == one.study.split
-    assert again.groups == one.study.scheme(one.data)
+    assert again.groups == one.study.groups_for(one.data)
     assert again.task == one.data.task
     made_with = there["made_with"]
     assert made_with["mcstl"] == mcstl.__version__
-    assert made_with["data"] == outputs.fingerprint(one.data) == results(one)["data"]["fingerprint"]
+    assert made_with["data"] == fingerprint(one.data) == results(one)["data"]["fingerprint"]
     assert {"python", "numpy", "torch", "encoder"} <= set(made_with)
 
 
@@ -562,7 +565,7 @@ def test_a_folder_is_free_again_when_a_study_came_to_nothing(cache: Path, tmp_pa
 def test_one_process_at_a_time_works_in_a_folder(held: Path, tmp_path: Path) -> None:
     resolved = read_yaml(held / "study.yaml")
     with (
-        outputs.working(tmp_path / "out", resolved),
+        working(tmp_path / "out", resolved),
         pytest.raises(InputError, match="another run is writing into"),
     ):
         mcstl.run(tiny(), out=tmp_path / "out")
@@ -574,11 +577,30 @@ def test_a_folder_without_results_is_no_finished_study(held: Path, tmp_path: Pat
     part = tmp_path / "part"
     shutil.copytree(held, part)
     (part / "predictions.parquet").write_bytes(b"PAR1 cut")
-    with pytest.raises(InputError, match="holds no finished study"):
+    with pytest.raises(InputError, match=r"predictions\.parquet cannot be read as Parquet"):
         outputs.read(part)
     (part / "results.json").unlink()
     with pytest.raises(InputError, match="holds no finished study"):
         outputs.read(part)
+
+
+def test_results_of_the_first_schema_are_read_and_others_refused(
+    held: Path, tmp_path: Path
+) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(held, older)
+    content = json.loads((older / "results.json").read_text())
+    assert content["schema"] == outputs.SCHEMA == 2
+    (older / "results.json").write_text(json.dumps(content | {"schema": 1}))
+    assert outputs.read(older).results == content | {"schema": 1}
+    assert read_output(older).problems == []
+    assert mcstl.run(tiny(), out=older).results["schema"] == 1  # it is finished
+    for schema in (3, "1", None):
+        (older / "results.json").write_text(json.dumps(content | {"schema": schema}))
+        with pytest.raises(
+            InputError, match=rf"has schema {schema!r}, and this version reads 1, 2"
+        ):
+            outputs.read(older)
 
 
 def test_a_study_without_networks_has_no_model_and_an_empty_trace(
@@ -588,7 +610,7 @@ def test_a_study_without_networks_has_no_model_and_an_empty_trace(
     assert found.model is None
     assert not (tmp_path / "out" / "model").exists()
     trace = pd.read_parquet(tmp_path / "out" / "trace.parquet")
-    assert list(trace) == outputs.TRACE
+    assert list(trace) == list(outputs.TRACE_COLUMNS)
     assert trace.empty
 
 
@@ -616,9 +638,9 @@ def test_metrics_that_do_not_exist_are_null_and_can_be_reported(
 
 
 def test_methods_of_any_name_are_kept_apart(tmp_path: Path) -> None:
-    work = outputs.Work(tmp_path)
+    work = Work(tmp_path)
     names = ["a/b", "a b", "a-b", "../a-b", "ä", "a" * 40]
     paths = {work.file(name, 0, "json") for name in names}
     assert len(paths) == len(names)
     assert {path.parent for path in paths if path} == {tmp_path}
-    assert outputs.Work(None).file("a", 0, "json") is None
+    assert Work(None).file("a", 0, "json") is None

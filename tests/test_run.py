@@ -17,18 +17,23 @@ import pandas as pd
 import pytest
 
 import mcstl
+from mcstl import methods
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations, majority_rows
 from mcstl.data.labels import Task
 from mcstl.datasets import simulated
+from mcstl.encoding import encoders
 from mcstl.encoding.encoders import load_encoder
+from mcstl.methods.base import MethodConfig, Prepared
+from mcstl.methods.fitting import fit_method
 from mcstl.models.model import Model
 from mcstl.models.people import PeopleNetwork
 from mcstl.models.training import TrainingConfig, predict
-from mcstl.studies import run as protocol
-from mcstl.studies.methods import Prepared, fit_method
-from mcstl.studies.run import as_model, describe, examples, prepare
-from mcstl.studies.study_file import MethodConfig, MethodName, Study
+from mcstl.studies import preparation, results
+from mcstl.studies.build_model import build_model
+from mcstl.studies.describe import describe
+from mcstl.studies.preparation import make_examples, prepare
+from mcstl.studies.study_file import Study
 from tiny import METHODS, Finished, write_study
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -229,9 +234,9 @@ def test_what_is_learnt_never_depends_on_test_rows(cache: Path) -> None:
     altered = replace(data, frame=frame)
     other = prepare(study, altered, encoder, seed=0)
     for name in METHODS:
-        method = MethodConfig.model_validate({"name": name})
-        first, _ = fit_method(method, study, prepared, 0)
-        second, _ = fit_method(method, study, other, 0)
+        settings = study.settings_of(MethodConfig(name=name), 0)
+        first, _ = fit_method(prepared, settings)
+        second, _ = fit_method(other, settings)
         np.testing.assert_array_equal(first, second, err_msg=name)
 
 
@@ -253,11 +258,13 @@ def test_majority_learns_from_majority_labels_alone(cache: Path) -> None:
     top = votes.argmax(axis=1)[items[: len(train)][minority]]
     frame.loc[rows, "label"] = 3 - top - frame.loc[rows, "label"].to_numpy()  # the third label
     altered = replace(data, frame=frame)
-    other = replace(prepared, annotations=altered, rows=examples(altered, prepared.rows.S, encoder))
+    other = replace(
+        prepared, annotations=altered, examples=make_examples(altered, prepared.examples.S, encoder)
+    )
     for name, same in (("majority", True), ("none", False)):
-        method = MethodConfig.model_validate({"name": name})
-        first, _ = fit_method(method, study, prepared, 0)
-        second, _ = fit_method(method, study, other, 0)
+        settings = study.settings_of(MethodConfig(name=name), 0)
+        first, _ = fit_method(prepared, settings)
+        second, _ = fit_method(other, settings)
         assert np.array_equal(first, second) == same, name
 
 
@@ -301,7 +308,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(cache: Path, tmp_pa
         child.wait()
     assert not (stopped / "results.json").exists()
     with pytest.raises(InputError, match="holds no finished study"):
-        mcstl.studies.results.read(stopped)
+        results.read(stopped)
     with pytest.raises(InputError, match="already holds another study"):
         mcstl.run(Study.read(write_study(tmp_path, "ordinal", **LONG | {"seeds": 3})), out=stopped)
     said: list[tuple[str, int]] = []
@@ -411,8 +418,8 @@ def test_describe_says_what_a_run_would_do(finished: Callable[[Task], Finished])
 
 
 def test_describe_does_not_encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "load_encoder", None)
-    monkeypatch.setattr(protocol, "examples", None)
+    monkeypatch.setattr(preparation, "make_examples", None)
+    monkeypatch.setattr(encoders, "load_encoder", None)
     lines = dict(describe(tiny(groups={"by": "rationale", "k": 4})))
     assert "formed when the study runs" in lines["groups"]
     assert "'k': 4" in lines["groups"]
@@ -486,8 +493,8 @@ def test_known_people_are_predicted_better_and_unknown_ones_as_the_population(
     habits: tuple[Study, simulated.Simulation, Prepared],
 ) -> None:
     study, simulation, prepared = habits
-    known, network = fit_method(study.methods[0], study, prepared, seed=0)
-    plain, _ = fit_method(MethodConfig(name="mc-stl"), study, prepared, seed=0)
+    known, network = fit_method(prepared, study.settings_of(study.methods[0], 0))
+    plain, _ = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), 0))
     assert network is not None
     y, truth = prepared.part("test").y, simulation.truth[prepared.parts.test]
     assert nll_of(known, y) < nll_of(plain, y) - 0.1
@@ -506,9 +513,10 @@ def test_nobody_known_leaves_with_a_model(
 ) -> None:
     study, _, prepared = habits
     hasty = study.model_copy(update={"training": TrainingConfig(epochs=2, hidden=16)})
-    _, network = fit_method(study.methods[0], hasty, prepared, seed=0)
+    settings = hasty.settings_of(study.methods[0], 0)
+    _, network = fit_method(prepared, settings)
     assert network is not None
-    model = as_model(network, prepared, load_encoder(), {})
+    model = build_model(network, prepared, settings, load_encoder(), {})
     model.save(tmp_path / "model")
     again = Model.load(tmp_path / "model")
     assert isinstance(network, PeopleNetwork)
@@ -523,14 +531,14 @@ def test_nobody_known_leaves_with_a_model(
 
 
 @pytest.mark.parametrize("method", ["mc-stl-people", "annotators", "dawid-skene"])
-def test_methods_that_learn_annotators_need_them(method: MethodName) -> None:
+def test_methods_that_learn_annotators_need_them(method: str) -> None:
     data = simulated.simulate(annotations=400).annotations
     nobody = Annotations.from_frame(
         data.frame.drop(columns="annotator").assign(label=data.labels), task="ordinal"
     )
     study = tiny(methods=[method])
     with pytest.raises(InputError, match=f"'annotator' is not in.*The method {method} needs it"):
-        prepare(study, nobody, load_encoder(), seed=0).part("train", method)
+        methods.find(method).examples(prepare(study, nobody, load_encoder(), seed=0), 0)
 
 
 # What a user would try instead

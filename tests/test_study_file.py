@@ -19,10 +19,10 @@ from mcstl.groups import (
     RationaleConfig,
     TaxonomyConfig,
 )
+from mcstl.methods.base import MethodConfig
+from mcstl.methods.irpm import IrpmConfig
 from mcstl.models.training import TrainingConfig
 from mcstl.studies.study_file import (
-    IrpmConfig,
-    MethodConfig,
     Study,
     groups_config,
     reads_rationales,
@@ -59,7 +59,7 @@ def test_the_shortest_study_has_three_lines_and_every_default(tmp_path: Path) ->
     assert (study.split.by, study.split.test, study.split.validation) == ("annotation", 0.2, 0.1)
     assert study.encoder == "all-MiniLM-L6-v2"
     assert study.training == TrainingConfig()
-    assert study.scheme(study.load()) == TaxonomyConfig(source="column")
+    assert study.groups_for(study.load()) == TaxonomyConfig(source="column")
 
 
 def test_no_and_yes_stay_text_as_yaml_1_2_has_it(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_without_groups_a_file_gets_those_that_it_can_have(
 
     table = pd.DataFrame({"text": ["a", "b"], "label": [0, 1]} | columns)
     study = Study(data={"file": "town.csv"})
-    assert study.scheme(Annotations.from_frame(table)) == expected
+    assert study.groups_for(Annotations.from_frame(table)) == expected
 
 
 def test_only_groups_by_rationale_need_an_encoder() -> None:

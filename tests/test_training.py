@@ -1,5 +1,6 @@
 """Training: the truth is found again, bits are the same again, and the loss is the printed one."""
 
+import copy
 import itertools
 import math
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import torch
 from hypothesis import settings
 from scipy.sparse import csr_matrix
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mcstl import equations
 from mcstl._support.arrays import FloatArray
@@ -23,12 +25,20 @@ from mcstl.encoding.encoders import load_encoder
 from mcstl.equations import KLForm
 from mcstl.groups import TaxonomyConfig, fit_scheme
 from mcstl.models import training
-from mcstl.models.distributed import Processes
-from mcstl.models.examples import Cells, Examples
-from mcstl.models.model import predict_rows
-from mcstl.models.networks import Layer, Network
-from mcstl.models.training import Fitted, TrainingConfig, fit, predict
-from mcstl.studies.run import examples
+from mcstl.models.examples import Batch, Examples, WeightedExamples
+from mcstl.models.networks import BaseNetwork, Layer, Network
+from mcstl.models.people import PeopleNetwork
+from mcstl.models.prediction import predict_rows
+from mcstl.models.training import (
+    Fitted,
+    Loss,
+    Problem,
+    Session,
+    TrainingConfig,
+    fit,
+    predict,
+)
+from mcstl.studies.preparation import make_examples
 from tiny import weighted_table
 
 law = settings(deadline=None, max_examples=40)
@@ -73,15 +83,29 @@ def simulated(task: Task, n: int, seed: int = 0) -> tuple[Examples, FloatArray]:
 
 
 def fit_small(
-    task: Task = "binary", config: TrainingConfig = SMALL, *, n: int = 60, **options: Any
+    task: Task = "binary",
+    config: TrainingConfig = SMALL,
+    *,
+    n: int = 60,
+    network: type[Network] = Network,
+    seed: int = 0,
+    **session: Any,
 ) -> Fitted:
     train, _ = simulated(task, n, seed=1)
     validation, _ = simulated(task, 150, seed=2)
-    return fit(train, validation, config, **options_of(task), **options)
+    return fit(
+        train,
+        validation,
+        problem_of(task),
+        config,
+        network=network,
+        seed=seed,
+        session=Session(**session),
+    )
 
 
-def options_of(task: Task) -> dict[str, Any]:
-    return {"n_classes": 3 if task == "ordinal" else 2, "preference": task == "preference"}
+def problem_of(task: Task, m: float | None = None) -> Problem:
+    return Problem(3 if task == "ordinal" else 2, task == "preference", m)
 
 
 def changed(config: TrainingConfig, **changes: Any) -> TrainingConfig:
@@ -112,7 +136,7 @@ def test_the_truth_is_found_again(task: Task, layer: Layer) -> None:
     config = TrainingConfig(
         hidden=32, layer=layer, dropout=0.1, learning_rate=0.01, batch_size=300, epochs=24
     )
-    fitted = fit(train, validation, config, **options_of(task))
+    fitted = fit(train, validation, problem_of(task), config)
     p = predict(fitted.network, test)
     best = -np.log(truth[np.arange(len(test)), test.y]).mean()
     found = training.validation_nll(fitted.network, test)
@@ -124,7 +148,7 @@ def test_the_truth_is_found_again(task: Task, layer: Layer) -> None:
         assert 0.4 / 2.5 / 2 < t[0] / t[1] < 0.4 / 2.5 * 2
     # The groups are needed for it.
     alone = [rows.without_groups() for rows in (train, validation, test)]
-    without = fit(alone[0], alone[1], config, **options_of(task)).network
+    without = fit(alone[0], alone[1], problem_of(task), config).network
     assert without.v.shape == (0, 6)
     assert training.validation_nll(without, alone[2]) > found + 0.02
     assert np.sqrt(np.mean((predict(without, alone[2]) - truth) ** 2)) > 1.5 * error
@@ -136,7 +160,7 @@ def test_the_best_epoch_is_kept(task: Task) -> None:
     validation, _ = simulated(task, 150, seed=2)
     seen: list[float] = []
 
-    def note(epoch: int, network: Network) -> None:
+    def note(epoch: int, network: BaseNetwork) -> None:
         assert epoch == len(seen) + 1
         seen.append(training.validation_nll(network, validation))
 
@@ -157,8 +181,9 @@ def test_the_epochs_are_a_limit() -> None:
 
 def test_a_trained_network_may_be_trained_further() -> None:
     network = fit_small(n=60).network.train()
-    e, S = torch.randn(7, 1, network.first.in_features), torch.zeros(7, len(network.v))
-    network.logits(e, S).sum().backward()  # by another loop, on steps of another size
+    network.grid_logits(
+        torch.randn(7, 1, 6), torch.zeros(1, 2)
+    ).sum().backward()  # by another loop, on steps of another size
     assert network.first.weight.grad is not None
 
 
@@ -197,7 +222,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
     checkpoint = tmp_path / "run.checkpoint"
     stop = undisturbed.best_epoch + after_the_best
 
-    def stop_at(epoch: int, network: Network) -> None:
+    def stop_at(epoch: int, network: BaseNetwork) -> None:
         if epoch == stop:
             raise Stopped
 
@@ -218,7 +243,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
 def test_a_checkpoint_is_written_only_now_and_then(tmp_path: Path) -> None:
     checkpoint = tmp_path / "run.checkpoint"
 
-    def look(epoch: int, network: Network) -> None:
+    def look(epoch: int, network: BaseNetwork) -> None:
         assert not list(tmp_path.iterdir())
 
     assert fit_small(checkpoint=checkpoint, on_epoch=look).epochs == SMALL.epochs
@@ -238,21 +263,22 @@ def gradient_of(
     rows, _ = simulated(task, 120, seed=4)
     weights = np.random.default_rng(0).integers(1, 4, len(rows)).astype(np.float32)
     rows = replace(rows, w=weights)
+    problem = problem_of(task, m)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        preference = task == "preference"
-        n_thresholds = options_of(task)["n_classes"] - 1
-        network = Network(6, 2, n_thresholds, preference=preference, hidden=16, dropout=0)
+        sizes = 6, 2, problem.n_classes - 1
+        network = Network(*sizes, preference=problem.preference, hidden=16, dropout=0)
         with torch.no_grad():
             network.v.add_(torch.randn_like(network.v))
-    cells = Cells.of(rows, n_thresholds + 1, torch.device("cpu"))
-    add_gradient = training._gradient(cells, network, config, n_thresholds + 1, m, Processes())
-    order, total = torch.arange(len(cells)), dict[str, Tensor]()
+    examples = WeightedExamples.from_examples(rows, problem.n_classes, torch.device("cpu"))
+    assert len(examples) < float(rows.w.sum())
+    loss = Loss.of(examples, problem, config)
+    order, total = torch.arange(len(examples)), dict[str, Tensor]()
     for part in batches:
         network.zero_grad()
-        add_gradient(order[part])
+        loss(network, examples, order[part]).backward()
         for name, value in gradient(network).items():
-            total[name] = total.get(name, 0) + value * cells.w[part].sum()
+            total[name] = total.get(name, 0) + value * examples.w[part].sum()
     return total, network, rows
 
 
@@ -273,9 +299,10 @@ def close(found: Gradient, expected: Gradient, rtol: float = 1e-4) -> None:
 def test_the_gradient_is_that_of_the_printed_sum(task: Task, kl: KLForm) -> None:
     config = TrainingConfig(kl=kl, lambda_1=0.7, lambda_2=0.3, sharpness=3)
     found, network, rows = gradient_of(task, config, [slice(None)])
-    n_classes = options_of(task)["n_classes"]
+    n_classes = problem_of(task).n_classes
     S, w, y = torch.from_numpy(rows.S.toarray()), torch.from_numpy(rows.w), torch.from_numpy(rows.y)
-    logits = network.logits(torch.from_numpy(rows.vectors[rows.positions]), S)
+    batch = Batch(torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions), S)
+    logits = network.logits(batch)
     printed = w @ equations.cross_entropy(equations.levels(y, n_classes - 1), logits)
     printed = printed + 0.3 * equations.l2(network.v)
     if task != "preference":  # §2.4 has no KL term
@@ -358,9 +385,9 @@ def test_a_weight_of_two_is_the_row_twice(task: Task, kl: KLForm) -> None:
     repeated = replace(repeated, w=np.ones(len(repeated), dtype=np.float32))
     config = changed(SMALL, batch_size=1000, dropout=0, kl=kl, lambda_1=0.5, epochs=20, patience=20)
     validation, _ = simulated(task, 50, seed=2)
-    heavy = fit(rows, validation, config, **options_of(task))
-    long = fit(repeated, validation, config, **options_of(task))
-    light = fit(replace(rows, w=np.ones_like(rows.w)), validation, config, **options_of(task))
+    heavy = fit(rows, validation, problem_of(task), config)
+    long = fit(repeated, validation, problem_of(task), config)
+    light = fit(replace(rows, w=np.ones_like(rows.w)), validation, problem_of(task), config)
     test, _ = simulated(task, 50, seed=3)
     p = predict(heavy.network, test)
     np.testing.assert_allclose(p, predict(long.network, test), rtol=0, atol=1e-4)
@@ -381,11 +408,36 @@ def test_biases_start_at_the_label_rates() -> None:
     no_group = csr_matrix((17, 0), dtype=np.float32)
     rows = Examples(np.zeros((1, 6), np.float32), np.zeros((17, 1), int), no_group, y, w)
     network = Network(6, 0, 3)
-    training._start_biases(network, rows, 4)
+    network.start_biases(rows.class_weights(4))
     b = equations.ordered_biases(network.b_first, network.b_gaps)
     p = equations.class_probabilities(equations.level_logits(torch.zeros(1), b))
     expected = np.array([[11, 11, 1, 3]]) / 26
     np.testing.assert_allclose(p.detach().numpy(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("network", [Network, PeopleNetwork])
+def test_a_step_is_adams_and_the_average_is_torchs(network: type[Network]) -> None:
+    """Also where a parameter has no gradient, as the people's biases in preference."""
+    task: Task = "ordinal" if network is Network else "preference"
+    rows, _ = simulated(task, 60)
+    rows = replace(rows, annotators=np.arange(60) % 7)
+    problem = problem_of(task)
+    ours = network.for_training(rows, problem.n_classes, preference=problem.preference, dropout=0)
+    theirs = copy.deepcopy(ours)
+    state = training._State(ours, 0.01)
+    adam = torch.optim.Adam(theirs.parameters(), lr=0.01)
+    average = AveragedModel(theirs, multi_avg_fn=get_ema_multi_avg_fn(training._AVERAGE_DECAY))
+    for _ in range(10):
+        for each in (ours, theirs):
+            logits = each.grid_logits(torch.tensor([[[1.0], [-1.0]]]).expand(1, 2, 6), torch.eye(2))
+            ((logits - 1).square().sum() + each.penalty(3.0)).backward()
+        state.step()
+        adam.step()
+        adam.zero_grad()
+        average.update_parameters(theirs)
+    for one, other in ((ours, theirs), (state.average, average.module)):
+        for found, expected in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 # What cannot be trained.
@@ -402,7 +454,7 @@ def test_rows_are_needed(n_train: int, n_validation: int) -> None:
     rows, _ = simulated("binary", 50)
     parts = rows.take(np.arange(n_train)), rows.take(np.arange(n_validation))
     with pytest.raises(InputError, match=f"{n_train} rows to train on and {n_validation} to v"):
-        fit(*parts, SMALL, n_classes=2)
+        fit(*parts, Problem(n_classes=2), SMALL)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -411,13 +463,11 @@ def test_equal_rows_are_ties_to_the_last_bit(task: Task) -> None:
     rows, _ = simulated(task, 9001)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        preference = task == "preference"
-        network = Network(6, 2, options_of(task)["n_classes"] - 1, preference=preference)
+        problem = problem_of(task)
+        network = Network(6, 2, problem.n_classes - 1, preference=problem.preference)
     key = np.column_stack([rows.positions, rows.S.toarray()])
     _, codes = np.unique(key, axis=0, return_inverse=True)
-    one_by_one = predict_rows(
-        network, torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions), rows.S
-    )
+    one_by_one = predict_rows(network, rows.vectors, rows.positions, rows.S)
     p = predict(network, rows)
     np.testing.assert_allclose(p, one_by_one, rtol=0, atol=1e-6)
     order = np.random.default_rng(1).permutation(len(rows))
@@ -455,7 +505,7 @@ def test_a_weight_in_a_table_is_the_row_that_often(cache: Path) -> None:
     twice.frame["weight"] = 1.0
     scheme = fit_scheme(TaxonomyConfig(min_size=1), data)
     encoder = load_encoder(cache_dir=cache)
-    rows, repeated = (examples(each, scheme.assign(each), encoder) for each in (data, twice))
+    rows, repeated = (make_examples(each, scheme.assign(each), encoder) for each in (data, twice))
     assert rows.w.tolist() == [1, 2, 1, 3, 2, 1]
     torch.manual_seed(0)
     network = Network(384, 2, 1).eval()
@@ -463,9 +513,9 @@ def test_a_weight_in_a_table_is_the_row_that_often(cache: Path) -> None:
     found = []
     for each in (rows, repeated):
         network.zero_grad()
-        cells = Cells.of(each, 2, torch.device("cpu"))
-        add_gradient = training._gradient(cells, network, config, 2, 2.0, Processes())
-        add_gradient(torch.arange(len(cells)))
+        weighted = WeightedExamples.from_examples(each, 2, torch.device("cpu"))
+        loss = Loss.of(weighted, Problem(2, annotations_per_item=2.0), config)
+        loss(network, weighted, torch.arange(len(weighted))).backward()
         gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
         found.append((gradients, training.validation_nll(network, each)))
     for a, b in zip(found[0][0], found[1][0], strict=True):

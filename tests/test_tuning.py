@@ -87,7 +87,7 @@ def test_what_the_test_rows_say_changes_nothing(
     turned.frame.loc[parts.test, "label"] = 1 - turned.frame.loc[parts.test, "label"]
     monkeypatch.setattr(Study, "load", lambda self, data_dir=None: turned)
     # A split is stratified by label: what is asked is what is seen of the rows, not which they are.
-    monkeypatch.setattr(tuning, "split", lambda *_, **__: parts)
+    monkeypatch.setattr(tuning, "split_rows", lambda *_: parts)
     two = tuning.tune(read, out=tmp_path / "two", grid=GRID, seeds=1)
     pd.testing.assert_frame_equal(one.trials, two.trials)
 

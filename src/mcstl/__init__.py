@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # what the names below are, for editors and type checkers
     from mcstl.studies.run import run as run
     from mcstl.studies.study_file import Study as Study
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Nothing heavy is imported before it is used: a name is loaded from its module on first access.
 _HOME = {

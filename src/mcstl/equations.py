@@ -68,7 +68,7 @@ def level_logits(score: Tensor, b: Tensor) -> Tensor:
     The paper prints b inside o(.); the text around it says that o(.) excludes it and that the
     levels differ only in their bias, which is what this does.
     """
-    return score[:, None] + b
+    return score[..., None] + b
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ def class_probabilities(logits: Tensor) -> Tensor:
     """
     p = torch.sigmoid(logits)
     # 1 - p is taken as sigma(-z), which keeps its digits where p is near 1.
-    inner = p[:, :-1] - p[:, 1:]
-    return torch.cat([torch.sigmoid(-logits[:, :1]), inner, p[:, -1:]], dim=1)
+    inner = p[..., :-1] - p[..., 1:]
+    return torch.cat([torch.sigmoid(-logits[..., :1]), inner, p[..., -1:]], dim=-1)
 
 
 def cross_entropy(y_levels: Tensor, logits: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def soft_share(S: Tensor, w: Tensor, p: Tensor, y_bar: Tensor, sharpness: float)
     l (10^4 there, where almost no gradient passes except at the threshold itself).
     """
     above = 1 + torch.tanh(sharpness * (p[:, None, :] - y_bar))  # (n, K, T)
-    total = torch.einsum("nk,nkt->kt", S * w[:, None], above)
+    total = ((S * w[:, None])[:, :, None] * above).sum(0)
     # A group without rows at hand has n_k = 0, which removes its term whatever the share is.
     return 0.5 * total / group_counts(S, w).clamp(min=1e-12)[:, None]
 
@@ -206,7 +206,7 @@ def preference_logits(r_a: Tensor, r_b: Tensor, t: Tensor) -> Tensor:
 
     L_pl is `cross_entropy` on it, which is the Bradley-Terry loss.
     """
-    return ((r_a - r_b) / t)[:, None]
+    return ((r_a - r_b) / t)[..., None]
 
 
 # Beyond the paper: annotators as random effects (docs/people.md)

@@ -7,7 +7,7 @@ A package names them in its pyproject.toml and touches nothing here (docs/extend
     [project.entry-points."mcstl.groups"]
     length = "my_package:LengthConfig"  # an `mcstl.groups.PluginConfig`
     [project.entry-points."mcstl.methods"]
-    nearest = "my_package:fit"          # as the functions of `mcstl.methods.tabular`
+    nearest = "my_package:fit"          # a function as `mcstl.methods.features.FitFunction`
 """
 
 from importlib.metadata import EntryPoint, entry_points

@@ -102,7 +102,7 @@ def compare(
     with display(quiet) as progress:
         read = Study.read(study)
         data, encoder = training_data(read, data_dir)
-        config = rationale_config(read.scheme(data)) or RationaleConfig()
+        config = rationale_config(read.groups_for(data)) or RationaleConfig()
         client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
         if client is not None and dry_run:
             print_count(client.count(choose_k.prompts_for(config, data, encoder, ks)))

@@ -82,7 +82,7 @@ def check(
     data_dir: DataDir = None,
 ) -> None:
     """Read and split a study's data without training, and print what would happen."""
-    from mcstl.studies.run import describe
+    from mcstl.studies.describe import describe
     from mcstl.studies.study_file import Study
 
     for name, text in describe(Study.read(study, split=split), data_dir):
@@ -194,7 +194,7 @@ def _mib(size: int) -> str:
 
 def _run(study: "Study", out: Path, data_dir: Path | None, jobs: int | None, quiet: bool) -> None:
     from mcstl import reporting
-    from mcstl.studies.run import default_jobs
+    from mcstl.studies.parallel import default_jobs
     from mcstl.studies.run import run as run_study
 
     jobs = jobs or default_jobs()

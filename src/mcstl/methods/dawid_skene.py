@@ -1,21 +1,32 @@
-"""One label per item, from annotators who are right more or less often."""
+"""One label per item, from annotators who are right more or less often (Dawid and Skene, 1979)."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from mcstl._support.arrays import FloatArray
+from mcstl._support.arrays import FloatArray, IntArray
 from mcstl.data.annotations import Annotations, items_and_labels
+from mcstl.methods.base import Prepared
+from mcstl.methods.none import TextAlone
+from mcstl.models.examples import Examples
 
 _MOST_STEPS = 100
 _SMALLEST_GAIN = 1e-7  # of the log-likelihood per annotation, below which EM ends
 
 
 def label_probabilities(annotations: Annotations) -> FloatArray:
-    """Return (n, L): per annotation the probabilities of its item's true label.
+    """Estimate the true label of each annotation's item.
 
-    By expectation maximisation from the shares of votes (Dawid and Skene, 1979): every annotator
-    has a confusion matrix. Annotations without an annotator count as one annotator's. In preference
-    the probabilities are those of the annotation's own orientation.
+    By expectation maximisation from the shares of votes, every annotator having a confusion matrix
+    (Dawid and Skene, 1979). Annotations without an annotator count as one annotator's. In
+    preference the probabilities are those of the annotation's own orientation.
+
+    Args:
+        annotations: n annotations of L classes.
+
+    Returns:
+        (n, L) the probabilities of the true label.
     """
     items, labels = items_and_labels(annotations)
     people = pd.factorize(annotations.frame["annotator"], use_na_sentinel=False)[0]
@@ -38,3 +49,45 @@ def label_probabilities(annotations: Annotations) -> FloatArray:
         before = now
     flipped = annotations.frame["flipped"].to_numpy(dtype=bool)
     return np.where(flipped[:, None], p[items, ::-1], p[items])
+
+
+class DawidSkene(TextAlone):
+    """The text alone, trained on estimates of the items' true labels."""
+
+    name = "dawid-skene"
+    needs = "annotator"
+
+    def training_examples(self, prepared: Prepared, seed: int) -> tuple[Examples, Examples]:
+        """Make of each row one per class, weighted by the estimated probability of the class.
+
+        The estimate is made of all rows but the test rows.
+
+        Args:
+            prepared: The seed's data.
+            seed: The seed.
+
+        Returns:
+            Examples to train on and examples to validate on, without groups.
+
+        Raises:
+            InputError: If there are no annotators.
+        """
+        examples = self.examples(prepared, seed)
+        train, validation, _ = prepared.parts
+        p = label_probabilities(prepared.annotations.take(np.concatenate([train, validation])))
+        return (
+            _weighted(examples, train, p[: len(train)]),
+            _weighted(examples, validation, p[len(train) :]),
+        )
+
+
+def _weighted(examples: Examples, rows: IntArray, p: FloatArray) -> Examples:
+    """Repeat `rows` once for each class that is possible there, with its probability as weight."""
+    n_classes = p.shape[1]
+    repeated = examples.take(np.repeat(rows, n_classes))
+    labels = np.tile(np.arange(n_classes), len(rows))
+    weights = p.ravel().astype(np.float32)
+    return replace(repeated, y=labels, w=weights).take(weights > 0)
+
+
+METHOD = DawidSkene()

@@ -7,7 +7,6 @@ the logit scale. MCGrad (Tax et al., 2025) boosts trees on the logit and the gro
 
 import logging
 from collections.abc import Callable
-from typing import Literal, get_args
 
 import numpy as np
 from scipy.optimize import minimize
@@ -16,16 +15,16 @@ from scipy.special import expit, logit
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl._support.errors import need_extra
 from mcstl.evaluation import metrics
+from mcstl.methods.base import Recalibration
 
-Kind = Literal["temperature", "platt", "isotonic", "mcgrad"]
-KINDS: tuple[str, ...] = get_args(Kind)
 #: From logits (n,) to recalibrated logits.
 _Map = Callable[[FloatArray], FloatArray]
+_Fit = Callable[[FloatArray, BoolArray], _Map]
 _MARGIN = 1e-6
 
 
 def recalibrate(
-    kind: Kind,
+    how: Recalibration,
     p_validation: FloatArray,
     labels: IntArray,
     groups_validation: BoolArray,
@@ -35,25 +34,39 @@ def recalibrate(
     symmetric: bool = False,
     seed: int = 0,
 ) -> FloatArray:
-    """Return class probabilities (n, L) for `p`, mapped as validation rows and `labels` teach.
+    """Map class probabilities to the labels, as the validation rows teach.
 
-    `groups` are dense memberships, (rows, K). Every threshold P(y > t) is mapped on its own, and
-    kept in order. With `symmetric`, for preference, P(A preferred) and P(B preferred) are mapped
-    alike.
+    Every threshold P(y > t) is mapped by itself, and they are kept in order.
 
-    Raises InputError if `mcgrad` is asked for and not installed.
+    Args:
+        how: temperature, platt, isotonic or mcgrad.
+        p_validation: (m, L) the class probabilities of the validation rows.
+        labels: (m,) their labels.
+        groups_validation: (m, K) whether each is in each group.
+        p: (n, L) the class probabilities that are mapped.
+        groups: (n, K) whether each of these rows is in each group.
+        symmetric: Whether P(A preferred) and P(B preferred) are mapped alike, for preference.
+        seed: What decides all that is drawn.
+
+    Returns:
+        (n, L) the recalibrated class probabilities.
+
+    Raises:
+        InputError: If mcgrad is to be used and not installed.
     """
-    known, asked = (metrics.exceedance(each) for each in (p_validation, p))  # (rows, T)
-    mapped = np.empty_like(asked)
-    fit = _fit_mcgrad if kind == "mcgrad" else _fit_by_group
-    for t in range(asked.shape[1]):
-        z, y, inside = _logit(known[:, t]), labels > t, groups_validation
+    above_validation, above = (metrics.exceedance(each) for each in (p_validation, p))  # (rows, T)
+    mapped = np.empty_like(above)
+    for t in range(above.shape[1]):
+        z, y, inside = _logit(above_validation[:, t]), labels > t, groups_validation
         if symmetric:
             z, y, inside = np.r_[z, -z], np.r_[y, ~y], np.r_[inside, inside]
-        predict = fit(kind, z, y, inside, seed)
-        new = predict(_logit(asked[:, t]), groups)
+        if how == "mcgrad":
+            predict = _fit_mcgrad(z, y, inside, seed)
+        else:
+            predict = _fit_by_group(_FITS[how], z, y, inside)
+        new = predict(_logit(above[:, t]), groups)
         if symmetric:
-            new = (new - predict(-_logit(asked[:, t]), groups)) / 2
+            new = (new - predict(-_logit(above[:, t]), groups)) / 2
         mapped[:, t] = expit(new)
     edges = np.ones((len(p), mapped.shape[1] + 2))
     edges[:, 1:-1] = np.minimum.accumulate(mapped, axis=1)
@@ -66,22 +79,21 @@ def _logit(p: FloatArray) -> FloatArray:
 
 
 def _fit_by_group(
-    kind: Kind, z: FloatArray, y: BoolArray, groups: BoolArray, seed: int
+    fit: _Fit, z: FloatArray, y: BoolArray, groups: BoolArray
 ) -> Callable[[FloatArray, BoolArray], FloatArray]:
     """Fit a map for everybody and, from what it gives, one for every group with both labels."""
-    fit = {"temperature": _temperature, "platt": _platt, "isotonic": _isotonic}[kind]
     everybody = fit(z, y)
-    own: dict[int, _Map] = {}
+    by_group: dict[int, _Map] = {}
     for k, inside in enumerate(groups.T):
         if 0 < y[inside].sum() < inside.sum():
-            own[k] = fit(everybody(z[inside]), y[inside])
+            by_group[k] = fit(everybody(z[inside]), y[inside])
 
     def predict(z: FloatArray, groups: BoolArray) -> FloatArray:
         z = everybody(z)
         counts = groups.sum(axis=1)
         total = np.where(counts == 0, z, 0.0)
         for k, inside in enumerate(groups.T):
-            total[inside] += own[k](z[inside]) if k in own else z[inside]
+            total[inside] += by_group[k](z[inside]) if k in by_group else z[inside]
         return np.asarray(total / np.maximum(counts, 1))
 
     return predict
@@ -124,8 +136,11 @@ def _isotonic(z: FloatArray, y: BoolArray) -> _Map:
     return lambda z: _logit(steps.predict(z))
 
 
+_FITS: dict[str, _Fit] = {"temperature": _temperature, "platt": _platt, "isotonic": _isotonic}
+
+
 def _fit_mcgrad(
-    kind: Kind, z: FloatArray, y: BoolArray, groups: BoolArray, seed: int
+    z: FloatArray, y: BoolArray, groups: BoolArray, seed: int
 ) -> Callable[[FloatArray, BoolArray], FloatArray]:
     import pandas as pd
 

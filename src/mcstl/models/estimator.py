@@ -104,8 +104,8 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fitted = training.fit(
             rows.take(train),
             rows.take(held),
+            training.Problem(len(self.classes_)),
             config,
-            n_classes=len(self.classes_),
             seed=int(random.randint(2**31)),
         )
         self.network_, self.n_iter_ = fitted.network, fitted.epochs

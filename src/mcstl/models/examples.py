@@ -1,6 +1,5 @@
-"""The rows that training sees: as they are given, as weighted cells, and in steps."""
+"""The rows that training sees: as they are given, as weighted examples, and in batches."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,21 +13,26 @@ from torch import Tensor
 
 from mcstl._support.arrays import Float32Array, FloatArray, IntArray, distinct
 
-_WITHIN_PEOPLE = 0.1  # a few people's answers may change from one annotation to the next
-#: Annotations become one cell up to this weight: a step shall see many, not a few heavy ones.
-_MOST_PER_CELL = 4
-_ROWS_AT_ONCE = 1_000_000  # whose memberships are summed together
-#: Annotations of one text that go through a step together, so that its projection serves them all.
-_BUNCH = 8
+#: Annotations become one example up to this weight: a batch shall see many, not a few heavy ones.
+_MAX_WEIGHT = 4
+#: How many rows' memberships are summed together.
+_ROWS_AT_ONCE = 1_000_000
+#: Annotations of one text that go through a batch together: its projection serves them all.
+_ANNOTATIONS_PER_BUNCH = 8
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows to train or predict on.
+    """Rows, one per annotation, to train or predict on.
 
-    `vectors` (m, d) float32 are the distinct texts, `positions` (n, 1 or 2) the rows' texts among
-    them, `S` (n, K) the membership, `y` (n,) class indices, `w` (n,) weights. `who` (n,) are codes
-    of the annotators that training knows and -1 elsewhere, for a network that learns people.
+    Attributes:
+        vectors: The vectors of the distinct texts, (m, d).
+        positions: Each row's one text, or two in preference, among the vectors: (n, 1 or 2).
+        S: Which groups each row is in, (n, K).
+        y: Class indices, (n,).
+        w: Weights, (n,); a weight of two is the row twice.
+        annotators: The code of each row's annotator, -1 for one whom training does not know, (n,);
+            for a network that learns people.
     """
 
     vectors: Float32Array
@@ -36,66 +40,99 @@ class Examples:
     S: csr_matrix
     y: IntArray
     w: Float32Array
-    who: IntArray | None = None
+    annotators: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, rows: npt.NDArray[Any]) -> Self:
-        """Return the rows given by position or mask; the texts are shared, not copied."""
+        """Return some of the rows; the texts are shared, not copied.
+
+        Args:
+            rows: Positions of the rows, or a mask of all.
+
+        Returns:
+            The rows in the order of `rows`.
+        """
         return replace(
             self,
             positions=self.positions[rows],
             S=self.S[rows],
             y=self.y[rows],
             w=self.w[rows],
-            who=None if self.who is None else self.who[rows],
+            annotators=None if self.annotators is None else self.annotators[rows],
         )
-
-    @cached_property
-    def patterns(self) -> tuple[csr_matrix, IntArray]:
-        """The distinct memberships (P, K), and which each row has (n,)."""
-        return distinct_rows(self.S)
-
-    @cached_property
-    def ties(self) -> tuple[IntArray, IntArray]:
-        """The first of the rows with the same texts, groups and person, and (n,) each row's place.
-
-        Such rows are predicted once, so that their predictions are equal to the last bit.
-        """
-        who = [] if self.who is None else [self.who]
-        return distinct(*self.positions.T, self.patterns[1], *who)
-
-    def memberships_of_people(self) -> tuple[FloatArray, FloatArray]:
-        """Return the mean membership of each of the people known, (A, K), and which groups are so.
-
-        A group is people's, 1 in the second (K,), if not over a tenth of its variance is within
-        people: annotators' attributes, not the reasons that they give.
-        """
-        assert self.who is not None  # noqa: S101 (for the type checker)
-        rows = np.flatnonzero(self.who >= 0)
-        who, S = self.who[rows], self.S[rows].toarray().astype(float)
-        counts = np.bincount(who, minlength=int(self.who.max(initial=-1)) + 1)
-        typical = np.zeros((len(counts), S.shape[1]))
-        np.add.at(typical, who, S)
-        typical /= np.maximum(counts, 1)[:, None]
-        within = ((S - typical[who]) ** 2).sum(axis=0)
-        total = ((S - S.mean(axis=0)) ** 2).sum(axis=0) if len(S) else within
-        return typical, (within <= _WITHIN_PEOPLE * total).astype(float)
 
     def without_groups(self) -> Self:
         """Return the same rows in no group: the empty set of §3.3."""
         return replace(self, S=csr_matrix((len(self), 0), dtype=np.float32))
 
+    def class_weights(self, n_classes: int) -> FloatArray:
+        """Sum the weights of each class.
+
+        Args:
+            n_classes: The number of classes, L.
+
+        Returns:
+            The sums, (L,).
+        """
+        return np.bincount(self.y, weights=self.w, minlength=n_classes).astype(float)
+
+    @cached_property
+    def patterns(self) -> tuple[csr_matrix, IntArray]:
+        """The distinct memberships, (P, K), and each row's place among them, (n,)."""
+        return distinct_rows(self.S)
+
+    @cached_property
+    def distinct(self) -> tuple[IntArray, IntArray]:
+        """The first rows with the same texts, groups and annotator, and each row's place (n,).
+
+        Such rows are predicted once, so that their predictions are equal to the last bit.
+        """
+        annotators = [] if self.annotators is None else [self.annotators]
+        return distinct(*self.positions.T, self.patterns[1], *annotators)
+
 
 @dataclass(frozen=True)
-class Cells:
-    """Rows with the same texts, groups and person as one, as tensors.
+class Batch:
+    """Rows as a network takes them.
 
-    The loss is linear in the 0/1 levels of the labels, so that `levels` (n, T), their mean over a
-    cell's annotations, and their summed weight `w` (n,) stand for all of them. A cell heavier than
-    `_MOST_PER_CELL` is cut into equal ones. `pattern` (n,) says which of the `patterns` (P, K) a
-    cell's groups are; `labels` (P, L) is the weight of each class there.
+    Attributes:
+        vectors: The vectors of texts, (m, d).
+        positions: Each row's texts among them, (n, 1 or 2).
+        S: Which groups each row is in, (n, K).
+        annotators: The code of each row's annotator, -1 for one who is unknown, (n,); None where
+            all are.
+    """
+
+    vectors: Tensor
+    positions: Tensor
+    S: Tensor
+    annotators: Tensor | None = None
+
+    def annotators_or_unknown(self) -> Tensor:
+        """Return the annotators' codes, -1 for all where there are none: (n,)."""
+        if self.annotators is None:
+            return torch.full((len(self.S),), -1, device=self.S.device)
+        return self.annotators
+
+
+@dataclass(frozen=True)
+class WeightedExamples:
+    """Rows with the same texts, groups and annotator, counted once with their weight.
+
+    The loss is linear in the 0/1 levels of the labels, so that their mean and the summed weight
+    stand for all rows that are alike. An example heavier than `_MAX_WEIGHT` is cut into equal ones.
+
+    Attributes:
+        vectors: The vectors of the distinct texts, (m, d).
+        positions: Each example's texts among them, (n, 1 or 2).
+        patterns: The distinct memberships, (P, K).
+        pattern: Each example's membership among them, (n,).
+        levels: The mean of the rows' levels y^(t), (n, T).
+        w: The rows' summed weight, (n,).
+        annotators: The code of each example's annotator, (n,), or None.
+        pattern_labels: The weight of each class under each membership, (P, L).
     """
 
     vectors: Tensor
@@ -104,99 +141,107 @@ class Cells:
     pattern: Tensor
     levels: Tensor
     w: Tensor
-    who: Tensor
-    labels: Tensor
+    annotators: Tensor | None
+    pattern_labels: Tensor
 
     def __len__(self) -> int:
         return len(self.w)
 
     @classmethod
-    def of(cls, rows: Examples, n_classes: int, device: torch.device) -> Self:
-        """Make the cells of rows, those of a single text in order of their texts."""
-        rows = replace(rows)  # so that what it keeps for predictions, gigabytes, ends here
-        first, cell = rows.ties
-        patterns, pattern = rows.patterns
-        labels = _weights(cell, rows, len(first), n_classes)
+    def from_examples(cls, examples: Examples, n_classes: int, device: torch.device) -> Self:
+        """Collapse rows that are alike.
+
+        Args:
+            examples: The rows.
+            n_classes: The number of classes, L.
+            device: Where the tensors are to be.
+
+        Returns:
+            The weighted examples, those of a single text in order of their texts.
+        """
+        examples = replace(examples)  # so that what it keeps for predictions, gigabytes, ends here
+        first, place = examples.distinct
+        patterns, pattern = examples.patterns
+        labels = _class_weights(place, examples, len(first), n_classes)
         w = labels.sum(1)
         above = labels[:, ::-1].cumsum(1)[:, ::-1][:, 1:] / np.maximum(w, 1e-12)[:, None]
-        cuts = np.maximum(1, np.ceil(w / _MOST_PER_CELL)).astype(np.int64)
+        cuts = np.maximum(1, np.ceil(w / _MAX_WEIGHT)).astype(np.int64)
         order = np.repeat(np.arange(len(first)), cuts)
-        if rows.positions.shape[1] == 1:
-            order = order[np.argsort(rows.positions[first[order], 0], kind="stable")]
-        at = first[order]
-        tensors = (
-            torch.from_numpy(rows.vectors),
-            torch.from_numpy(rows.positions[at]),
-            torch.from_numpy(patterns.toarray()),
-            torch.from_numpy(pattern[at]),
-            torch.from_numpy(above[order].astype(np.float32)),
-            torch.from_numpy((w / cuts)[order].astype(np.float32)),
-            torch.from_numpy(np.zeros(0, dtype=np.int64) if rows.who is None else rows.who[at]),
-            torch.from_numpy(_weights(pattern, rows, patterns.shape[0], n_classes)),
+        if examples.positions.shape[1] == 1:  # neighbours in memory are read faster
+            order = order[np.argsort(examples.positions[first[order], 0], kind="stable")]
+        rows = first[order]
+        annotators = None if examples.annotators is None else examples.annotators[rows]
+
+        def tensor(array: npt.NDArray[Any]) -> Tensor:
+            return torch.from_numpy(array).to(device)
+
+        return cls(
+            vectors=tensor(examples.vectors),
+            positions=tensor(examples.positions[rows]),
+            patterns=tensor(patterns.toarray()),
+            pattern=tensor(pattern[rows]),
+            levels=tensor(above[order].astype(np.float32)),
+            w=tensor((w / cuts)[order].astype(np.float32)),
+            annotators=None if annotators is None else tensor(annotators),
+            pattern_labels=tensor(_class_weights(pattern, examples, patterns.shape[0], n_classes)),
         )
-        return cls(*(tensor.to(device) for tensor in tensors))
 
+    def batch(self, numbers: Tensor) -> Batch:
+        """Return some of the examples as a network takes them.
 
-def _weights(kind: IntArray, rows: Examples, n_kinds: int, n_classes: int) -> FloatArray:
-    """The weight of each class among the rows of each kind: (n_kinds, L)."""
-    size = n_kinds * n_classes
-    found = np.bincount(kind * n_classes + rows.y, weights=rows.w, minlength=size).astype(float)
-    return found.reshape(n_kinds, n_classes)
+        Args:
+            numbers: Positions of the examples, (b,).
 
+        Returns:
+            The batch; on a CPU it has only the texts that it needs, about once each.
+        """
+        vectors, positions = self.vectors, self.positions.index_select(0, numbers)
+        if vectors.device.type == "cpu":  # on a GPU it would wait for the number of texts
+            vectors, positions = _needed_texts(vectors, positions)
+        S = self.patterns.index_select(0, self.pattern.index_select(0, numbers))
+        annotators = None if self.annotators is None else self.annotators[numbers]
+        return Batch(vectors, positions, S, annotators)
 
-class Steps:
-    """The steps of an epoch: which cells each has, `batch_size` annotations a step, shuffled.
+    def shuffled(self, batch_size: int) -> Iterator[Tensor]:
+        """Draw the batches of an epoch by torch's generator.
 
-    A step has a few annotations each of many texts rather than any cells at all: what is shuffled
-    are bunches of cells that share a text, of which each epoch makes new ones. Pairs, which share
-    their texts with other pairs, are not bunched.
-    """
+        What is shuffled are bunches of examples that share a text, each epoch other ones, so that
+        a batch has a few annotations each of many texts. Pairs, which share their texts with other
+        pairs, are not bunched.
 
-    def __init__(self, cells: Cells, batch_size: int) -> None:
-        self._device = cells.w.device
-        self._w = cells.w.cpu()
-        total = float(self._w.double().sum())
-        self._count = math.ceil(total / batch_size)
-        self._per_unit = self._count / total
-        self._bunched = cells.positions.shape[1] == 1
-        self._text = cells.positions[:, 0].cpu()  # in order, if they are bunched
-        if self._bunched:
-            self._of_text = self._text.unique_consecutive(return_counts=True)[1]
+        Args:
+            batch_size: The number of annotations in a batch, by weight.
 
-    def epoch(self) -> Iterator[Tensor]:
-        """Yield the numbers of each step's cells, in an order drawn by torch's generator."""
-        order = self._bunches() if self._bunched else torch.randperm(len(self._w))
-        step = (self._before(order) * self._per_unit).long().clamp_(max=self._count - 1)
-        sizes = [size for size in step.bincount(minlength=self._count).tolist() if size]
-        yield from order.to(self._device).split(sizes)
-
-    def _before(self, order: Tensor) -> Tensor:
-        w = self._w[order].double()
-        return w.cumsum(0) - w
-
-    def _bunches(self) -> Tensor:
-        text = self._text
-        order = torch.rand(len(text), dtype=torch.float64).add_(text).argsort()
-        before = self._before(order)
-        of_text = self._of_text
-        start = before[of_text.cumsum(0) - of_text].repeat_interleave(of_text)
-        number = ((before - start) / _BUNCH).long()
-        del before, start  # of tens of millions of cells, gigabytes
-        new = torch.ones(len(text), dtype=torch.bool)
-        new[1:] = (text.diff() != 0) | (number.diff() != 0)
-        starts = new.nonzero()[:, 0]
-        sizes = starts.diff(append=torch.tensor([len(text)]))
-        shuffled = torch.randperm(len(starts))
-        sizes = sizes[shuffled]
-        moved = starts[shuffled] - (sizes.cumsum(0) - sizes)
-        del number, new, starts, shuffled
-        at = moved.repeat_interleave(sizes)
-        at += torch.arange(len(text))
-        return order[at]
+        Yields:
+            Positions of each batch's examples.
+        """
+        w = self.w.cpu().double()
+        if self.positions.shape[1] == 1:
+            text = self.positions[:, 0].cpu()
+            per_text = (text.bincount(weights=w) / _ANNOTATIONS_PER_BUNCH).ceil().long()
+            first_bunch = per_text.cumsum(0) - per_text
+            drawn = (torch.rand(len(w)) * per_text[text]).long()
+            bunch = first_bunch[text] + drawn
+            order = torch.rand(int(per_text.sum()), dtype=torch.float64)[bunch].argsort()
+        else:
+            order = torch.randperm(len(w))
+        before = w[order].cumsum(0) - w[order]
+        total = float(w.sum())
+        count = -int(-total // batch_size)
+        batch = (before * (count / total)).long().clamp_(max=count - 1)
+        sizes = [size for size in batch.bincount(minlength=count).tolist() if size]
+        yield from order.to(self.w.device).split(sizes)
 
 
 def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, IntArray]:
-    """Return the distinct rows (P, K) of a membership and each row's position (n,) among them."""
+    """Find the distinct rows of a membership.
+
+    Args:
+        S: The membership, (n, K).
+
+    Returns:
+        The distinct rows, (P, K), and each row's position among them, (n,).
+    """
     S = csr_matrix(S, dtype=np.float32)
     # A row is known by two sums of 64-bit numbers drawn for its groups: two different rows of a
     # billion have equal sums with a probability of about 1e-21.
@@ -204,10 +249,30 @@ def distinct_rows(S: csr_matrix) -> tuple[csr_matrix, IntArray]:
     sums = np.empty((2, S.shape[0]), dtype=np.uint64)
     for start in range(0, S.shape[0], _ROWS_AT_ONCE):
         ends = S.indptr[start : start + _ROWS_AT_ONCE + 1]
-        there = slice(ends[0], ends[-1])
-        values = S.data[there].view(np.uint32).astype(np.uint64)
-        upto = np.zeros((2, len(values) + 1), dtype=np.uint64)
-        np.cumsum(numbers[:, S.indices[there]] * values, axis=1, out=upto[:, 1:])
-        sums[:, start : start + _ROWS_AT_ONCE] = np.diff(upto[:, ends - ends[0]])
-    first, kind = distinct(*sums)
-    return S[first], kind
+        entries = slice(ends[0], ends[-1])
+        values = S.data[entries].view(np.uint32).astype(np.uint64)
+        sums_before = np.zeros((2, len(values) + 1), dtype=np.uint64)
+        np.cumsum(numbers[:, S.indices[entries]] * values, axis=1, out=sums_before[:, 1:])
+        sums[:, start : start + _ROWS_AT_ONCE] = np.diff(sums_before[:, ends - ends[0]])
+    first, place = distinct(*sums)
+    return S[first], place
+
+
+def _class_weights(
+    place: IntArray, examples: Examples, n_places: int, n_classes: int
+) -> FloatArray:
+    """Return the weight of each class among the rows of each place: (n_places, L)."""
+    size = n_places * n_classes
+    sums = np.bincount(place * n_classes + examples.y, weights=examples.w, minlength=size)
+    return sums.astype(float).reshape(n_places, n_classes)
+
+
+def _needed_texts(vectors: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the vectors of the texts at `positions` and the positions among these."""
+    if positions.shape[1] == 1:  # those of a text come together; in two bunches it is there twice
+        texts, places = positions[:, 0].unique_consecutive(return_inverse=True)
+    elif positions.numel() < len(vectors):
+        texts, places = positions.unique(return_inverse=True)
+    else:
+        return vectors, positions
+    return vectors.index_select(0, texts), places.view_as(positions)

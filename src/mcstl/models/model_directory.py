@@ -9,17 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from scipy.sparse import csr_matrix
+
 from mcstl import __version__
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, brief, listed
+from mcstl.groups import MOST_GROUPS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 #: The version of the model directory; raised when its meaning changes.
-SCHEMA = 1
+SCHEMA = 2
 #: All that a model directory has.
 FILES = ("config.json", "model.safetensors", "README.md")
-#: Where it has the weights of an encoder that was trained further, and what is in there.
+#: The folder in it with the weights of an encoder that was trained further, and its files.
 ENCODER = "encoder"
 ENCODER_FILES = (f"{ENCODER}/*.json", f"{ENCODER}/*.safetensors", f"{ENCODER}/*.txt")
 #: Larger ones are no model of ours: a million groups have embeddings of 1.5 GiB.
@@ -30,7 +35,14 @@ _LARGEST_WEIGHT = 1e6
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise InputError if saving to `folder` would delete anything but a model of ours."""
+    """Check that saving to a folder would delete nothing but a model of ours.
+
+    Args:
+        folder: The folder to save to, which need not exist.
+
+    Raises:
+        InputError: If it holds anything else.
+    """
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -48,7 +60,17 @@ def check_replaceable(folder: Path) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read config.json. Raises InputError if it is none of ours, or of another schema."""
+    """Read config.json.
+
+    Args:
+        folder: The model directory.
+
+    Returns:
+        Its content, of this schema or of one that `upgraded` reads.
+
+    Raises:
+        InputError: If it is none of ours, or of a schema that cannot be read.
+    """
     path = folder / "config.json"
     if not path.exists():
         raise InputError(f"{folder} holds no model (no config.json); give a folder that save wrote")
@@ -58,25 +80,59 @@ def read_config(folder: Path) -> dict[str, Any]:
         schema = config["schema"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is not the config of a model of mcstl: {error}") from error
-    if schema != SCHEMA:
+    if schema not in (1, SCHEMA):
         wrote = brief(config.get("mcstl", "unknown"))
         raise InputError(
             f"the model in {folder} has schema {brief(schema)}; this mcstl ({__version__}) reads "
-            f"schema {SCHEMA}. Use the version that wrote it: {wrote}"
+            f"schemas 1 and {SCHEMA}. Use the version that wrote it: {wrote}"
         )
     return config
 
 
+def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config of schema 1 as schema 2 would have it, and others as they are.
+
+    Schema 1 did not say of which kind a network is, nor the layer where it was the usual one.
+
+    Args:
+        config: What `read_config` returned.
+
+    Returns:
+        The config of this schema.
+    """
+    if config["schema"] == SCHEMA:
+        return dict(config)
+    people = config.get("people", [])
+
+    def network_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+        if "members" in entry:
+            return {**entry, "kind": "mean", "members": [*map(network_of, entry["members"])]}
+        if "traits" in entry:
+            kind = {"kind": "people", "annotators": len(people)}
+        else:
+            kind = {"kind": "product" if entry.get("form") == "product" else "mc-stl"}
+        return {"layer": "normed", **entry, **kind}
+
+    return {**config, "schema": SCHEMA, "people": people, "network": network_of(config["network"])}
+
+
 def check_form(config: Mapping[str, Any]) -> None:
-    """Raise ValueError if sizes are none, or if classes or groups are not names, each once."""
+    """Check the sizes of a config and that its classes and groups are names, each once.
+
+    Args:
+        config: A config of this schema.
+
+    Raises:
+        ValueError: If a size is too small, or names are none or repeated.
+    """
     for name, size in config["network"].items():
-        least = 0 if name == "n_groups" else 1
+        least = 0 if name in ("n_groups", "annotators") else 1
         if type(size) is int and size < least:
             raise ValueError(f"its {name} is {size}")
-    found = {"classes": config["classes"]}
+    lists = {"classes": config["classes"]}
     if config["scheme"]:
-        found["groups"] = [group["name"] for group in config["scheme"]["groups"]]
-    for what, names in found.items():
+        lists["groups"] = [group["name"] for group in config["scheme"]["groups"]]
+    for what, names in lists.items():
         is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if not is_list or len(set(names)) < len(names):
             raise ValueError(f"its {what} are not distinct names: {brief(names)}")
@@ -86,6 +142,12 @@ def without_left_out(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return a scheme's state without the names of groups that were too small to be learnt.
 
     Such a name is what few people answered, and nobody asked for it to leave.
+
+    Args:
+        state: What a scheme's `state` returned.
+
+    Returns:
+        The state, and those inside it, with an empty ``left_out``.
     """
     inner: dict[str, Any] = {}
     if "members" in state:
@@ -95,8 +157,82 @@ def without_left_out(state: Mapping[str, Any]) -> dict[str, Any]:
     return {**state, "left_out": [], **inner}
 
 
+def under(prefix: str, tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Return the tensors whose name starts with a prefix, by the rest of their names.
+
+    Args:
+        prefix: The start of the name.
+        tensors: Tensors by name.
+
+    Returns:
+        Those that have it.
+    """
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def population_tensors(S: csr_matrix, weights: FloatArray) -> "dict[str, Tensor]":
+    """Return a population as the tensors of model.safetensors.
+
+    Args:
+        S: The distinct memberships of the training set, (P, K).
+        weights: How often each occurs, (P,).
+
+    Returns:
+        The tensors by name, which `population_of` reads.
+    """
+    import torch
+
+    return {
+        "population.indptr": torch.from_numpy(S.indptr.astype(np.int64)),
+        "population.indices": torch.from_numpy(S.indices.astype(np.int64)),
+        "population.membership": torch.from_numpy(S.data.astype(np.float32)),
+        "population.weights": torch.from_numpy(np.asarray(weights, dtype=np.float64)),
+    }
+
+
+def population_of(tensors: "Mapping[str, Tensor]", n_groups: int) -> tuple[csr_matrix, FloatArray]:
+    """Read the population from the tensors of model.safetensors.
+
+    Args:
+        tensors: What `read_tensors` returned.
+        n_groups: The number of groups, K.
+
+    Returns:
+        The distinct memberships of the training set, (P, K), and how often each occurs, (P,).
+
+    Raises:
+        KeyError: If a tensor is missing.
+        ValueError: If the numbers are no memberships and counts, or do not fit together.
+    """
+    arrays = {name: tensor.numpy() for name, tensor in under("population.", tensors).items()}
+    indices, indptr, weights = (arrays[name] for name in ("indices", "indptr", "weights"))
+    # Models of before there was soft membership do not say it: it is 1.
+    membership = arrays.get("membership", np.ones(len(indices), dtype=np.float32))
+    S = csr_matrix((membership, indices, indptr), shape=(len(indptr) - 1, n_groups))
+    S.check_format(full_check=True)
+    if not ((membership >= 0) & (membership <= 1)).all():
+        raise ValueError("the memberships of its population are no shares")
+    if n_groups > MOST_GROUPS:
+        raise ValueError(f"it has {n_groups:,} groups, more than {MOST_GROUPS:,}")
+    if weights.shape != (S.shape[0],):
+        raise ValueError("its parts do not fit together")
+    if not ((weights >= 0).all() and weights.sum() > 0):
+        raise ValueError("the weights of its population are no counts")
+    return S, weights
+
+
 def read_tensors(path: Path) -> "dict[str, Tensor]":
-    """Read model.safetensors. Raises InputError if it is not whole or has numbers that are none."""
+    """Read model.safetensors.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its tensors by name.
+
+    Raises:
+        InputError: If it is not whole, or has numbers that no training gives.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -117,7 +253,17 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
 
 
 def read_card(folder: Path) -> str:
-    """Read README.md, "" where there is none. Raises InputError if it is no text."""
+    """Read README.md.
+
+    Args:
+        folder: The model directory.
+
+    Returns:
+        The card, "" where there is none.
+
+    Raises:
+        InputError: If it is no text.
+    """
     path = folder / "README.md"
     if not path.exists():
         return ""

@@ -1,24 +1,33 @@
-"""The networks that own v, o, b and t: the paper's, one with a head per group, one of products."""
+"""The networks that own v, o, b and t: the paper's, a head per group, products, and their mean.
 
+All fulfil `BaseNetwork`, so that training, prediction and saving never ask which one it is. The
+network that knows annotators is in `mcstl.models.people`.
+"""
+
+import abc
 import copy
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, TypedDict, Unpack, cast, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict, Unpack, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from mcstl import equations
-from mcstl._support.errors import brief, listed
-from mcstl.models import fast
+from mcstl._support.errors import InputError, brief, listed
+from mcstl.models.examples import Batch, Examples
 
+#: What the hidden layer does: ``normed`` is layer norm and ReLU, ``smooth`` is GELU.
 Layer = Literal["normed", "smooth"]
+#: Replacements of some of a network's tensors by others.
+Replacements = Iterable[tuple[Tensor, Tensor]]
+#: The width of `ProductNetwork` in units of how far texts are from their mean (root mean square).
+_WIDTH = 0.55
 
 
 class Form(TypedDict, total=False):
-    """What a network takes by name, with `Network`'s defaults."""
+    """The keyword arguments that every trained network takes, with `Network`'s defaults."""
 
     preference: bool
     hidden: int
@@ -27,57 +36,205 @@ class Form(TypedDict, total=False):
 
 
 class Dropout(nn.Module):
-    """Dropout by masks from a pool, with the rate in steps of 1/256.
+    """Dropout with one random byte per unit, so that the rate is a multiple of 1/256.
 
-    The pool is drawn when training starts, for the loop in each epoch, and each step takes as many
-    rows of it in a row, from anywhere. To draw every unit of every step took a tenth of the time.
+    nn.Dropout draws eight times as much: on a CPU it took longer than the rest of the layer.
+
+    Args:
+        rate: The share of units dropped in training, below 1.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.dropped = min(round(256 * rate), 255)
-        self.factor = 256 / (256 - self.dropped)
-        #: Of how many rows the next ones are which, where processes share a step; None: of all.
-        self.among: tuple[int, slice] | None = None
-        self._pool: Tensor | None = None
-
-    def train(self, mode: bool = True) -> Self:
-        """Set whether units are dropped, from now on by other masks than before."""
-        self._pool = self.among = None
-        return super().train(mode)
-
-    def kept(self, shape: Sequence[int], like: Tensor) -> Tensor | None:
-        """Return 0 or 1 for each unit of `shape` (n, ...), typed `like` them; None keeps all.
-
-        What is kept is to be multiplied by `factor`.
-        """
-        if not self.training or not self.dropped:
-            return None
-        n, part = self.among or (shape[0], slice(None))
-        if self._pool is None or len(self._pool) < n:
-            shape = (2 * n, *shape[1:])
-            count = math.prod(shape)
-            drawn = torch.empty(-(-count // 8), dtype=torch.int64, device=like.device)
-            drawn.random_(-(2**63), None)
-            kept = drawn.view(torch.uint8)[:count].view(shape) >= self.dropped
-            self._pool = kept.to(like.dtype)
-        start = int(torch.randint(len(self._pool) - n + 1, ()))
-        return self._pool[start : start + n][part]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` (n, ...) with units dropped and the rest scaled up, in training."""
-        kept = self.kept(x.shape, x)
-        return x if kept is None else x * (self.factor * kept)
+        """Return `x`, of any shape, with units dropped and the rest scaled up, in training."""
+        if not self.training or not self.dropped:
+            return x
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
+        drawn = words.random_(-(2**63), None).view(torch.uint8)[: x.numel()].view(x.shape)
+        mask = drawn.to(x.dtype).ge_(self.dropped)
+        return x * mask.mul_(256 / (256 - self.dropped))
 
 
-class Network(nn.Module):
-    """MC-STL's network (§2.2, Fig. 2): o(e + V) with ordered biases, or with temperatures.
+class Effects(NamedTuple):
+    """What the groups (and the annotator) of P rows or perspectives add, whatever the text is.
 
-    `o` is one hidden layer of `hidden` units and a linear output without bias. A ``normed`` layer
-    is normalised (layer norm) before its ReLU, a ``smooth`` one has GELU alone. The paper leaves
-    all of that open (how it was chosen: docs/choices.md). In preference the bias cancels, and each
-    group has a temperature instead.
+    Attributes:
+        shift: What is added to the text's projection, or multiplied into it: (P, units).
+        head: The biases, (T,) or (P, T); in preference the temperatures, (P,).
     """
+
+    shift: Tensor
+    head: Tensor
+
+
+class BaseNetwork(nn.Module, abc.ABC):
+    """What every network can do, trained or put together, with annotators or without.
+
+    Attributes:
+        kind: The name by which config.json says which class it is (`mcstl.models.registry`).
+        preference: Whether two texts are compared; then logits are those of the first one.
+        dimension: The length of a text's vector, d.
+        hidden: The number of units in the hidden layer.
+    """
+
+    kind: ClassVar[str]
+    preference: bool
+    dimension: int
+    hidden: int
+
+    @property
+    @abc.abstractmethod
+    def n_groups(self) -> int:
+        """The number of value groups, K."""
+
+    @property
+    def n_annotators(self) -> int:
+        """How many annotators the network knows; 0 for a network without people."""
+        return 0
+
+    @abc.abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return the network's entry in config.json.
+
+        Returns:
+            Its ``kind`` and what `mcstl.models.registry.build` needs beside the sizes.
+        """
+
+    @abc.abstractmethod
+    def logits(self, batch: Batch) -> Tensor:
+        """Compute the level logits of rows, for training.
+
+        Args:
+            batch: n rows.
+
+        Returns:
+            The logits of P(y > t), or of P(A preferred): (n, T).
+        """
+
+    @abc.abstractmethod
+    def grid_logits(self, e: Tensor, S: Tensor) -> Tensor:
+        """Compute the level logits of every text under every perspective.
+
+        Args:
+            e: The vectors of the texts, (n, 1 or 2, d).
+            S: The membership of each perspective, (P, K).
+
+        Returns:
+            The logits, (n, P, T).
+        """
+
+    @abc.abstractmethod
+    def rewards(self, e: Tensor, S: Tensor) -> Tensor:
+        """Compute r = o(e + V) / t of single texts (§2.4), for a network of preferences.
+
+        Args:
+            e: The vectors of the texts, (n, d).
+            S: The membership of each perspective, (P, K); its annotator is an average one.
+
+        Returns:
+            The rewards in logits, (n, P).
+        """
+
+    @abc.abstractmethod
+    def group_tensors(self, groups: Tensor) -> Replacements:
+        """Return each tensor that has a part per group, with its part for some groups.
+
+        Args:
+            groups: Positions of the groups to keep, (k,).
+
+        Returns:
+            Pairs of a tensor of this network and what replaces it.
+        """
+
+    def probabilities(self, batch: Batch, draws: int | None = None) -> Tensor:
+        """Predict rows, each under its own groups and annotator.
+
+        Args:
+            batch: n rows.
+            draws: How many draws a network of people averages over, by default all it has; other
+                networks need none.
+
+        Returns:
+            The class probabilities, (n, L), float64.
+        """
+        return equations.class_probabilities(self.logits(batch).double())
+
+    def grid_probabilities(self, e: Tensor, S: Tensor, annotators: Tensor) -> Tensor:
+        """Predict every text under every perspective.
+
+        Args:
+            e: The vectors of the texts, (n, 1 or 2, d).
+            S: The membership of each perspective, (P, K).
+            annotators: The code of each perspective's annotator, -1 for somebody unknown, (P,);
+                a network without people ignores them.
+
+        Returns:
+            The class probabilities, (n, P, L).
+        """
+        return equations.class_probabilities(self.grid_logits(e, S))
+
+    def select_groups(self, groups: Tensor) -> Self:
+        """Copy the network with some of its groups only; the copy shares all other tensors.
+
+        Groups that no prediction is about then cannot move it, not even by its rounding.
+
+        Args:
+            groups: Positions of the groups to keep, (k,).
+
+        Returns:
+            The copy, which is for prediction.
+        """
+        return self._copy_with(self.group_tensors(groups))
+
+    def without_annotators(self) -> Self:
+        """Return the network without what it learnt of single annotators: what may be shared."""
+        return self
+
+    def posterior_sample(self, annotators: Tensor, generator: torch.Generator) -> Self:
+        """Draw a network from the posterior over what groups share and annotators are like.
+
+        Args:
+            annotators: Codes of the annotators to draw, -1 for somebody unknown, (P,).
+            generator: Where the random numbers come from.
+
+        Returns:
+            A network whose predictions are one draw of what this one knows.
+
+        Raises:
+            InputError: If the network is not one of people, and so does not know how sure it is.
+        """
+        raise InputError("only a model of the method mc-stl-people knows how sure it is")
+
+    def _copy_with(self, replacements: Replacements) -> Self:
+        # deepcopy takes the copy of whatever the memo has from there.
+        memo = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
+        for old, new in replacements:
+            is_parameter = isinstance(old, nn.Parameter)
+            memo[id(old)] = nn.Parameter(new, requires_grad=False) if is_parameter else new
+        return copy.deepcopy(self, memo)
+
+
+class Network(BaseNetwork):
+    """MC-STL's network (§2.2, Fig. 2): o(e + V) with ordered biases, or with temperatures (§2.4).
+
+    `o` is one hidden layer and a linear output without bias. The paper leaves the layer open (how
+    it was chosen: docs/choices.md). In preference the bias cancels, and each group has a
+    temperature instead.
+
+    Args:
+        dimension: The length of a text's vector, d.
+        n_groups: The number of value groups, K.
+        n_thresholds: The number of levels, T = L - 1.
+        preference: Whether two texts are compared.
+        hidden: The number of hidden units.
+        dropout: The share of hidden units dropped in training.
+        layer: ``normed`` is normalised (layer norm) before its ReLU, ``smooth`` has GELU alone.
+    """
+
+    kind = "mc-stl"
 
     def __init__(
         self,
@@ -91,13 +248,12 @@ class Network(nn.Module):
         layer: Layer = "normed",
     ) -> None:
         super().__init__()
+        self.dimension, self.hidden = dimension, hidden
         self.preference, self.layer = preference, layer
-        #: Whether the gradients of `scores_at` are those of `fast`; else they are autograd's.
-        self.by_hand = layer == "normed"
         # Small: a start far from zero drowns the text, and costs AUC (LOG.md).
         self.v = nn.Parameter(0.01 * torch.randn(n_groups, dimension))
         self.first = nn.Linear(dimension, hidden)
-        active = [nn.LayerNorm(hidden), nn.ReLU()] if layer == "normed" else [nn.GELU()]
+        active = [nn.LayerNorm(hidden), nn.ReLU(inplace=True)] if layer == "normed" else [nn.GELU()]
         self.rest = nn.Sequential(*active, Dropout(dropout), nn.Linear(hidden, 1, bias=False))
         if preference:
             self.log_t = nn.Parameter(torch.zeros(n_groups))
@@ -105,109 +261,196 @@ class Network(nn.Module):
             self.b_first = nn.Parameter(torch.zeros(1))
             self.b_gaps = nn.Parameter(torch.zeros(n_thresholds - 1))
 
-    def narrowed(self, used: npt.NDArray[np.integer[Any]]) -> Self:
-        """Return this network with some of its groups only; it shares all else.
+    @classmethod
+    def for_training(cls, train: Examples, n_classes: int, **form: Unpack[Form]) -> Self:
+        """Make a network for training rows, its biases at the label rates.
 
-        What is not asked for then cannot move a prediction, not even by its rounding.
+        Args:
+            train: The training rows, whose sizes (and people, and scale) the network takes.
+            n_classes: The number of classes, L.
+            **form: What `Network` takes by name.
+
+        Returns:
+            The network with random weights. The biases start where the labels are, so that the
+            first epochs learn texts and groups.
         """
-        narrow = copy.copy(self)
-        narrow._parameters = dict(self._parameters)
-        narrow.v = nn.Parameter(self.v[used], requires_grad=False)
-        if self.preference:
-            narrow.log_t = nn.Parameter(self.log_t[used], requires_grad=False)
-        return narrow
+        sizes = train.vectors.shape[1], train.S.shape[1], n_classes - 1
+        network = cls(*sizes, **cls._measured(train), **form)
+        if not network.preference:
+            network.start_biases(train.class_weights(n_classes))
+        return network
 
-    def described(self) -> dict[str, Any]:
-        """Return what a model directory says of the network's form, for `rebuilt`."""
-        layer = {} if self.layer == "normed" else {"layer": self.layer}
-        return {"hidden": self.first.out_features, **layer}
+    @classmethod
+    def _measured(cls, train: Examples) -> dict[str, Any]:
+        """Return the constructor's arguments that come from the training rows."""
+        return {}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], sizes: tuple[int, int, int], preference: bool
+    ) -> Self:
+        """Make a network, with random weights, of the form that `config` returned.
+
+        Args:
+            config: The network's entry in config.json.
+            sizes: The dimension d, the number of groups K and of thresholds T.
+            preference: Whether two texts are compared.
+
+        Returns:
+            The network; its weights are to be loaded.
+
+        Raises:
+            ValueError: If the layer is none of `Layer`.
+        """
+        layer = config["layer"]
+        if layer not in get_args(Layer):
+            raise ValueError(f"its layer is {brief(layer)}; expected {listed(get_args(Layer))}")
+        extra = cls._configured(config, sizes)
+        return cls(*sizes, preference=preference, hidden=config["hidden"], layer=layer, **extra)
+
+    @classmethod
+    def _configured(cls, config: Mapping[str, Any], sizes: tuple[int, int, int]) -> dict[str, Any]:
+        """Return the constructor's other arguments."""
+        return {}
+
+    @property
+    def n_groups(self) -> int:
+        """The number of value groups, K."""
+        return len(self.v)
+
+    def config(self) -> dict[str, Any]:
+        """Return the network's entry in config.json: its kind, hidden units and layer."""
+        return {"kind": self.kind, "hidden": self.hidden, "layer": self.layer}
+
+    def start_biases(self, class_weights: Sequence[float]) -> None:
+        """Set the biases so that a text without signal is predicted at the label rates.
+
+        Args:
+            class_weights: The weight of the training rows of each class, (L,). One more row per
+                class keeps a class without rows off zero.
+        """
+        counts = np.asarray(class_weights) + 1.0
+        above = np.cumsum(counts[::-1])[::-1][1:] / counts.sum()  # (T,) P(y > t)
+        b = np.log(above / (1 - above))
+        gaps = np.maximum(-np.diff(b), 1e-3)
+        with torch.no_grad():
+            self.b_first.fill_(float(b[0]))
+            self.b_gaps.copy_(torch.from_numpy(np.log(np.expm1(gaps))))
+
+    def group_tensors(self, groups: Tensor) -> Replacements:
+        """Return the groups' embeddings, and temperatures, with those of some groups.
+
+        Args:
+            groups: Positions of the groups to keep, (k,).
+
+        Returns:
+            Pairs of a tensor of this network and what replaces it.
+        """
+        yield self.v, self.v.detach()[groups]
+        if self.preference:
+            yield self.log_t, self.log_t.detach()[groups]
 
     def project(self, e: Tensor) -> Tensor:
-        """Return W e + c, what the text alone gives the first layer: (..., hidden)."""
+        """Return W e + c, what the text alone gives the first layer: (..., d) to (..., hidden)."""
         return self.first(e)  # type: ignore[no-any-return]
 
-    def shift_parts(self, S: Tensor, z: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return whose embeddings `shift` sums, (..., K), and what else it adds, (..., hidden)."""
-        return S, None
+    def effects(self, S: Tensor) -> Effects:
+        """Return what groups add: W V to the first layer (Eq. 1), and b_t, or t (§2.4).
 
-    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return W V, what the groups add to it: membership (..., K) gives (..., hidden)."""
-        S, more = self.shift_parts(S, z)
+        Args:
+            S: Membership, (P, K).
+
+        Returns:
+            The effects of P rows or perspectives.
+        """
         # S (v W') is the same as (S v) W' and cheaper, since there are fewer groups than rows.
         shift = equations.value_representation(S, self.v @ self.first.weight.T)
-        return shift if more is None else shift + more
+        return Effects(shift, self._head(S))
 
     def score(self, projected: Tensor, shift: Tensor) -> Tensor:
-        """Return o(e + V) from its two parts, which broadcast: (...).
+        """Return o(e + V) from its two parts.
 
         The first layer is linear, so W (e + V) + c is taken as (W e + c) + W V: a text meets any
         number of perspectives at the cost of one product.
+
+        Args:
+            projected: W e + c, (..., hidden).
+            shift: W V, of a shape that broadcasts with `projected`.
+
+        Returns:
+            The scores, (...).
         """
         return self.rest(projected + shift).squeeze(-1)  # type: ignore[no-any-return]
 
-    def biases(self, z: Tensor | None = None) -> Tensor:
-        """Return b_1 > ... > b_T, (T,)."""
+    def logits(self, batch: Batch) -> Tensor:
+        """Compute the level logits of rows.
+
+        Args:
+            batch: n rows, whose annotators are ignored.
+
+        Returns:
+            The logits of P(y > t), or of P(A preferred): (n, T).
+        """
+        return self._respond(self._project_rows(batch), self.effects(batch.S))
+
+    def grid_logits(self, e: Tensor, S: Tensor) -> Tensor:
+        """Compute the level logits of every text under every perspective.
+
+        Args:
+            e: The vectors of the texts, (n, 1 or 2, d).
+            S: The membership of each perspective, (P, K).
+
+        Returns:
+            The logits, (n, P, T).
+        """
+        return self._respond(self.project(e)[:, None], self.effects(S))
+
+    def rewards(self, e: Tensor, S: Tensor) -> Tensor:
+        """Compute r = o(e + V) / t of single texts (§2.4), for a network of preferences.
+
+        Args:
+            e: The vectors of the texts, (n, d).
+            S: The membership of each perspective, (P, K).
+
+        Returns:
+            The rewards in logits, (n, P).
+        """
+        shift, t = self.effects(S)
+        return self.score(self.project(e)[:, None], shift) / t
+
+    def penalty(self, lambda_2: float) -> Tensor:
+        """Return what is added to the loss of the whole training set beside the likelihood and KL.
+
+        Args:
+            lambda_2: The weight of the embeddings' square (Eq. 2).
+
+        Returns:
+            A scalar in nats.
+        """
+        return lambda_2 * equations.l2(self.v)
+
+    def after_epoch(self) -> None:
+        """Update what is learnt once an epoch rather than by gradients: here nothing."""
+
+    def _head(self, S: Tensor) -> Tensor:
+        if self.preference:
+            return equations.temperature(S, self.log_t)
         if not len(self.b_gaps):  # the only one; a tenth of a step would go into its order
             return self.b_first
         return equations.ordered_biases(self.b_first, self.b_gaps)
 
-    def logits(self, e: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return the level logits of n rows: e (n, 1 or 2, d) and S (n, K) give (n, T).
+    def _project_rows(self, batch: Batch) -> Tensor:
+        """Return the projected texts of rows, (n, 1 or 2, hidden), projecting as few as can be."""
+        if len(batch.vectors) > batch.positions.numel():
+            return self.project(batch.vectors[batch.positions])
+        return nn.functional.embedding(batch.positions, self.project(batch.vectors))
 
-        `z` (n, r) are the annotators' traits, for a `people.PeopleNetwork`.
-        """
-        return self.logits_of(self.project(e), S, z)
-
-    def logits_at(
-        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
-    ) -> Tensor:
-        """Return `logits` of rows given by their positions (n, 1 or 2) among distinct texts (m, d).
-
-        Where there are fewer texts than places for them, each is projected once. It is for training
-        and its rounding is another than that of `logits`.
-        """
-        if len(vectors) > positions.numel():
-            vectors = vectors[positions.flatten()]
-            positions = torch.arange(len(vectors), device=positions.device).view_as(positions)
-        return self._head(self.scores_at(vectors, positions, S, z), S, z)
-
-    def scores_at(
-        self, vectors: Tensor, positions: Tensor, S: Tensor, z: Tensor | None = None
-    ) -> Tensor:
-        """Return `score` of the rows of `logits_at`: of the shape of `positions`."""
-        if not self.by_hand:
-            return self.score(self.projected_at(vectors, positions), self.shift(S, z)[:, None])
-        norm, _, dropout, last = cast("tuple[nn.LayerNorm, nn.ReLU, Dropout, nn.Linear]", self.rest)
-        kept = dropout.kept((*positions.shape, last.in_features), vectors)
-        S, more = self.shift_parts(S, z)
-        layers = self.first, norm, last
-        factor = 1.0 if kept is None else dropout.factor
-        return fast.scores(vectors, positions, S, self.v, more, layers, kept, factor)
-
-    def projected_at(self, vectors: Tensor, positions: Tensor) -> Tensor:
-        """Return what the texts at `positions` alone give the first layer: (n, 1 or 2, hidden)."""
-        if len(vectors) > positions.numel():
-            return self.project(vectors[positions])
-        return nn.functional.embedding(positions, self.project(vectors))
-
-    def logits_of(self, projected: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return `logits` of rows whose texts are projected."""
-        return self._head(self.score(projected, self.shift(S, z)[:, None]), S, z)
-
-    def grid_probabilities(self, e: Tensor, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return every text seen by every perspective: (n, 1 or 2, d), (P, K) give (n, P, L)."""
-        n, sides, _ = e.shape
-        shift = self.shift(S, z)[None, :, None]
-        scores = self.score(self.project(e)[:, None], shift).reshape(-1, sides)
-        z = None if z is None else z.repeat(n, 1)
-        p = equations.class_probabilities(self._head(scores, S.repeat(n, 1), z))
-        return p.reshape(n, len(S), p.shape[1])
-
-    def _head(self, scores: Tensor, S: Tensor, z: Tensor | None) -> Tensor:
+    def _respond(self, projected: Tensor, effects: Effects) -> Tensor:
+        """Return logits, (n, T) for rows' texts (n, sides, hidden), (n, P, T) for a grid's."""
+        scores = self.score(projected, effects.shift.unsqueeze(-2))
         if self.preference:
-            t = equations.temperature(S, self.log_t)
-            return equations.preference_logits(scores[:, 0], scores[:, 1], t)
-        return equations.level_logits(scores[:, 0], self.biases(z))
+            return equations.preference_logits(scores[..., 0], scores[..., 1], effects.head)
+        return equations.level_logits(scores[..., 0], effects.head)
 
 
 class HeadsNetwork(Network):
@@ -216,28 +459,47 @@ class HeadsNetwork(Network):
     Davani et al. (2022, §4) give every annotator a head; here every value group has one, its own
     weights and offset. A row in several groups has the mean of their heads, a row in none the
     shared one; `v` (K, hidden + 1) is how far each head is from that.
+
+    Args:
+        dimension: The length of a text's vector, d.
+        n_groups: The number of value groups, K.
+        n_thresholds: The number of levels, T = L - 1.
+        **form: What `Network` takes by name.
     """
 
+    kind = "heads"
+
     def __init__(
-        self,
-        dimension: int,
-        n_groups: int,
-        n_thresholds: int,
-        **form: Unpack[Form],
+        self, dimension: int, n_groups: int, n_thresholds: int, **form: Unpack[Form]
     ) -> None:
         super().__init__(dimension, n_groups, n_thresholds, **form)
-        self.v = nn.Parameter(torch.zeros(n_groups, self.first.out_features + 1))
-        self.by_hand = False
+        self.v = nn.Parameter(torch.zeros(n_groups, self.hidden + 1))
 
-    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return how far the rows' heads are from the shared one: (..., hidden + 1)."""
-        return equations.value_representation(S, self.v) / S.sum(-1, keepdim=True).clamp(min=1)
+    def effects(self, S: Tensor) -> Effects:
+        """Return how far the heads of P memberships are from the shared one, (P, hidden + 1).
+
+        Args:
+            S: Membership, (P, K).
+
+        Returns:
+            The effects of P rows or perspectives.
+        """
+        mean = equations.value_representation(S, self.v) / S.sum(-1, keepdim=True).clamp(min=1)
+        return Effects(mean, self._head(S))
 
     def score(self, projected: Tensor, shift: Tensor) -> Tensor:
-        """Return the rows' heads applied to the trunk's units: (...)."""
+        """Apply the heads to the trunk's units.
+
+        Args:
+            projected: What the text gives the first layer, (..., hidden).
+            shift: How far the heads are from the shared one, broadcasting to (..., hidden + 1).
+
+        Returns:
+            The scores, (...).
+        """
         units = self.rest[:-1](projected)
-        own = (units * shift[..., :-1]).sum(-1) + shift[..., -1]
-        return self.rest[-1](units).squeeze(-1) + own  # type: ignore[no-any-return]
+        offset = (units * shift[..., :-1]).sum(-1) + shift[..., -1]
+        return self.rest[-1](units).squeeze(-1) + offset  # type: ignore[no-any-return]
 
 
 class ProductNetwork(Network):
@@ -249,7 +511,16 @@ class ProductNetwork(Network):
     is their sum (Eq. 1): a group's stance on a text is a function of the text of its own, and
     groups add up. Where what a text says depends wholly on who is asked, this is what boosted
     trees see and o(e + V) does not (docs/beyond.md).
+
+    Args:
+        dimension: The length of a text's vector, d.
+        n_groups: The number of value groups, K.
+        n_thresholds: The number of levels, T = L - 1.
+        width: The width of the kernel, in the units of the texts' vectors.
+        **form: What `Network` takes by name; `layer` has no meaning here.
     """
+
+    kind = "product"
 
     def __init__(
         self,
@@ -261,127 +532,116 @@ class ProductNetwork(Network):
         **form: Unpack[Form],
     ) -> None:
         super().__init__(dimension, n_groups, n_thresholds, **form)
-        hidden = self.first.out_features
-        self.v = nn.Parameter(torch.zeros(n_groups, hidden))
-        self.by_hand = False
+        self.v = nn.Parameter(torch.zeros(n_groups, self.hidden))
         nn.init.normal_(self.first.weight, 0, 1 / width)
         nn.init.uniform_(self.first.bias, 0, 2 * math.pi)
-        last = nn.Linear(hidden, 1, bias=False)
+        last = nn.Linear(self.hidden, 1, bias=False)
         nn.init.zeros_(last.weight)
         self.rest = nn.Sequential(self.rest[-2], last)
 
-    def described(self) -> dict[str, Any]:
-        """Return what a model directory says of the network's form, for `rebuilt`."""
-        return {"hidden": self.first.out_features, "form": "product"}
+    @classmethod
+    def _measured(cls, train: Examples) -> dict[str, Any]:
+        texts = train.vectors[np.unique(train.positions)]
+        return {"width": _WIDTH * (float(np.sqrt(texts.var(axis=0).sum())) or 1.0)}
 
-    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return V, the weights that the groups add to a: (..., hidden)."""
-        return equations.value_representation(S, self.v)
+    def effects(self, S: Tensor) -> Effects:
+        """Return V, the weights that the groups add to a: (P, hidden).
+
+        Args:
+            S: Membership, (P, K).
+
+        Returns:
+            The effects of P rows or perspectives.
+        """
+        return Effects(equations.value_representation(S, self.v), self._head(S))
 
     def score(self, projected: Tensor, shift: Tensor) -> Tensor:
-        """Return (a + V) . u(e) of parts that broadcast: (...)."""
+        """Return (a + V) . u(e).
+
+        Args:
+            projected: W e + c, (..., hidden).
+            shift: V, of a shape that broadcasts with `projected`.
+
+        Returns:
+            The scores, (...).
+        """
         units: Tensor = self.rest[0](torch.cos(projected))
         a = self.rest.get_parameter("1.weight")[0]
         return (units * (a + shift)).sum(-1)
 
 
-class MeanNetwork(Network):
-    """Trained networks that answer as one: the mean of their scores and biases.
+class MeanNetwork(BaseNetwork):
+    """Trained networks that answer as one: the mean of their logits, in preference of rewards.
 
-    In preference the mean is of their rewards r / t, and it has no temperatures of its own. It is
-    not trained; `v` are the members' embeddings side by side.
+    Args:
+        members: The networks, all of the same sizes and task.
+
+    Raises:
+        ValueError: If there are no members.
     """
+
+    kind = "mean"
 
     def __init__(self, members: Sequence[Network]) -> None:
-        nn.Module.__init__(self)
-        self.members = nn.ModuleList(members)
-        self.preference, self.by_hand = members[0].preference, False
-        # Not registered, since the first member has them.
-        vars(self)["first"] = members[0].first
-        vars(self)["v"] = torch.cat([member.v.detach() for member in members], dim=1)
-        if self.preference:
-            vars(self)["log_t"] = torch.zeros_like(members[0].log_t)
-        else:
-            vars(self)["b_gaps"] = members[0].b_gaps
-
-    def narrowed(self, used: npt.NDArray[np.integer[Any]]) -> Self:
-        """Return this network with some of its groups only; it shares all else."""
-        return type(self)([member.narrowed(used) for member in self._each()])
-
-    def described(self) -> dict[str, Any]:
-        """Return what a model directory says of the network's form, for `rebuilt`."""
-        return {"members": [member.described() for member in self._each()]}
-
-    def project(self, e: Tensor) -> Tensor:
-        """Return what the text alone gives each member, side by side: (..., units of all)."""
-        return torch.cat([member.project(e) for member in self._each()], dim=-1)
-
-    def shift(self, S: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return what the groups give each member, side by side, and its 1 / t in preference."""
-        parts = []
-        for member in self._each():
-            parts.append(member.shift(S))
-            if self.preference:
-                parts.append(1 / equations.temperature(S, member.log_t)[:, None])
-        return torch.cat(parts, dim=-1)
-
-    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
-        """Return the mean of the members' scores, in preference of their rewards r / t: (...)."""
-        total, at, start = torch.zeros(()), 0, 0
-        for member in self._each():
-            units = member.first.out_features
-            x, moved = projected[..., at : at + units], shift[..., start : start + units]
-            at, start = at + units, start + units
-            own = member.score(x, moved)
-            if self.preference:
-                own, start = own * shift[..., start], start + 1
-            total = total + own
-        return total / len(self.members)
-
-    def biases(self, z: Tensor | None = None) -> Tensor:
-        """Return the means of the members' b_1 > ... > b_T, (T,), which keep their order."""
-        return torch.stack([member.biases() for member in self._each()]).mean(0)
-
-    def _each(self) -> list[Network]:
-        return [member for member in self.members if isinstance(member, Network)]
-
-
-def form_of(shape: Mapping[str, Any], preference: bool) -> Form:
-    """Return the form of the network that was `described` as `shape`.
-
-    Raises ValueError if it has a layer that is none.
-    """
-    layer = shape.get("layer", "normed")
-    if layer not in get_args(Layer):
-        raise ValueError(f"its layer is {brief(layer)}; expected {listed(get_args(Layer))}")
-    return {"preference": preference, "hidden": shape["hidden"], "layer": layer}
-
-
-def rebuilt(
-    shape: Mapping[str, Any],
-    weights: Mapping[str, Tensor],
-    sizes: tuple[int, int, int],
-    preference: bool,
-) -> Network:
-    """Return the network that was `described` as `shape`, with its weights.
-
-    `sizes` are the dimension, the groups and the thresholds. No weight is drawn, and none is held
-    before it is known to be there. Raises ValueError, or what torch raises, if they do not fit.
-    """
-    if "members" in shape:
-        if not shape["members"]:
+        super().__init__()
+        if not members:
             raise ValueError("it has no members")
-        members, left = [], len(weights)
-        for number, each in enumerate(shape["members"]):
-            prefix = f"members.{number}."
-            own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-            members.append(rebuilt(each, own, sizes, preference))
-            left -= len(own)
-        if left:
-            raise ValueError(f"{left} of its weights are of no member")
-        return MeanNetwork(members)
-    kind = ProductNetwork if shape.get("form") == "product" else Network
-    with torch.device("meta"):
-        network = kind(*sizes, **form_of(shape, preference))
-    network.load_state_dict(weights, assign=True)
-    return network
+        self.members: Iterable[Network] = nn.ModuleList(members)  # type: ignore[assignment]
+        self.preference, self.dimension = members[0].preference, members[0].dimension
+        self.hidden = sum(member.hidden for member in members)
+
+    @property
+    def n_groups(self) -> int:
+        """The number of value groups, K."""
+        return next(iter(self.members)).n_groups
+
+    def config(self) -> dict[str, Any]:
+        """Return the network's entry in config.json: its kind and those of its members."""
+        return {"kind": self.kind, "members": [member.config() for member in self.members]}
+
+    def group_tensors(self, groups: Tensor) -> Replacements:
+        """Return the members' tensors of groups, with those of some groups.
+
+        Args:
+            groups: Positions of the groups to keep, (k,).
+
+        Returns:
+            Pairs of a tensor of a member and what replaces it.
+        """
+        for member in self.members:
+            yield from member.group_tensors(groups)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Compute the mean of the members' logits of rows.
+
+        Args:
+            batch: n rows.
+
+        Returns:
+            The logits, (n, T).
+        """
+        return torch.stack([member.logits(batch) for member in self.members]).mean(0)
+
+    def grid_logits(self, e: Tensor, S: Tensor) -> Tensor:
+        """Compute the mean of the members' logits of every text under every perspective.
+
+        Args:
+            e: The vectors of the texts, (n, 1 or 2, d).
+            S: The membership of each perspective, (P, K).
+
+        Returns:
+            The logits, (n, P, T).
+        """
+        return torch.stack([member.grid_logits(e, S) for member in self.members]).mean(0)
+
+    def rewards(self, e: Tensor, S: Tensor) -> Tensor:
+        """Compute the mean of the members' rewards r = o(e + V) / t (§2.4).
+
+        Args:
+            e: The vectors of the texts, (n, d).
+            S: The membership of each perspective, (P, K).
+
+        Returns:
+            The rewards in logits, (n, P).
+        """
+        return torch.stack([member.rewards(e, S) for member in self.members]).mean(0)

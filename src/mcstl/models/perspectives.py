@@ -59,7 +59,7 @@ class Jury:
 Perspective = Groups | Person | Jury
 
 
-def seats(
+def jurors_of(
     perspectives: Sequence[Perspective],
 ) -> tuple[list[Groups | Person], FloatArray | None]:
     """Return all jurors of the perspectives in turn, and each one's share of each: (P, jurors).

@@ -1,4 +1,4 @@
-"""How the network is fitted: the configuration, the rows and the loop."""
+"""How a network is fitted: the configuration, the loss and the loop."""
 
 import copy
 import math
@@ -7,35 +7,50 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from mcstl import equations
 from mcstl._support import files
 from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress, silent
-from mcstl.equations import KLForm
-from mcstl.models import fast
-from mcstl.models.descent import Descent
-from mcstl.models.distributed import Processes
-from mcstl.models.examples import Cells, Examples, Steps
-from mcstl.models.model import predict_rows
-from mcstl.models.networks import Dropout, Form, Layer, Network
-from mcstl.models.people import PeopleNetwork
+from mcstl.equations import GroupTargets, KLForm
+from mcstl.models.examples import Examples, WeightedExamples
+from mcstl.models.networks import BaseNetwork, Layer, Network
+from mcstl.models.prediction import predict_rows
 
 #: Called after each epoch with its number and the network as it stands.
-OnEpoch = Callable[[int, Network], None]
+OnEpoch = Callable[[int, BaseNetwork], None]
 _CHECKPOINT_EVERY_SECONDS = 20.0
-_AVERAGE_DECAY = 0.99  # per step: an average over about the last hundred
+#: The running average of the weights keeps this much at each step: it is over about a hundred.
+_AVERAGE_DECAY = 0.99
+#: How many draws a network of people averages over when it is validated; a quarter of all tell
+#: epochs apart as well.
+_VALIDATION_DRAWS = 8
 
 
 class TrainingConfig(BaseModel):
-    """The `training` part of a study: what the paper leaves open, and its two lambdas."""
+    """The `training` part of a study: what the paper leaves open, and its two lambdas.
+
+    Attributes:
+        hidden: The number of hidden units of o(.).
+        layer: The hidden layer: ``normed`` (layer norm and ReLU) or ``smooth`` (GELU).
+        dropout: The share of hidden units dropped in training.
+        learning_rate: Adam's step size.
+        batch_size: Annotations per step.
+        epochs: The most epochs.
+        patience: Training stops after this many epochs without a lower validation NLL.
+        lambda_1: The weight of the KL term (A.2), or ``paper`` for 1 / (7.4 T m).
+        lambda_2: The weight of the embeddings' square (Eq. 2).
+        kl: How the KL term takes Q_k from the predictions (`mcstl.equations.kl_term`).
+        sharpness: The l of Eq. 3.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,8 +68,50 @@ class TrainingConfig(BaseModel):
 
 
 @dataclass(frozen=True)
+class Problem:
+    """What is to be learnt.
+
+    Attributes:
+        n_classes: The number of classes, L.
+        preference: Whether the label says which of two texts is preferred (§2.4).
+        annotations_per_item: m of the paper's lambda_1; by default the rows' weight per distinct
+            text or pair.
+    """
+
+    n_classes: int
+    preference: bool = False
+    annotations_per_item: float | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """How a training is followed, and how it goes on after a stop.
+
+    Attributes:
+        checkpoint: A file from which training goes on where it was stopped; it is removed at the
+            end.
+        keep: Whether the checkpoint stays, so that the same call again has the result at once.
+        on_epoch: Called after each epoch with its number and the averaged network.
+        progress: Called with what is being done, how many epochs are finished and how many there
+            may be.
+    """
+
+    checkpoint: Path | None = None
+    keep: bool = False
+    on_epoch: OnEpoch | None = None
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
 class Fitted:
-    """A trained network and how its training went."""
+    """A trained network and how its training went.
+
+    Attributes:
+        network: The network of the best epoch, on the CPU.
+        epochs: How many epochs were trained.
+        best_epoch: The epoch with the lowest validation NLL.
+        validation_nll: That NLL, in nats.
+    """
 
     network: Network
     epochs: int
@@ -65,71 +122,299 @@ class Fitted:
 def fit(
     train: Examples,
     validation: Examples,
+    problem: Problem,
     config: TrainingConfig,
     *,
-    n_classes: int,
-    network: Callable[..., Network] = Network,
-    preference: bool = False,
-    annotations_per_item: float | None = None,
+    network: type[Network] = Network,
     seed: int = 0,
-    checkpoint: Path | None = None,
-    keep: bool = False,
-    on_epoch: OnEpoch | None = None,
-    progress: Progress = silent,
+    session: Session = Session(),
 ) -> Fitted:
     """Minimise Eq. 2, Eq. 4 or L_pl by Adam, stopping on the validation rows' NLL.
 
-    `annotations_per_item` is m in the paper's lambda_1. The result is the epoch with the lowest
-    validation NLL. With a `checkpoint` file the training goes on where it was stopped and ends as
-    if it had not been; the file is removed at the end, unless it is to `keep`, so that the same
-    call again has the result at once. Deterministic for a seed on one machine.
-    Under ``accelerate launch`` the processes share each step (docs/scaling.md); all return the
-    result, and the first alone writes the checkpoint and reports progress.
+    What is validated and returned is a running average of the weights: better and steadier than
+    the weights themselves (LOG.md). The result is that of the epoch with the lowest validation
+    NLL. A training that is stopped and goes on from its checkpoint ends as if it had not been.
+    Deterministic for a seed on one machine.
 
-    Raises InputError if there are no rows, or if the loss stops being a finite number.
+    Args:
+        train: The rows to learn from.
+        validation: The rows to stop on.
+        problem: What is to be learnt.
+        config: The network's form and how it is trained.
+        network: The class of the network.
+        seed: Decides the initial weights, the order of rows and dropout.
+        session: How the training is followed, and where it goes on.
+
+    Returns:
+        The network and how its training went.
+
+    Raises:
+        InputError: If there are no rows, or if the loss stops being a finite number.
+
+    Example:
+        >>> from scipy.sparse import csr_matrix
+        >>> vectors = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+        >>> positions, S = np.arange(200)[:, None], csr_matrix((200, 0), dtype=np.float32)
+        >>> y, w = (vectors[:, 0] > 0).astype(np.int64), np.ones(200, dtype=np.float32)
+        >>> rows = Examples(vectors, positions, S, y, w)
+        >>> train, validation = rows.take(np.arange(150)), rows.take(np.arange(150, 200))
+        >>> fitted = fit(train, validation, Problem(n_classes=2), TrainingConfig(epochs=40))
+        >>> fitted.validation_nll < 0.5
+        True
     """
     if not len(train) or not len(validation):
         raise InputError(
             f"there are {len(train)} rows to train on and {len(validation)} to validate on, and "
             "both are needed; give more annotations or other shares in split"
         )
-    processes = Processes.started()
-    device = processes.device
-    if processes.rank:
-        progress = silent
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _one_thread():
         torch.manual_seed(seed)
-        sizes = train.vectors.shape[1], train.S.shape[1], n_classes - 1
-        form: Form = {
-            "preference": preference,
-            "hidden": config.hidden,
-            "dropout": config.dropout,
-            "layer": config.layer,
-        }
-        if train.who is None:
-            fitted = network(*sizes, **form)
+        initial = network.for_training(
+            train,
+            problem.n_classes,
+            preference=problem.preference,
+            hidden=config.hidden,
+            dropout=config.dropout,
+            layer=config.layer,
+        )
+        examples = WeightedExamples.from_examples(train, problem.n_classes, device)
+        loss = Loss.of(examples, problem, config)
+        state = _State(initial.to(device), config.learning_rate)
+        _descend(state, loss, examples, validation, seed, session)
+        return state.fitted()
+
+
+def predict(network: BaseNetwork, examples: Examples, draws: int | None = None) -> FloatArray:
+    """Predict rows, each under its own groups.
+
+    Args:
+        network: The network.
+        examples: The rows; those that are alike get the same answer to the last bit.
+        draws: How many draws a network of people averages over, by default all.
+
+    Returns:
+        The class probabilities, (n, L).
+    """
+    first, place = examples.distinct
+    annotators = None if examples.annotators is None else examples.annotators[first]
+    positions, S = examples.positions[first], examples.S[first]
+    return predict_rows(network, examples.vectors, positions, S, annotators, draws=draws)[place]
+
+
+def validation_nll(network: BaseNetwork, examples: Examples) -> float:
+    """Compute the mean negative log-likelihood of rows, under their own groups.
+
+    Args:
+        network: The network.
+        examples: The rows, with their labels and weights.
+
+    Returns:
+        The NLL per unit of weight, in nats.
+    """
+    p = predict(network, examples, _VALIDATION_DRAWS)
+    p_of_label = p[np.arange(len(examples)), examples.y]
+    return float(-(examples.w @ np.log(np.maximum(p_of_label, 1e-12))) / examples.w.sum())
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Eq. 2, Eq. 4 or L_pl (§2.4) of a batch, per unit of weight.
+
+    Attributes:
+        config: The form of the KL term and lambda_2.
+        lambda_1: The weight of the KL term.
+        targets: What the KL term compares with; None where there is none, as in preference.
+        total: The weight of all training rows. The penalties belong to the whole training set, and
+            a batch pays its share of them.
+    """
+
+    config: TrainingConfig
+    lambda_1: float
+    targets: GroupTargets | None
+    total: float
+
+    @classmethod
+    def of(cls, examples: WeightedExamples, problem: Problem, config: TrainingConfig) -> Self:
+        """Compute what the loss takes from the whole training set.
+
+        Args:
+            examples: The training rows.
+            problem: What is to be learnt.
+            config: The form of the KL term and the lambdas.
+
+        Returns:
+            The loss.
+        """
+        total = float(examples.w.sum())
+        if config.kl == "none" or problem.preference or not examples.patterns.shape[1]:
+            return cls(config, 0.0, None, total)
+        # Rows with the same groups and label count alike here: their sum is one row.
+        pattern, label = (places := examples.pattern_labels.nonzero().T)
+        weights = examples.pattern_labels[*places].to(examples.w.dtype)
+        targets = equations.group_targets(
+            examples.patterns[pattern], weights, label, problem.n_classes
+        )
+        if config.lambda_1 == "paper":
+            m = problem.annotations_per_item or total / len(examples.positions.unique(dim=0))
+            lambda_1 = equations.lambda_1(problem.n_classes - 1, m)
         else:
-            typical, personal = map(torch.from_numpy, train.memberships_of_people())
-            fitted = PeopleNetwork(
-                *sizes, typical=typical.float(), personal=personal.float(), **form
+            lambda_1 = config.lambda_1
+        return cls(config, lambda_1, targets, total)
+
+    def __call__(self, network: Network, examples: WeightedExamples, numbers: Tensor) -> Tensor:
+        """Compute the loss of a batch.
+
+        Args:
+            network: The network.
+            examples: The training rows.
+            numbers: Positions of the batch's examples, (b,).
+
+        Returns:
+            A scalar in nats per annotation.
+        """
+        batch = examples.batch(numbers)
+        w = examples.w.index_select(0, numbers)
+        logits = network.logits(batch)
+        loss = w @ equations.cross_entropy(examples.levels.index_select(0, numbers), logits)
+        if self.targets is not None:
+            p, form = torch.sigmoid(logits), self.config
+            kl = equations.kl_term(batch.S, w, p, self.targets, form.kl, form.sharpness)
+            loss = loss + self.lambda_1 * kl
+        return loss / w.sum() + network.penalty(self.config.lambda_2) / self.total
+
+
+class _State:
+    """A network in training, its running average and its best epoch so far.
+
+    The optimizer is Adam (Kingma and Ba, 2015, Algorithm 1) by the function behind
+    torch.optim.Adam: the first use of that class imports torch's compiler, which takes longer than
+    many a training.
+    """
+
+    def __init__(self, network: Network, learning_rate: float) -> None:
+        self.network, self.average = network, copy.deepcopy(network)
+        self.learning_rate = learning_rate
+        self.parameters = list(network.parameters())
+        self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
+        self.epoch = self.best_epoch = 0
+        self.best_nll = math.inf
+        self.best_weights = _copied(self.average)
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the parameters against their gradients, and the average towards them."""
+        is_first = not self.steps[0]
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        adam(
+            self.parameters,
+            gradients,
+            self.means,
+            self.squares,
+            [],
+            self.steps,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.learning_rate,
+            weight_decay=0,
+            eps=1e-8,
+            maximize=False,
+        )
+        for gradient in gradients:
+            gradient.zero_()
+        # The random start is not averaged.
+        share = 1.0 if is_first else 1 - _AVERAGE_DECAY
+        for average, parameter in zip(self.average.parameters(), self.parameters, strict=True):
+            average.lerp_(parameter, share)
+
+    def validated(self, nll: float) -> None:
+        """Note the average's NLL after an epoch. Raises InputError if it is no finite number."""
+        if not math.isfinite(nll):
+            raise InputError(
+                f"training diverged in epoch {self.epoch} (validation NLL {nll}); "
+                "lower training.learning_rate"
             )
-        _start_biases(fitted, train, n_classes)
-        fitted.to(device)
-        with _one_thread():
-            return _loop(
-                Cells.of(train, n_classes, device),
-                validation,
-                fitted,
-                config,
-                n_classes,
-                annotations_per_item,
-                seed,
-                checkpoint,
-                keep,
-                on_epoch,
-                progress,
-                processes,
-            )
+        if nll < self.best_nll:
+            self.best_nll, self.best_epoch = nll, self.epoch
+            self.best_weights = _copied(self.average)
+
+    def ended(self, config: TrainingConfig) -> bool:
+        """Say whether there are epochs enough, or too many since the best."""
+        return self.epoch >= config.epochs or self.epoch - self.best_epoch >= config.patience
+
+    def save(self, checkpoint: Path) -> None:
+        """Write all that training needs to go on."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "adam": [self.means, self.squares, self.steps],
+            "best_weights": self.best_weights,
+            "best": (self.best_nll, self.best_epoch, self.epoch),
+        }
+        with files.replacing(checkpoint) as temporary, files.writing(checkpoint):
+            torch.save(state, temporary)
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from what `save` wrote; the checkpoint of an older version is begun anew."""
+        device = self.steps[0].device
+        saved: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location=device)
+        if "adam" not in saved:
+            return
+        self.network.load_state_dict(saved["network"])
+        self.average.load_state_dict(saved["average"])
+        self.means, self.squares, self.steps = saved["adam"]
+        self.best_weights = saved["best_weights"]
+        self.best_nll, self.best_epoch, self.epoch = saved["best"]
+
+    def fitted(self) -> Fitted:
+        """Return the network of the best epoch."""
+        self.network.load_state_dict(self.best_weights)
+        network = copy.deepcopy(self.network).cpu().eval()
+        for parameter in network.parameters():
+            parameter.grad = None
+        return Fitted(network, self.epoch, self.best_epoch, self.best_nll)
+
+
+def _descend(
+    state: _State,
+    loss: Loss,
+    examples: WeightedExamples,
+    validation: Examples,
+    seed: int,
+    session: Session,
+) -> None:
+    """Train epoch by epoch until the validation NLL has stopped falling."""
+    config, checkpoint = loss.config, session.checkpoint
+    if checkpoint and checkpoint.exists():
+        state.resume(checkpoint)
+    saved_at = time.monotonic()
+    while not state.ended(config):
+        state.epoch += 1
+        # Order and dropout depend on seed and epoch alone, so a resumed run goes the same way.
+        torch.manual_seed(seed * 1_000_003 + state.epoch)
+        state.network.train()
+        for numbers in examples.shuffled(config.batch_size):
+            loss(state.network, examples, numbers).backward()
+            state.step()
+        state.network.after_epoch()
+        state.average.after_epoch()
+        state.validated(validation_nll(state.average, validation))
+        if session.on_epoch:
+            session.on_epoch(state.epoch, state.average)
+        session.progress("training", state.epoch, config.epochs)
+        is_due = time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS
+        if checkpoint and (is_due or (session.keep and state.ended(config))):
+            saved_at = time.monotonic()
+            state.save(checkpoint)
+    session.progress("training", config.epochs, config.epochs)
+    if checkpoint and not session.keep:
+        checkpoint.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -146,196 +431,5 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def predict(network: Network, rows: Examples, draws: int | None = None) -> FloatArray:
-    """Return the class probabilities of `rows` under their own groups: (n, L), float64.
-
-    `draws` are how many a `PeopleNetwork` takes, by default all it has.
-    """
-    first, inverse = rows.ties
-    vectors, positions = torch.from_numpy(rows.vectors), torch.from_numpy(rows.positions[first])
-    who = None if rows.who is None else torch.from_numpy(rows.who[first])
-    return predict_rows(network, vectors, positions, rows.S[first], who, draws=draws)[inverse]
-
-
-def validation_nll(network: Network, rows: Examples) -> float:
-    """Return the mean negative log-likelihood of `rows` in nats, under their own groups."""
-    # After every epoch: a quarter of the draws tell epochs apart as well.
-    p = predict(network, rows, draws=8)
-    own = p[np.arange(len(rows)), rows.y]
-    return float(-(rows.w @ np.log(np.maximum(own, 1e-12))) / rows.w.sum())
-
-
-def _start_biases(network: Network, train: Examples, n_classes: int) -> None:
-    """Start the biases at the label rates, so that the first epochs learn texts and groups."""
-    if network.preference:
-        return
-    counts = np.bincount(train.y, weights=train.w, minlength=n_classes) + 1.0
-    above = np.cumsum(counts[::-1])[::-1][1:] / counts.sum()  # (T,) P(y > t)
-    b = np.log(above / (1 - above))
-    gaps = -np.diff(b)
-    with torch.no_grad():
-        network.b_first.fill_(float(b[0]))
-        network.b_gaps.copy_(torch.from_numpy(np.log(np.expm1(np.maximum(gaps, 1e-3)))))
-
-
-def _loop(
-    cells: Cells,
-    validation: Examples,
-    network: Network,
-    config: TrainingConfig,
-    n_classes: int,
-    annotations_per_item: float | None,
-    seed: int,
-    checkpoint: Path | None,
-    keep: bool,
-    on_epoch: OnEpoch | None,
-    progress: Progress,
-    processes: Processes,
-) -> Fitted:
-    # What is validated and kept is a running average of the weights: better and steadier (LOG.md).
-    descent = Descent(network, config.learning_rate, _AVERAGE_DECAY)
-    average = descent.average
-    add_gradient = _gradient(cells, network, config, n_classes, annotations_per_item, processes)
-    steps = Steps(cells, config.batch_size)
-    best, best_epoch, epoch = math.inf, 0, 0
-    best_state = _copied(average)
-    saved: dict[str, Any] = {}
-    if checkpoint and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True, map_location=cells.w.device)
-    if "descent" in saved:  # one of an older version is begun anew
-        network.load_state_dict(saved["network"])
-        average.load_state_dict(saved["average"])
-        descent.load_state_dict(saved["descent"])
-        best_state, best, best_epoch = saved["best_state"], saved["best"], saved["best_epoch"]
-        epoch = saved["epoch"]
-    saved_at = time.monotonic()
-    while epoch < config.epochs and epoch - best_epoch < config.patience:
-        epoch += 1
-        # Order and dropout depend on seed and epoch alone, so a resumed run goes the same way.
-        torch.manual_seed(seed * 1_000_003 + epoch)
-        network.train()
-        for step in steps.epoch():
-            add_gradient(step)
-            descent.step(processes.summed)
-        for each in (network, average):
-            if isinstance(each, PeopleNetwork):
-                each.learn_groups()
-        nll = processes.agreed(validation_nll(average, validation))
-        if not math.isfinite(nll):
-            raise InputError(
-                f"training diverged in epoch {epoch} (validation NLL {nll}); "
-                "lower training.learning_rate"
-            )
-        if nll < best:
-            best, best_epoch = nll, epoch
-            best_state = _copied(average)
-        if on_epoch:
-            on_epoch(epoch, average)
-        progress("training", epoch, config.epochs)
-        ended = epoch >= config.epochs or epoch - best_epoch >= config.patience
-        due = time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS or (keep and ended)
-        if checkpoint and not processes.rank and due:
-            saved_at = time.monotonic()
-            with files.replacing(checkpoint) as temporary, files.writing(checkpoint):
-                torch.save(
-                    {
-                        "network": network.state_dict(),
-                        "average": average.state_dict(),
-                        "descent": descent.state_dict(),
-                        "best_state": best_state,
-                        "best": best,
-                        "best_epoch": best_epoch,
-                        "epoch": epoch,
-                    },
-                    temporary,
-                )
-    progress("training", config.epochs, config.epochs)
-    network.load_state_dict(best_state)
-    network.eval()
-    if checkpoint and not processes.rank and not keep:
-        checkpoint.unlink(missing_ok=True)
-    # A copy has its parameters apart, as files want them.
-    return Fitted(copy.deepcopy(network).cpu(), epoch, best_epoch, best)
-
-
-def _copied(network: Network) -> dict[str, Tensor]:
+def _copied(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def _gradient(
-    cells: Cells,
-    network: Network,
-    config: TrainingConfig,
-    n_classes: int,
-    annotations_per_item: float | None,
-    processes: Processes,
-) -> Callable[[Tensor], None]:
-    """Return what adds the gradient of a step's cells: of the printed sum's share, per unit weight.
-
-    Of several processes each adds what its cells do.
-    """
-    total = float(cells.w.sum())
-    # §2.4 has no KL term.
-    targets, lambda_1 = None, 0.0
-    if config.kl != "none" and not network.preference and len(network.v) > 0:
-        # Rows with the same groups and label count alike here: their sum is one row.
-        pattern, label = there = cells.labels.nonzero().T
-        targets = equations.group_targets(
-            cells.patterns[pattern], cells.labels[*there].to(cells.w.dtype), label, n_classes
-        )
-        if config.lambda_1 == "paper":
-            m = annotations_per_item or total / len(cells.positions.unique(dim=0))
-            lambda_1 = equations.lambda_1(n_classes - 1, m)
-        else:
-            lambda_1 = config.lambda_1
-    dropouts = [module for module in network.modules() if isinstance(module, Dropout)]
-    # The penalties belong to the whole training set; a step pays its share of them.
-    share = 1 / (total * processes.count)
-
-    def add_gradient(step: Tensor) -> None:
-        S = cells.patterns.index_select(0, cells.pattern.index_select(0, step))
-        w = cells.w.index_select(0, step)
-        part = processes.part(len(step))
-        for dropout in dropouts:
-            dropout.among = len(step), part
-        z = None
-        if isinstance(network, PeopleNetwork):
-            noise = torch.randn(len(step), network.habits.shape[1], device=w.device)
-            z = network.traits_of(cells.who[step[part]], S[part], noise[part])
-        vectors, positions = cells.vectors, cells.positions.index_select(0, step[part])
-        if w.device.type == "cpu":  # on a GPU it would wait for the number of texts
-            vectors, positions = _texts_of(vectors, positions)
-        logits = network.logits_at(vectors, positions, S[part], z)
-        slope = fast.slope(
-            processes.whole(logits.detach(), len(step)),
-            cells.levels.index_select(0, step),
-            S,
-            w,
-            lambda_1,
-            targets,
-            config.kl,
-            config.sharpness,
-        ).div_(w.sum())
-        learnt, slopes = [logits], [slope[part]]
-        if isinstance(network, PeopleNetwork):
-            learnt.append(network.price())
-            slopes.append(slope.new_tensor(share))
-        torch.autograd.backward(learnt, slopes)
-        assert network.v.grad is not None  # noqa: S101 (for the type checker)
-        network.v.grad.add_(network.v.detach(), alpha=2 * config.lambda_2 * share)  # of `l2`
-
-    return add_gradient
-
-
-def _texts_of(vectors: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the vectors of the texts at `positions` and the positions (n, 1 or 2) among these.
-
-    Cells of one text come in bunches; one in two bunches is there twice.
-    """
-    if positions.shape[1] == 1:
-        texts, places = positions[:, 0].unique_consecutive(return_inverse=True)
-    elif positions.numel() < len(vectors):
-        texts, places = positions.unique(return_inverse=True)
-    else:
-        return vectors, positions
-    return vectors.index_select(0, texts), places.view_as(positions)

@@ -1,7 +1,6 @@
 """The outputs of studies -> pages that a non-programmer reads; they compute nothing."""
 
 from mcstl.reporting.comparison import compare
-from mcstl.reporting.reading import SCHEMA, Output, read_output
 from mcstl.reporting.report import render
 
-__all__ = ["SCHEMA", "Output", "compare", "read_output", "render"]
+__all__ = ["compare", "render"]

@@ -19,7 +19,7 @@ from mcstl.evaluation.tables import (
 )
 from mcstl.reporting import plots
 from mcstl.reporting.page import Picture, data_uri, environment
-from mcstl.reporting.reading import Output, read_output
+from mcstl.studies.output import Output, read_output
 
 
 def compare(folders: Sequence[Path | str], out: Path | str) -> Path:

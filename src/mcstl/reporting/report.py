@@ -18,8 +18,8 @@ from mcstl.evaluation.tables import (
 )
 from mcstl.reporting import plots
 from mcstl.reporting.page import Picture, environment, picture, slug
-from mcstl.reporting.reading import Output, read_output
 from mcstl.studies import model_card as card
+from mcstl.studies.output import Output, read_output
 
 _SPLITS = {
     "annotation": "annotation: a text may have other annotations in training, so this says how "

@@ -8,7 +8,7 @@ import pandas as pd
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress, silent
 from mcstl.reproduce.paper import Paper
-from mcstl.studies.results import Results
+from mcstl.studies.results import Results, read_trace
 from mcstl.studies.run import run
 
 
@@ -80,7 +80,7 @@ class StudyRuns:
             InputError: If the study cannot be run.
         """
         self.results(key)
-        return pd.read_parquet(self.folder(key) / "trace.parquet")
+        return read_trace(self.folder(key))
 
     def folder(self, key: str) -> Path:
         """Locate a study's results.

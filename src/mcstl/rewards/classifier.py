@@ -22,10 +22,9 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from mcstl import equations
 from mcstl._support.errors import InputError, listed
 from mcstl.models.model import Model
-from mcstl.models.networks import Layer, MeanNetwork, ProductNetwork
+from mcstl.models.networks import Layer, Network, ProductNetwork
 from mcstl.rewards.function import weighted_memberships
 
 #: The modules of encoders that a classifier can be made of; the last may be missing.
@@ -177,7 +176,7 @@ def as_classifier(
     """
     memberships, weights = weighted_memberships(model, perspective, mixture)
     network = model.network
-    if isinstance(network, MeanNetwork | ProductNetwork):
+    if not isinstance(network, Network) or isinstance(network, ProductNetwork):
         raise InputError(
             "a classifier needs one network of the form o(e + V), as mc-stl's; this model is of "
             "the method best. Use RewardFunction, which needs nothing"
@@ -207,8 +206,8 @@ def as_classifier(
         classifier.first.load_state_dict(network.first.state_dict())
         classifier.norm.load_state_dict(network.rest[0].state_dict())  # GELU has none
         classifier.score.load_state_dict(network.rest[-1].state_dict())
-        classifier.shift.copy_(network.shift(S))
-        t = equations.temperature(S, network.log_t)
+        shift, t = network.effects(S)
+        classifier.shift.copy_(shift)
         classifier.weight.copy_(torch.from_numpy(weights).float() / t)
     return classifier.eval(), tokenizer
 

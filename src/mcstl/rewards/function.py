@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from mcstl import equations
 from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, listed
 from mcstl.data.importers import conversation_text
@@ -149,5 +148,4 @@ def _scores(model: Model, texts: Sequence[str], memberships: csr_matrix) -> Floa
     with torch.inference_mode():
         e = torch.from_numpy(model.encoder.encode(list(texts)))
         S = torch.from_numpy(memberships.toarray().astype(np.float32))
-        scores = network.score(network.project(e)[:, None], network.shift(S)[None])
-        return (scores / equations.temperature(S, network.log_t)).double().numpy()
+        return network.rewards(e, S).double().numpy()

@@ -25,33 +25,40 @@ _SPLITS = {
 
 
 def of_study(results: Mapping[str, Any]) -> str:
-    """Return the card of the model that a study saved, in Markdown, from its results.json.
+    """Write the card of the model that a study leaves.
 
     The figures are the report's: means over seeds with 95% intervals, groups with their sizes and
     warnings, the test of multicalibration, the checks for leaks.
+
+    Args:
+        results: The content of results.json.
+
+    Returns:
+        The card, in Markdown.
     """
     study, data, summary = results["study"], results["data"], results["summary"]
     table = results_table(summary, results["runs"])
     score, first = table.columns[0].metric, next(iter(summary))
-    of_group = {row["group"]: row for row in summarise_groups(results["runs"], first)}
-    asked = study["encoder"]
+    by_group = {row["group"]: row for row in summarise_groups(results["runs"], first)}
+    encoder = study["encoder"]
     # A mapping says how it is trained further; what its name says is where it came from.
-    name, told = asked, asked
-    if isinstance(asked, Mapping):
-        name, told = asked["name"], ", ".join(f"{k} {v}" for k, v in asked.items() if v)
+    encoder_name, encoder_facts = encoder, encoder
+    if isinstance(encoder, Mapping):
+        encoder_name = encoder["name"]
+        encoder_facts = ", ".join(f"{k} {v}" for k, v in encoder.items() if v)
     titles = {score: {"auc": "AUC"}.get(score, score), "slope": "slope", "bias": "bias"}
     figures = {
-        title: [rounded(of_group.get(group["name"], {}).get(key)) for group in results["groups"]]
+        title: [rounded(by_group.get(group["name"], {}).get(key)) for group in results["groups"]]
         for key, title in titles.items()
     }
     facts = [
         ("data", f"{data['source']}, fingerprint {data['fingerprint']}"),
-        ("encoder", f"{told}, fingerprint {study['made_with']['encoder']}"),
+        ("encoder", f"{encoder_facts}, fingerprint {study['made_with']['encoder']}"),
         ("made with", ", ".join(f"{k} {v}" for k, v in _versions(study["made_with"]))),
     ]
     left_out = len(data["groups_left_out"])
     parts = [
-        card.metadata(name, _evaluations(data, summary[first], table.columns)),
+        card.metadata(encoder_name, _evaluations(data, summary[first], table.columns)),
         f"# {card.plain(study['name'] or data['source'])}",
         card.prediction(data["task"], data["classes"], len(results["groups"])),
         _measured(data, results["runs"], list(summary)),
@@ -69,13 +76,20 @@ def of_study(results: Mapping[str, Any]) -> str:
 
 
 def notices(results: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know before the numbers of a study, a sentence each."""
+    """Say what a reader must know before the numbers of a study.
+
+    Args:
+        results: The content of results.json.
+
+    Returns:
+        A sentence for each thing.
+    """
     data, runs = results["data"], results["runs"]
-    found = [data["warning"]] if data["warning"] else []
+    sentences = [data["warning"]] if data["warning"] else []
     if warned := [group["name"] for group in results["groups"] if group["warning"]]:
-        found.append(f"Read with care, see the table of groups: {listed(warned)}.")
+        sentences.append(f"Read with care, see the table of groups: {listed(warned)}.")
     if len({run["seed"] for run in runs}) == 1:
-        found.append("One seed only: differences between methods may be chance.")
+        sentences.append("One seed only: differences between methods may be chance.")
     for key, what in (
         ("groups_without_auc", "have annotations of one class only, hence no AUC"),
         ("lines_without_slope", "got (nearly) one prediction for all, hence no slope"),
@@ -84,16 +98,16 @@ def notices(results: Mapping[str, Any]) -> list[str]:
         for run in runs:
             most[run["method"]] = max(most[run["method"]], run["metrics"].get(key) or 0)
         if some := [f"{method} ({n})" for method, n in most.items() if n]:
-            found.append(f"Some groups {what}, and their means leave them out: {listed(some)}.")
+            sentences.append(f"Some groups {what}, and their means leave them out: {listed(some)}.")
     if data["truncated_texts"]:
-        found.append(
+        sentences.append(
             f"{data['truncated_texts']:,} texts are longer than the encoder reads and were cut."
         )
-    return found
+    return sentences
 
 
 def _evaluations(
-    data: Mapping[str, Any], found: Mapping[str, Any], columns: Sequence[Column]
+    data: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[Column]
 ) -> list[Any]:
     from huggingface_hub import EvalResult
 
@@ -105,10 +119,10 @@ def _evaluations(
             dataset_split=f"test part, split by {data['split']['by']}",
             metric_type=column.metric,
             metric_name=column.title,
-            metric_value=round(found[column.metric]["mean"], 4),
+            metric_value=round(summary[column.metric]["mean"], 4),
         )
         for column in columns
-        if found[column.metric]["mean"] is not None
+        if summary[column.metric]["mean"] is not None
     ]
 
 
@@ -201,12 +215,12 @@ def _leaks(results: Mapping[str, Any]) -> str:
         ]
         for each in checks
     ]
-    said = card.bullets([each["said"] for each in checks if each["fires"]])
+    explanations = card.bullets([each["said"] for each in checks if each["fires"]])
     return card.joined(
         [
             "## Could it be a leak?",
             markdown_table(["check", "found", "of what", "verdict"], rows),
-            said,
+            explanations,
         ]
     ).strip()
 

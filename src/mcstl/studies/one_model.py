@@ -12,10 +12,18 @@ from mcstl.data.splits import split
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.evaluation import metrics
 from mcstl.groups import fit_scheme
+from mcstl.methods.base import MethodConfig, Prepared, RunSettings
+from mcstl.methods.fitting import fit_method
 from mcstl.models.model import Model
-from mcstl.studies.methods import Prepared, fit_method
-from mcstl.studies.run import as_model, examples
-from mcstl.studies.study_file import DataConfig, MethodConfig, Study
+from mcstl.models.training import Session
+from mcstl.studies.build_model import build_model
+from mcstl.studies.preparation import make_examples
+from mcstl.studies.study_file import (
+    LARGEST_SEED,
+    default_groups,
+    groups_config,
+    training_config,
+)
 
 
 def fit(
@@ -29,27 +37,56 @@ def fit(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Model:
-    """Fit `method` on all of `data` but a validation share, and return the model.
+    """Fit a model on all annotations but a validation share.
 
-    `groups` and `training` are as in a study file; without groups they are made from the values,
-    the rationales or the attributes, whichever `data` has. Raises InputError as `run` does.
+    Args:
+        data: The annotations.
+        method: A method that leaves a model.
+        groups: How groups are formed, as in a study file; without it they are made from the
+            values, the rationales or the attributes, whichever `data` has.
+        encoder: What encodes the texts, or its name.
+        training: How the network is trained, as in a study file.
+        validation: The share of the annotations by which training is stopped.
+        seed: What decides the validation share, the start and the order.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: If an argument or the data cannot be used.
     """
-    study = Study(data=DataConfig(), groups=groups, training=training or {}, seeds=[seed])
+    config = default_groups(data) if groups is None else groups_config(groups)
+    trained = training_config(training or {})
+    if not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"seed: give a whole number from 0 to {LARGEST_SEED}; got {seed}")
     encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
     parts = split(data, "annotation", test=0, validation=validation, seed=seed)
-    scheme = fit_scheme(study.scheme(data), data.take(parts.train), encoder)
-    rows = examples(data, scheme.assign(data, encoder), encoder, progress)
-    prepared = Prepared(data, minority_rows(data), parts, scheme, rows, encoder)
-    _, network = fit_method(MethodConfig(name=method), study, prepared, seed, progress=progress)
-    assert network is not None  # noqa: S101 (all are neural)
-    return as_model(network, prepared, encoder, facts={"seed": seed})
+    scheme = fit_scheme(config, data.take(parts.train), encoder)
+    examples = make_examples(data, scheme.assign(data, encoder), encoder, progress)
+    prepared = Prepared(data, minority_rows(data), parts, scheme, examples, encoder)
+    settings = RunSettings(MethodConfig(name=method), trained, seed, Session(progress=progress))
+    _, network = fit_method(prepared, settings)
+    if network is None:
+        raise InputError(f"the method {method} leaves no model; choose mc-stl")
+    return build_model(network, prepared, settings, encoder, {"seed": seed})
 
 
 def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> dict[str, Any]:
-    """Return `metrics` and `groups` of a model on annotations, as one run of results.json.
+    """Measure a model on annotations, each predicted under its own groups.
 
-    Every annotation is predicted under its own groups. Raises InputError if the task or the
-    classes are not the model's.
+    Args:
+        model: The model.
+        data: The annotations.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        ``metrics`` and ``groups``, as a run of results.json has them.
+
+    Raises:
+        InputError: If the task or the classes are not the model's.
     """
     if (data.task, data.classes) != (model.task, model.classes):
         raise InputError(
@@ -64,11 +101,21 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
 
 
 def load_for(model: Model, data: str | Path, data_dir: str | Path | None = None) -> Annotations:
-    """Load annotations for a model: a registered data set, or a file of the same form as its own.
+    """Load annotations in the form of those that a model was trained on.
 
     The columns and the meaning of the raw labels are those of the study that made the model; where
-    it had none, a file's raw labels are the names of the classes. Raises InputError as
-    `datasets.load` and `Annotations.read` do.
+    it had none, a file's raw labels are the names of the classes.
+
+    Args:
+        model: The model.
+        data: A file, or the name of a registered data set.
+        data_dir: The folder of the registered data sets, by default that of MCSTL_DATA.
+
+    Returns:
+        The checked annotations.
+
+    Raises:
+        InputError: If the data are not there or cannot be used.
     """
     made_by = model.facts.get("study", {})
     labels = made_by.get("labels")

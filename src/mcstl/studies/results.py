@@ -1,190 +1,100 @@
-"""The outputs of a study: its folder, what is kept of a run in progress, and results.json."""
+"""The one owner of results.json, predictions.parquet, items.parquet and trace.parquet.
 
-import hashlib
+Their schema and columns stand here, and here they are written and read. Nothing here loads a
+network before a model is asked for, so that reports are made without one; what a report needs,
+with every prediction checked, is read by `mcstl.studies.output`.
+"""
+
 import json
-import os
-import platform
-import re
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from mcstl import __version__, datasets
-from mcstl import evaluation as audit
+from mcstl import evaluation
 from mcstl._support import files
-from mcstl._support.arrays import BoolArray, FloatArray, IntArray
-from mcstl._support.errors import InputError, listed
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray, ObjectArray
+from mcstl._support.errors import InputError, first_line, listed, need_names
 from mcstl._support.tables import plain_table
 from mcstl.data.annotations import Annotations
-from mcstl.data.splits import Split, SplitBy
-from mcstl.encoding.encoders import Encoder
-from mcstl.groups.base import LeftOut
-from mcstl.models.model import Model
-from mcstl.models.training import TrainingConfig
-from mcstl.studies import model_card as card
-from mcstl.studies.study_file import Study, with_paths
+
+if TYPE_CHECKING:
+    from mcstl.models.model import Model
 
 #: The version of results.json.
-SCHEMA = 1
-
-
-#: Columns that trace.parquet has even where no method has epochs.
-TRACE = ["method", "seed", "epoch", "part", "slope_mean", "bias_mean", "one_minus_emd"]
+SCHEMA = 2
+#: The versions that can be read: in 1 only the number is another.
+READABLE_SCHEMAS = (1, 2)
+#: The columns of predictions.parquet before the probabilities of the classes, p_0, p_1 and so on.
+PREDICTION_COLUMNS = (
+    *("method", "seed", "split", "row", "item", "annotator", "label"),
+    *("groups", "minority", "flipped"),
+)
+#: The columns of trace.parquet that say what a row is about.
+TRACE_KEYS = ("method", "seed", "epoch", "part")
+#: Those that trace.parquet has even where no method is trained in epochs.
+TRACE_COLUMNS = (*TRACE_KEYS, "slope_mean", "bias_mean", "one_minus_emd")
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a study found: results.json as `results`, and one row per prediction."""
+    """The results of a study.
+
+    Attributes:
+        results: The content of results.json: ``schema``, ``study``, ``data``, ``groups``,
+            ``runs``, ``summary``, and what follows from them.
+        predictions: The table predictions.parquet, a row per method, seed and test annotation.
+        model: The model of the study's first seed, None if no method leaves one.
+    """
 
     results: dict[str, Any]
     predictions: pd.DataFrame
-    model: Model | None
+    model: "Model | None"
 
     def table(self) -> str:
-        """Return the results as a plain table, the way the paper prints them."""
-        table = audit.results_table(self.results["summary"], self.results["runs"])
+        """Show the summary as a plain table, the way the paper prints it.
+
+        Returns:
+            A text with a line for the titles and one for each method.
+        """
+        table = evaluation.results_table(self.results["summary"], self.results["runs"])
         return plain_table(table.header, table.texts)
 
 
-@dataclass(frozen=True)
-class Work:
-    """Finished runs of a study in progress, kept in a folder so that a stopped run can go on."""
-
-    folder: Path | None  # None keeps nothing
-
-    def file(self, method: str, seed: int, ending: str) -> Path | None:
-        """Return the path of something about one run."""
-        name = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', method)}-{_short_hash(method)}-{seed}.{ending}"
-        return self.folder / name if self.folder else None
-
-    def keep(
-        self,
-        method: str,
-        seed: int,
-        found: dict[str, Any],
-        rows: pd.DataFrame,
-    ) -> None:
-        """Keep a finished run; the metrics are written last and say that the rest is whole."""
-        done, table = self.file(method, seed, "json"), self.file(method, seed, "parquet")
-        if done is None or table is None:
-            return
-        with files.replacing(table) as temporary:
-            rows.to_parquet(temporary, index=False)
-        files.write_text(done, json.dumps(found))
-
-    def kept(self, method: str, seed: int) -> tuple[dict[str, Any], pd.DataFrame] | None:
-        """Return a finished run's metrics and rows, or None."""
-        done, rows = self.file(method, seed, "json"), self.file(method, seed, "parquet")
-        if done is None or rows is None or not done.exists():
-            return None
-        return json.loads(done.read_text(encoding="utf-8")), pd.read_parquet(rows)
-
-    def count(self) -> int:
-        """Return how many runs are finished."""
-        return len(list(self.folder.glob("*.json"))) if self.folder else 0
-
-    def keep_model(self, model: Model) -> None:
-        """Keep the model of the first neural run."""
-        if self.folder is not None:
-            model.save(self.folder / "model")
-
-
-@contextmanager
-def working(folder: Path, resolved: dict[str, Any]) -> Iterator[Work]:
-    """Yield the folder of work in progress, for this process alone; it goes when all is done.
-
-    The resolved study.yaml, written first, marks `folder` as this study's. Raises InputError if
-    `folder` holds anything else, cannot be written, or if another process is at work in it.
-    """
-    from filelock import FileLock, Timeout
-
-    claim(folder, resolved)
-    work = folder / ".work"
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(work / "lock").acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another run is writing into {folder}; wait for it to end") from None
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
-    with lock:
-        claim(folder, resolved)  # again: another process may have been quicker
-        files.write_yaml(folder / "study.yaml", resolved)
-        try:
-            yield Work(work)
-        except InputError:
-            # The study has to be mended, and may then be run into the same folder.
-            if not any(work.glob("*.parquet")):
-                shutil.rmtree(work, ignore_errors=True)
-                (folder / "study.yaml").unlink()
-                with suppress(OSError):  # it held something before
-                    folder.rmdir()
-            raise
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def write(folder: Path, work: Work, annotations: Annotations, results: Results) -> None:
-    """Write the contract's files from the finished runs, results.json last."""
-    assert work.folder is not None  # noqa: S101 (only a study with a folder is written)
-    traces = [path.read_text(encoding="utf-8") for path in sorted(work.folder.glob("*.trace"))]
-    epochs = [row for text in traces for row in json.loads(text)]
-    trace = pd.DataFrame(epochs, columns=None if epochs else TRACE)
-    # A metric that no epoch has is a number nonetheless.
-    values = trace.columns.difference(["method", "seed", "epoch", "part"])
-    frames = {
-        "predictions": results.predictions,
-        "items": annotations.items(),
-        "trace": trace.astype(dict.fromkeys(values, float)),
-    }
-    for name, frame in frames.items():
-        with files.replacing(folder / f"{name}.parquet") as temporary:
-            frame.to_parquet(temporary, index=False)
-    if (work.folder / "model").exists():
-        shutil.rmtree(folder / "model", ignore_errors=True)
-        (work.folder / "model").rename(folder / "model")
-        files.write_text(folder / "model" / "README.md", card.of_study(results.results))
-    text = json.dumps(results.results, indent=1, ensure_ascii=False)
-    files.write_text(folder / "results.json", text)
-
-
-def read(folder: str | Path) -> Results:
-    """Read what a study wrote. Raises InputError if it is not there or not whole."""
-    folder = Path(folder)
-    try:
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        predictions = pd.read_parquet(folder / "predictions.parquet")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} holds no finished study: {error}") from error
-    model = Model.load(folder / "model") if (folder / "model").exists() else None
-    return Results(results, predictions, model)
-
-
 def prediction_rows(
-    head: dict[str, Any],
+    run: Mapping[str, Any],
     annotations: Annotations,
     test: IntArray,
     inside: BoolArray,
-    names: Sequence[str],
+    group_names: Sequence[str],
     minority: BoolArray,
     p: FloatArray,
 ) -> pd.DataFrame:
-    """Return the rows of predictions.parquet of one run: the test rows, each with its groups."""
-    frame, of_row = annotations.frame.iloc[test], np.array(names, dtype=object)
+    """Make the rows of predictions.parquet of one run.
+
+    Args:
+        run: The columns that are the same in all rows: method, seed and split.
+        annotations: All annotations of the study.
+        test: (n,) the positions of the test annotations.
+        inside: (n, K) whether each of them is in each group.
+        group_names: The K names of the groups.
+        minority: (n,) whether each differs from its item's majority.
+        p: (n, L) its predicted class probabilities.
+
+    Returns:
+        A table of n rows: `PREDICTION_COLUMNS`, then p_0, p_1 and so on.
+    """
+    frame, names = annotations.frame.iloc[test], np.array(group_names, dtype=object)
     columns: dict[str, Any] = {
-        **head,
+        **run,
         "row": frame["row"].to_numpy(),
         "item": frame["item"].to_numpy(),
         "annotator": _annotator_codes(annotations)[test],
         "label": annotations.labels[test],
-        "groups": [list(of_row[row]) for row in inside],
+        "groups": [list(names[row]) for row in inside],
         "minority": minority,
         "flipped": frame["flipped"].to_numpy(),
     }
@@ -192,103 +102,8 @@ def prediction_rows(
     return pd.DataFrame(columns)
 
 
-def resolved(study: Study, annotations: Annotations, encoder: Encoder, out: Path) -> dict[str, Any]:
-    """The study with every default filled in, and what it was made with."""
-    fields = study.model_dump(mode="json", exclude={"made_with"})
-
-    def from_out(path: str) -> str:
-        # Resolved, since `out` may be a link, and `..` leads out of where a link points to.
-        return os.path.relpath(Path(path).resolve(), out.resolve())
-
-    if study.data.file is not None:
-        fields["data"]["file"] = from_out(study.data.file)
-    fields["data"] = {key: value for key, value in fields["data"].items() if value}
-    fields["task"] = annotations.task
-    if study.labels is None:
-        del fields["labels"]  # the data's own
-    groups = study.scheme(annotations).model_dump(mode="json", exclude_none=True)
-    fields["groups"] = with_paths(groups, from_out)
-    fields["methods"] = [
-        {key: value for key, value in method.items() if value} for method in fields["methods"]
-    ]
-    packages = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "transformers")
-    fields["made_with"] = {
-        "mcstl": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "encoder": encoder.fingerprint,
-        "data": fingerprint(annotations),
-    }
-    return fields
-
-
-def portable(resolved: dict[str, Any]) -> dict[str, Any]:
-    """Return a resolved study that may leave the machine: a data file by its name alone."""
-    data = dict(resolved["data"])
-    if "file" in data:
-        data["file"] = Path(data["file"]).name
-    return {**resolved, "data": data}
-
-
-def claim(folder: Path, resolved: dict[str, Any]) -> None:
-    """Refuse a folder that holds anything but this study. Raises InputError if it does."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; choose another --out")
-    held = folder / "study.yaml"
-    if held.exists():
-        there = files.read_yaml(held)
-        if isinstance(recipe := there.get("training"), dict):
-            # One that an older version wrote lacks what had no choice then: the default holds.
-            there["training"] = TrainingConfig().model_dump(mode="json") | recipe
-        different = [key for key in resolved if key not in ("made_with", "name")]
-        different = [key for key in different if there.get(key) != resolved[key]]
-        made_with = there.get("made_with")
-        for part in ("data", "encoder"):
-            if (
-                not isinstance(made_with, dict)
-                or made_with.get(part) != resolved["made_with"][part]
-            ):
-                different.append(f"what is in the {part}")
-        if different:
-            raise InputError(
-                f"{folder} already holds another study (different: {listed(different)}); "
-                "choose another --out, or remove it"
-            )
-    # A run that was killed before it wrote study.yaml leaves hidden files at most.
-    elif folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise InputError(f"{folder} is not empty and holds no study; choose another --out")
-
-
-def described(
-    annotations: Annotations,
-    encoder: Encoder,
-    resolved: dict[str, Any],
-    parts: Split,
-    by: SplitBy,
-    left_out: LeftOut,
-) -> dict[str, Any]:
-    """Return the `data` part of results.json; `left_out` are the groups that are too small."""
-    has_people = annotations.has("annotator")
-    source = datasets.sources().get(annotations.source)
-    return {
-        "source": annotations.source,
-        "task": annotations.task,
-        "classes": list(annotations.classes),
-        "n": len(annotations),
-        "items": int(annotations.frame["item"].nunique()),
-        "annotators": int(annotations.frame["annotator"].nunique()) if has_people else None,
-        "agreement": audit.annotation_agreement(annotations),
-        "dropped": dict(annotations.dropped),
-        "groups_left_out": dict(left_out),
-        "fingerprint": resolved["made_with"]["data"],
-        "warning": source.warning if source else "",
-        "truncated_texts": encoder.truncated,
-        "split": {"by": by, **{name: len(rows) for name, rows in parts._asdict().items()}},
-    }
-
-
-def _annotator_codes(annotations: Annotations) -> npt.NDArray[Any]:
-    """(n,) codes of this run that do not tell who the annotators are, None where unknown."""
+def _annotator_codes(annotations: Annotations) -> ObjectArray:
+    """(n,) codes of this study that do not tell who the annotators are, None where unknown."""
     if not annotations.has("annotator"):
         return np.full(len(annotations), None, dtype=object)
     codes, names = pd.factorize(annotations.frame["annotator"])
@@ -296,12 +111,141 @@ def _annotator_codes(annotations: Annotations) -> npt.NDArray[Any]:
     return np.array([None if c < 0 else f"a{shuffled[c]}" for c in codes], dtype=object)
 
 
-def fingerprint(annotations: Annotations) -> str:
-    """Return a hash of everything in the annotations: another table has another one."""
-    content = annotations.frame.to_csv(index=False)
-    classes = "\0".join(annotations.classes)
-    return hashlib.sha256(f"{annotations.task}\0{classes}\0{content}".encode()).hexdigest()[:16]
+def write(
+    folder: Path, results: Results, items: pd.DataFrame, epochs: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write the results of a study but its model: results.json last, which says that all is there.
+
+    Args:
+        folder: The folder of the study's outputs.
+        results: What the study found.
+        items: The table items.parquet, a row per item with its text or texts.
+        epochs: The rows of trace.parquet: `TRACE_KEYS` and the metrics of an epoch.
+    """
+    trace = pd.DataFrame(epochs, columns=None if epochs else list(TRACE_COLUMNS))
+    # A metric that no epoch has is a number nonetheless.
+    measured = trace.columns.difference(list(TRACE_KEYS))
+    tables = {
+        "predictions": results.predictions,
+        "items": items,
+        "trace": trace.astype(dict.fromkeys(measured, float)),
+    }
+    for name, table in tables.items():
+        with files.replacing(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+    text = json.dumps(results.results, indent=1, ensure_ascii=False)
+    files.write_text(folder / "results.json", text)
 
 
-def _short_hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+def read(folder: str | Path) -> Results:
+    """Read the results of a finished study.
+
+    Args:
+        folder: The folder that `run` wrote.
+
+    Returns:
+        Its results, with the model if it holds one.
+
+    Raises:
+        InputError: If a file is missing, damaged or of a schema that is not known.
+    """
+    folder = Path(folder)
+    results = read_results(folder)
+    predictions = read_table(folder, "predictions", PREDICTION_COLUMNS)
+    model = None
+    if (folder / "model").exists():
+        from mcstl.models.model import Model
+
+        model = Model.load(folder / "model")
+    return Results(results, predictions, model)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read results.json.
+
+    Args:
+        folder: The folder that `run` wrote.
+
+    Returns:
+        Its content.
+
+    Raises:
+        InputError: If it is missing, damaged or of a schema that is not known.
+    """
+    path = existing(folder, "results.json")
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); is it whole?") from error
+    schema = results.get("schema") if isinstance(results, dict) else None
+    if schema not in READABLE_SCHEMAS:
+        raise InputError(
+            f"{path} has schema {schema!r}, and this version reads {listed(READABLE_SCHEMAS)}; "
+            "run the study again"
+        )
+    needed = ("study", "data", "groups", "runs", "summary")
+    if missing := [key for key in needed if not results.get(key)]:
+        raise InputError(f"{path} has no {listed(missing)}; run the study again")
+    return results
+
+
+def read_trace(folder: Path) -> pd.DataFrame:
+    """Read trace.parquet, the metrics of every epoch of the first seed.
+
+    Args:
+        folder: The folder that `run` wrote.
+
+    Returns:
+        A row per method, epoch and part of the data: `TRACE_COLUMNS` and other metrics.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
+    return read_table(folder, "trace", TRACE_COLUMNS)
+
+
+def read_table(folder: Path, name: str, columns: Iterable[str]) -> pd.DataFrame:
+    """Read one of the tables of a study.
+
+    Args:
+        folder: The folder that `run` wrote.
+        name: The file without its ending: predictions, items or trace.
+        columns: What it must have.
+
+    Returns:
+        The table with all its columns.
+
+    Raises:
+        InputError: If the file is missing or damaged, or lacks a column.
+    """
+    path = existing(folder, f"{name}.parquet")
+    try:
+        table = pd.read_parquet(path)
+    except Exception as error:  # whatever pyarrow or the disk raises
+        raise InputError(
+            f"{path} cannot be read as Parquet: {first_line(error)}; is it whole?"
+        ) from error
+    need_names(columns, table.columns, str(path))
+    return table
+
+
+def existing(folder: Path, name: str) -> Path:
+    """Locate a file of a finished study.
+
+    Args:
+        folder: The folder that `run` wrote.
+        name: The name of the file.
+
+    Returns:
+        Its path.
+
+    Raises:
+        InputError: If it is not there.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise InputError(
+            f"{folder} holds no finished study: there is no {name} in {folder}; give the folder "
+            f"that `mcstl run STUDY --out {folder}` wrote"
+        )
+    return path

@@ -1,51 +1,64 @@
-"""One study: load -> split -> group -> encode -> fit -> predict -> evaluate.
+"""The protocol of a study: load -> split -> group -> encode -> fit -> predict -> evaluate.
 
-`run` is the whole protocol. What a study is stands in `studyfile`, what it leaves in `outputs`.
+`run` loads the data and writes what comes out; `protocol` is all that happens between.
 """
 
-import json
-import os
-import threading
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.sparse import csr_matrix
 
-from mcstl import evaluation as audit
-from mcstl._support import files
-from mcstl._support.errors import listed
+from mcstl import evaluation
 from mcstl._support.progress import Progress, silent
-from mcstl.data.annotations import Annotations, minority_rows
-from mcstl.data.splits import Split, split
-from mcstl.encoding import finetuning
+from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import leak_checks, metrics
-from mcstl.groups import Scheme, fit_scheme, settled
-from mcstl.groups.base import need_column
-from mcstl.groups.label_leakage import label_auc, leakage_message
-from mcstl.models import training
-from mcstl.models.examples import Examples
-from mcstl.models.model import Model
-from mcstl.models.networks import Network
-from mcstl.models.people import PeopleNetwork
-from mcstl.studies import model_card as card
-from mcstl.studies import results as outputs
-from mcstl.studies.methods import Prepared, fit_method, saves_model
-from mcstl.studies.results import Results, Work
-from mcstl.studies.study_file import (
-    AnyMethod,
-    MethodConfig,
-    Study,
-    rationale_config,
-    reads_rationales,
-)
+from mcstl.methods.base import BaseMethodConfig, MethodConfig, Prepared
+from mcstl.methods.fitting import fit_method, saves_model
+from mcstl.models.training import Session
+from mcstl.studies import model_card
+from mcstl.studies.build_model import build_model
+from mcstl.studies.parallel import in_processes
+from mcstl.studies.preparation import prepare, training_rows
+from mcstl.studies.resolved import describe_data, portable, resolve
+from mcstl.studies.results import SCHEMA, Results, prediction_rows, read, write
+from mcstl.studies.study_file import Study, rationale_config, reads_rationales
+from mcstl.studies.trace import tracer
+from mcstl.studies.work import FinishedRun, Work, check_folder, working
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A study with its data, as each of its runs needs it.
+
+    Attributes:
+        study: The study.
+        annotations: Its annotations.
+        encoder: Its encoder, as it comes.
+        resolved: The study with nothing left open, as study.yaml has it.
+        work: The runs that are finished.
+    """
+
+    study: Study
+    annotations: Annotations
+    encoder: Encoder
+    resolved: dict[str, Any]
+    work: Work
+
+    def unfinished(self, seed: int) -> list[BaseMethodConfig]:
+        """List the methods that are still to be run with a seed.
+
+        Args:
+            seed: The seed.
+
+        Returns:
+            The methods in their order.
+        """
+        methods = self.study.methods
+        return [method for method in methods if self.work.finished(method.title, seed) is None]
 
 
 def run(
@@ -56,404 +69,234 @@ def run(
     jobs: int = 1,
     progress: Progress = silent,
 ) -> Results:
-    """Run a study and, with `out`, write its outputs there (DESIGN: Contracts; no report yet).
+    """Run a study and, with `out`, write its results there.
 
     A stopped run goes on where it was when it is called again with the same study and folder;
-    results.json is written last, so a folder that has it is whole. With `out`, as many seeds as
-    `jobs` run at once, each in a process of its own; the results are the same. Where the number of
-    groups is chosen, ``groups/`` has the page on which people can look over the choice.
+    results.json is written last, so a folder that has it is whole. The report is written apart
+    (`mcstl.reporting.render`). Where the number of groups is chosen, ``groups/`` has the page on
+    which people can look over the choice.
 
-    Raises InputError for anything in study or data that cannot be used, and if `out` holds another
-    study.
+    Args:
+        study: The study.
+        out: The folder of its results, None to write nothing.
+        data_dir: The folder of the registered data sets, by default that of MCSTL_DATA.
+        jobs: How many seeds run at once, each in a process of its own, where there is a folder;
+            the results are the same.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The results: every run, the summary, the predictions and the model.
+
+    Raises:
+        InputError: If anything in study or data cannot be used, or if `out` holds another study.
     """
     annotations = study.load(data_dir)
     encoder = load_encoder(study.encoder_name)
-    resolved = outputs.resolved(study, annotations, encoder, Path(out) if out else Path())
+    resolved = resolve(study, annotations, encoder, Path(out or "."))
     if out is None:
-        return _all_runs(study, annotations, encoder, resolved, Work(None), 1, progress)
+        return protocol(Setup(study, annotations, encoder, resolved, Work(None)), 1, progress)
     folder = Path(out)
-    outputs.claim(folder, resolved)
+    check_folder(folder, resolved)
     if not (folder / "results.json").exists():
-        with outputs.working(folder, resolved) as work:
-            results = _all_runs(study, annotations, encoder, resolved, work, jobs, progress)
-            config = rationale_config(study.scheme(annotations))
-            if config is not None and config.k == "auto":
-                from mcstl.groups.review import choose_k  # loads the client of language models
-
-                rows = training_rows(study, annotations)
-                options = choose_k.compare_options(config, rows, encoder, progress=progress)
-                choose_k.write_page(folder / "groups", options, study.name)
-            outputs.write(folder, work, annotations, results)
-    return outputs.read(folder)
+        with working(folder, resolved) as work:
+            setup = Setup(study, annotations, encoder, resolved, work)
+            results = protocol(setup, jobs, progress)
+            _write_choice_of_groups(setup, folder / "groups", progress)
+            work.publish_model(folder, model_card.of_study(results.results))
+            write(folder, results, annotations.items(), work.epochs())
+    return read(folder)
 
 
-def _all_runs(
-    study: Study,
-    annotations: Annotations,
-    encoder: Encoder,
-    resolved: dict[str, Any],
-    work: Work,
-    jobs: int,
-    progress: Progress,
-) -> Results:
-    """Run every method with every seed; runs that `work` has kept are not run again."""
-    first = prepare(study, annotations, encoder, study.seeds[0], progress=progress)
+def protocol(setup: Setup, jobs: int, progress: Progress) -> Results:
+    """Run every method with every seed, but those that are finished.
+
+    Args:
+        setup: The study and its data.
+        jobs: How many seeds run at once.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The results.
+
+    Raises:
+        InputError: If the data cannot be split, grouped or learnt from.
+    """
+    study, annotations, work = setup.study, setup.annotations, setup.work
+    plan = [(seed, method) for seed in study.seeds for method in study.methods]
+    # Split, group and encode; the groups of further seeds are named like those of the first.
+    first = prepare(study, annotations, setup.encoder, study.seeds[0], progress=progress)
     if jobs > 1 and len(study.seeds) > 1:
-        _at_once(study, annotations, resolved, work, first, jobs, progress)
-    done: dict[tuple[int, str], tuple[dict[str, Any], pd.DataFrame]] = {}
-    model: Model | None = None
-    n_runs = len(study.seeds) * len(study.methods)
+        _run_seeds_at_once(setup, first, jobs, progress)
     for seed in study.seeds:
-        todo = []
-        for method in study.methods:
-            kept = work.kept(method.title, seed)
-            if kept:
-                done[seed, method.title] = kept
-            else:
-                todo.append(method)
-        progress("methods x seeds", len(done), n_runs)
         prepared = first
-        if todo and seed != study.seeds[0]:
-            prepared = prepare(study, annotations, encoder, seed, first.scheme, progress)
-        for found, rows, its_model in _seed_runs(
-            study, todo, encoder, resolved, work, seed, prepared, progress
-        ):
-            done[seed, found["method"]] = found, rows
-            progress("methods x seeds", len(done), n_runs)
-            model = model or its_model
-    progress("methods x seeds", n_runs, n_runs)
-    in_order = [done[seed, method.title] for seed in study.seeds for method in study.methods]
-    runs = [found for found, _ in in_order]
-    predicted = pd.concat([rows for _, rows in in_order], ignore_index=True)
-    results = {
-        "schema": outputs.SCHEMA,
-        "study": resolved,
-        "data": outputs.described(
-            annotations,
-            first.encoder,
-            resolved,
-            first.parts,
-            study.split.by,
-            first.scheme.left_out,
-        ),
+        if setup.unfinished(seed) and seed != study.seeds[0]:
+            prepared = prepare(study, annotations, setup.encoder, seed, first.scheme, progress)
+        for method in setup.unfinished(seed):
+            progress("methods x seeds", plan.index((seed, method)), len(plan))
+            run_method(setup, prepared, method, seed, progress)  # fit, predict, evaluate
+    progress("methods x seeds", len(plan), len(plan))
+    runs = [run for seed, method in plan if (run := work.finished(method.title, seed))]
+    return _summarised(setup, first, runs, progress)
+
+
+def run_method(
+    setup: Setup, prepared: Prepared, method: BaseMethodConfig, seed: int, progress: Progress
+) -> None:
+    """Fit one method, predict the test rows, evaluate the predictions, and keep them.
+
+    The model that the study leaves is kept, too, if it is this run's.
+
+    Args:
+        setup: The study and its data.
+        prepared: The seed's data.
+        method: The method.
+        seed: The seed.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Raises:
+        InputError: If the method cannot be fitted.
+    """
+    started, work, is_first = time.perf_counter(), setup.work, seed == setup.study.seeds[0]
+    trace = work.file(method.title, seed, "trace") if is_first else None
+    on_epoch = None if trace is None else tracer(trace, method, seed, prepared)
+    checkpoint = work.file(method.title, seed, "checkpoint")
+    session = Session(checkpoint=checkpoint, on_epoch=on_epoch, progress=progress)
+    settings = setup.study.settings_of(method, seed, session)
+
+    p, network = fit_method(prepared, settings)
+    seconds = round(time.perf_counter() - started, 3)
+    data, test = prepared.annotations, prepared.parts.test
+    inside, minority, names = (
+        prepared.groups("test"),
+        prepared.minority[test],
+        prepared.scheme.names,
+    )
+    found = metrics.evaluate(p, data.labels[test], inside, minority, data.task, names)
+
+    head = {"method": method.title, "seed": seed, "split": setup.study.split.by}
+    predictions = prediction_rows(head, data, test, inside, names, minority, p)
+    if network is not None and is_first and method == _modelled(setup.study):
+        facts = {"study": portable(setup.resolved), "method": method.title, "seed": seed}
+        from_texts = reads_rationales(setup.study.groups_for(data))
+        group_encoder = setup.encoder if from_texts else None
+        work.keep_model(build_model(network, prepared, settings, group_encoder, facts))
+    work.keep(method.title, seed, FinishedRun({**head, **found, "seconds": seconds}, predictions))
+
+
+def _modelled(study: Study) -> BaseMethodConfig | None:
+    """The method whose model the study leaves: the first that has one."""
+    return next((method for method in study.methods if saves_model(method)), None)
+
+
+def _summarised(
+    setup: Setup, first: Prepared, finished: Sequence[FinishedRun], progress: Progress
+) -> Results:
+    """Make results.json of the runs, and the card of the model."""
+    study, runs = setup.study, [run.metrics for run in finished]
+    predictions = pd.concat([run.predictions for run in finished], ignore_index=True)
+    data = describe_data(
+        setup.annotations,
+        setup.resolved,
+        first.encoder,
+        first.parts,
+        study.split.by,
+        first.scheme.left_out,
+    )
+    results: dict[str, Any] = {
+        "schema": SCHEMA,
+        "study": setup.resolved,
+        "data": data,
         "groups": [asdict(group) for group in first.scheme.groups],
         "runs": runs,
-        "summary": audit.summarise(runs),
+        "summary": evaluation.summarise(runs),
     }
-    results |= audit.audit_study(results, predicted, progress=progress)
+    results |= evaluation.audit_study(results, predictions, progress=progress)
     checks = leak_checks.check_leaks(seed_data(study, first))
     checks += leak_checks.check_shuffled_groups(results)
     results["controls"] = [check.to_json() for check in checks]
+    model = setup.work.model
     if model is not None:
-        model.model_card = card.of_study(results)
-    return Results(results, predicted, model)
+        model.model_card = model_card.of_study(results)
+    return Results(results, predictions, model)
 
 
-def seed_data(study: Study, first: Prepared) -> leak_checks.SeedData:
+def seed_data(study: Study, prepared: Prepared) -> leak_checks.SeedData:
     """Gather what the checks for leaks look at.
 
     Args:
         study: The study.
-        first: The first seed's data.
+        prepared: The data of its first seed.
 
     Returns:
-        The data, with the probabilities of the method `groups-only`.
+        The data, with the probabilities of the method groups-only.
+
+    Raises:
+        InputError: If that method cannot be fitted.
     """
-    p, _ = fit_method(MethodConfig(name="groups-only"), study, first, study.seeds[0])
-    return leak_checks.SeedData(first.annotations, first.parts, first.rows.S, p)
+    settings = study.settings_of(MethodConfig(name="groups-only"), study.seeds[0])
+    p, _ = fit_method(prepared, settings)
+    membership = prepared.examples.S
+    return leak_checks.SeedData(prepared.annotations, prepared.parts, membership, p)
 
 
-def _seed_runs(
-    study: Study,
-    methods: Sequence[AnyMethod],
-    encoder: Encoder,
-    resolved: dict[str, Any],
-    work: Work,
-    seed: int,
-    prepared: Prepared,
-    progress: Progress,
-) -> Iterator[tuple[dict[str, Any], pd.DataFrame, Model | None]]:
-    """Run methods of one seed; the first neural one of the first seed comes with its model."""
-    is_first = seed == study.seeds[0]
-    modelled = next((method for method in study.methods if saves_model(method)), None)
-    for method in methods:
-        checkpoint = work.file(method.title, seed, "checkpoint")
-        trace = work.file(method.title, seed, "trace") if is_first else None
-        found, rows, network = _one_run(method, study, prepared, seed, checkpoint, trace, progress)
-        model = None
-        if is_first and method == modelled and network is not None:
-            facts = {"study": outputs.portable(resolved), "method": method.title, "seed": seed}
-            forms_groups = encoder if reads_rationales(study.scheme(prepared.annotations)) else None
-            model = as_model(network, prepared, forms_groups, facts, len(network.v) > 0)
-            work.keep_model(model)
-        work.keep(method.title, seed, found, rows)
-        yield found, rows, model
-
-
-def _at_once(
-    study: Study,
-    annotations: Annotations,
-    resolved: dict[str, Any],
-    work: Work,
-    first: Prepared,
-    jobs: int,
-    progress: Progress,
-) -> None:
-    """Run several seeds at once in processes of their own, which leave their runs in `work`.
+def _run_seeds_at_once(setup: Setup, first: Prepared, jobs: int, progress: Progress) -> None:
+    """Run several seeds at once in processes of their own, which leave their runs in the folder.
 
     Seeds that are too few for all processes are shared out by method, so that none stands idle.
     """
-    from joblib import Parallel, delayed
-
-    todo = {
-        seed: [method for method in study.methods if work.kept(method.title, seed) is None]
-        for seed in study.seeds
-    }
+    study, work = setup.study, setup.work
+    setup = replace(setup, work=Work(work.folder))  # without the predictions of finished runs
     jobs = min(jobs, len(study.seeds))
     whole = len(study.seeds) - len(study.seeds) % jobs
-    tasks = [(seed, todo[seed]) for seed in study.seeds[:whole] if todo[seed]]
-    tasks += [(seed, [method]) for seed in study.seeds[whole:] for method in todo[seed]]
+    tasks = [
+        (setup, first, seed, methods)
+        for seed in study.seeds[:whole]
+        if (methods := setup.unfinished(seed))
+    ]
+    tasks += [
+        (setup, first, seed, [method])
+        for seed in study.seeds[whole:]
+        for method in setup.unfinished(seed)
+    ]
     n_runs = len(study.seeds) * len(study.methods)
-    finished = threading.Event()
-
-    def watch() -> None:
-        while not finished.wait(0.5):
-            progress("methods x seeds", min(work.count(), n_runs - 1), n_runs)
-
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
-    try:
-        # Without max_nbytes joblib maps large arrays into the workers read-only.
-        run_some = delayed(_in_a_process)
-        Parallel(n_jobs=jobs, max_nbytes=None)(
-            run_some(os.getpid(), study, annotations, resolved, work, first, *task)
-            for task in tasks
-        )
-    finally:
-        finished.set()
-        watching.join()
-
-
-@cache
-def _end_with(parent: int) -> None:
-    """See that this process ends when its parent was killed, or a resumed run would have rivals.
-
-    The parent says who it is: it may have been killed before this process asks.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    in_processes(
+        _run_methods,
+        tasks,
+        jobs,
+        lambda: progress("methods x seeds", min(work.count(), n_runs - 1), n_runs),
+    )
 
 
 #: What this process prepared last, by folder and seed, for the next methods of the same seed.
 _prepared_last: dict[tuple[Path | None, int], Prepared] = {}
 
 
-def _in_a_process(
-    parent: int,
-    study: Study,
-    annotations: Annotations,
-    resolved: dict[str, Any],
-    work: Work,
-    first: Prepared,
-    seed: int,
-    methods: Sequence[AnyMethod],
+def _run_methods(
+    setup: Setup, first: Prepared, seed: int, methods: Sequence[BaseMethodConfig]
 ) -> None:
-    """Run some methods of one seed and leave them in `work`."""
-    _end_with(parent)
-    warnings.simplefilter("ignore")  # as the command line does
-    encoder = load_encoder(study.encoder_name)
-    prepared = _prepared_last.get((work.folder, seed))
-    if prepared is None and seed != study.seeds[0]:
-        prepared = prepare(study, annotations, encoder, seed, first.scheme)
-        _prepared_last.clear()
-        _prepared_last[work.folder, seed] = prepared
-    for _ in _seed_runs(study, methods, encoder, resolved, work, seed, prepared or first, silent):
-        pass
-
-
-def training_rows(study: Study, annotations: Annotations) -> Annotations:
-    """Return the rows that groups are formed on: the training rows of the first seed."""
-    shares, seed = study.split, study.seeds[0]
-    parts = split(annotations, shares.by, test=shares.test, validation=shares.validation, seed=seed)
-    return annotations.take(parts.train)
-
-
-def prepare(
-    study: Study,
-    annotations: Annotations,
-    encoder: Encoder,
-    seed: int,
-    first: Scheme | None = None,
-    progress: Progress = silent,
-    parts: Split | None = None,
-) -> Prepared:
-    """Split, group and encode for one seed. Scheme and encoder are fitted on training rows only.
-
-    Clusters found anew are named after those of the `first` seed's that they are nearest to, and
-    where their number is chosen, the first seed's training rows choose it for all. Groups are
-    formed with `encoder`, as it comes; texts are encoded with what the study makes of it. Without
-    `parts` the rows are split as the study says.
-    """
-    by, test, validation = study.split.by, study.split.test, study.split.validation
-    parts = parts or split(annotations, by, test=test, validation=validation, seed=seed)
-    train = annotations.take(parts.train)
-    config = study.scheme(annotations)
-    config = config if first is None else settled(config, first)
-    scheme = fit_scheme(config, train, encoder, progress)
-    if first is not None:
-        scheme = scheme.named_like(first)
-    own = finetuning.encoder_for(study.encoder, encoder, train, seed, progress)
-    rows = examples(annotations, scheme.assign(annotations, encoder, progress), own, progress)
-    return Prepared(annotations, minority_rows(annotations), parts, scheme, rows, own)
-
-
-def examples(
-    annotations: Annotations, S: csr_matrix, encoder: Encoder, progress: Progress = silent
-) -> Examples:
-    """Return the annotations as rows of vectors, membership, labels and weights."""
-    texts, positions = annotations.distinct_texts()
-    vectors = encoder.encode(texts, progress)
-    return Examples(vectors, positions, S, annotations.labels, annotations.weights)
-
-
-def _one_run(
-    method: AnyMethod,
-    study: Study,
-    prepared: Prepared,
-    seed: int,
-    checkpoint: Path | None,
-    trace: Path | None,
-    progress: Progress,
-) -> tuple[dict[str, Any], pd.DataFrame, Network | None]:
-    """One run of results.json, its rows of predictions.parquet, and the network."""
-    started = time.perf_counter()
-    on_epoch = None if trace is None else _tracer(trace, method, seed, prepared)
-    p, network = fit_method(
-        method, study, prepared, seed, checkpoint=checkpoint, on_epoch=on_epoch, progress=progress
-    )
-    seconds = round(time.perf_counter() - started, 3)
-    data, test = prepared.annotations, prepared.parts.test
-    inside = prepared.rows.S[test].toarray() > 0
-    names, minority = prepared.scheme.names, prepared.minority[test]
-    found = metrics.evaluate(p, data.labels[test], inside, minority, data.task, names)
-    head = {"method": method.title, "seed": seed, "split": study.split.by}
-    rows = outputs.prediction_rows(head, data, test, inside, names, minority, p)
-    return {**head, **found, "seconds": seconds}, rows, network
-
-
-def _tracer(path: Path, method: AnyMethod, seed: int, prepared: Prepared) -> training.OnEpoch:
-    """Note the metrics of every epoch on validation and test rows: for plots, never for choices."""
-    data, names = prepared.annotations, prepared.scheme.names
-    wanted = ("nll", "auc", "accuracy", "slope_mean", "bias_mean", "one_minus_emd")
-    trace = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    parts = []
-    both: tuple[Literal["validation", "test"], ...] = ("validation", "test")
-    for part in both:
-        which = getattr(prepared.parts, part)
-        inside = prepared.rows.S[which].toarray() > 0
-        seen = prepared.part(part, method.name, seed)
-        parts.append((part, seen, inside, prepared.minority[which]))
-
-    def note(epoch: int, network: Network) -> None:
-        # A run that was stopped goes on from its checkpoint, so the last epochs come once more.
-        trace[:] = [row for row in trace if row["epoch"] < epoch]
-        for part, rows, inside, minority in parts:
-            p = training.predict(network, rows)
-            found = metrics.evaluate(p, rows.y, inside, minority, data.task, names)["metrics"]
-            head = {"method": method.title, "seed": seed, "epoch": epoch, "part": part}
-            trace.append(head | {key: found[key] for key in wanted if key in found})
-        files.write_text(path, json.dumps(trace))
-
-    return note
-
-
-def as_model(
-    network: Network,
-    prepared: Prepared,
-    group_encoder: Encoder | None,
-    facts: dict[str, Any],
-    with_groups: bool = True,
-) -> Model:
-    """Put a trained network together with its groups, its encoders and its training population."""
-    train = prepared.part("train")
-    patterns, codes = (train if with_groups else train.without_groups()).patterns
-    counts = np.bincount(codes).astype(float)
-    scheme = prepared.scheme if with_groups else None
-    data, own = prepared.annotations, prepared.encoder
-    former = group_encoder if with_groups and group_encoder is not own else None
-    people = prepared.people if isinstance(network, PeopleNetwork) else ()
-    population = (patterns, counts)
-    return Model(
-        network,
-        data.task,
-        data.classes,
-        scheme,
-        own,
-        population,
-        facts,
-        group_encoder=former,
-        people=people,
-    )
-
-
-def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple[str, str]]:
-    """Read and split a study's data for its first seed, and say what a run would do, line by line.
-
-    Groups that need no encoder are formed too. Raises InputError as `run` does.
-    """
-    data = study.load(data_dir)
-    items = data.frame["item"].nunique()
-    yield "data", f"{data.source}: {len(data):,} annotations, {items:,} items"
-    for reason, count in data.dropped.items():
-        yield "", f"{count:,} dropped: {reason}"
-    if data.has("annotator"):
-        people = data.frame["annotator"]
-        unknown = int(people.isna().sum())
-        yield "annotators", f"{people.nunique():,}; {unknown:,} annotations without one"
-    rates = np.bincount(data.labels, minlength=len(data.classes)) / len(data)
-    shares = ", ".join(f"{c} {r:.1%}" for c, r in zip(data.classes, rates, strict=True))
-    yield "task", f"{data.task}; {shares}"
-    minority = int(minority_rows(data).sum())
-    yield "minority", f"{minority:,} annotations differ from their item's majority"
-    by, test, validation = study.split.by, study.split.test, study.split.validation
-    parts = split(data, by, test=test, validation=validation, seed=study.seeds[0])
-    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in parts._asdict().items())
-    yield "split", f"by {by}: {sizes} (seed {study.seeds[0]})"
-    config = study.scheme(data)
-    if reads_rationales(config):
-        need_column(data, "rationale", "These groups need")
-        yield "groups", f"{config.model_dump(exclude_none=True)}, formed when the study runs"
+    """Run some methods of one seed."""
+    key = setup.work.folder, seed
+    if seed == setup.study.seeds[0]:
+        prepared = first
+    elif key in _prepared_last:
+        prepared = _prepared_last[key]
     else:
-        scheme = fit_scheme(config, data.take(parts.train), None)
-        yield "groups", f"{len(scheme.groups)} (sizes in the training rows)"
-        for group in scheme.groups:
-            by_whom = "" if group.annotators is None else f" by {group.annotators:,} people"
-            warning = f"  ({group.warning})" if group.warning else ""
-            yield "", f"{group.name}: {group.size:,}{by_whom}{warning}"
-        for name, why in scheme.left_out:
-            yield "", f"left out: {name} ({why})"
-        S = scheme.assign(data, None)
-        yield "", f"{int((S.getnnz(axis=1) == 0).sum()):,} annotations are in no group"
-        auc = label_auc(S[parts.train], data.take(parts.train))
-        if warning := leakage_message(auc):
-            yield "", warning
-    yield "encoder", str(study.encoder)
-    titles = listed(method.title for method in study.methods)
-    yield "methods", f"{titles}; seeds {listed(study.seeds)}"
+        prepared = prepare(setup.study, setup.annotations, setup.encoder, seed, first.scheme)
+        _prepared_last.clear()
+        _prepared_last[key] = prepared
+    for method in methods:
+        run_method(setup, prepared, method, seed, silent)
 
 
-def default_jobs() -> int:
-    """Choose how many seeds run at once where nothing is said.
+def _write_choice_of_groups(setup: Setup, folder: Path, progress: Progress) -> None:
+    """Write the page on which people look over the number of groups, where it was chosen."""
+    config = rationale_config(setup.study.groups_for(setup.annotations))
+    if config is not None and config.k == "auto":
+        from mcstl.groups.review import choose_k  # loads the client of language models
 
-    Returns:
-        As many as there are cores, and one on a GPU, which all would share.
-    """
-    import joblib
-    import torch
-
-    return 1 if torch.cuda.is_available() else int(joblib.cpu_count())
+        train = training_rows(setup.study, setup.annotations)
+        options = choose_k.compare_options(config, train, setup.encoder, progress=progress)
+        choose_k.write_page(folder, options, setup.study.name)

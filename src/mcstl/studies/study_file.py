@@ -4,30 +4,31 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
+    SerializeAsAny,
     Tag,
     TypeAdapter,
     ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     field_validator,
 )
+from pydantic_core import PydanticKnownError
 
 from mcstl import datasets
-from mcstl._support import files, plugins
+from mcstl import methods as registry
+from mcstl._support import files
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.data.splits import SplitBy
 from mcstl.encoding.encoders import PAPER_ENCODER
-from mcstl.encoding.finetuning import EncoderConfig, ReaderConfig
+from mcstl.encoding.finetuning import EncoderConfig
 from mcstl.groups import (
     AttributesConfig,
     CombineConfig,
@@ -37,24 +38,10 @@ from mcstl.groups import (
     RationaleConfig,
     TaxonomyConfig,
 )
-from mcstl.models.training import TrainingConfig
+from mcstl.methods.base import BaseMethodConfig, MethodConfig, RunSettings
+from mcstl.models.training import Session, TrainingConfig
 
-MethodName = Literal[
-    "mc-stl",
-    "mc-stl-people",
-    "best",
-    "none",
-    "majority",
-    "dawid-skene",
-    "annotators",
-    "heads",
-    "shuffled",
-    "gbm",
-    "logistic",
-    "groups-only",
-    "irpm",
-]
-_LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
+LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 
 
 class _Config(BaseModel):
@@ -62,7 +49,14 @@ class _Config(BaseModel):
 
 
 class DataConfig(_Config):
-    """Where the annotations come from: a registered `dataset`, or a `file` with its `columns`."""
+    """Where the annotations come from: a registered data set, or a file.
+
+    Attributes:
+        dataset: The name of a registered data set.
+        annotations: How many annotations are simulated, for the simulated data set.
+        file: A file of annotations.
+        columns: The file's columns by the names that they have here.
+    """
 
     dataset: str | None = None
     annotations: Annotated[int, Field(ge=1)] | None = None
@@ -71,76 +65,83 @@ class DataConfig(_Config):
 
 
 class SplitConfig(_Config):
-    """How rows are split; `validation` is a share of the rows left after the test rows."""
+    """How annotations are split into training, validation and test rows.
+
+    Attributes:
+        by: What stays on one side: an annotation, an item or an annotator.
+        test: The share of the test rows.
+        validation: The share of the validation rows in those that are left.
+    """
 
     by: SplitBy = "annotation"
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
-def _own_or_added(name: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """Let the name of a method pass that another package adds."""
-    return name if name in plugins.names("methods") else check(name)
+class _Name(BaseModel):
+    """The name of a method, which decides what else may stand beside it."""
+
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _in_registry(cls, name: str) -> str:
+        if name not in registry.names():
+            *first, last = map(repr, registry.names())
+            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}"})
+        return name
 
 
-class _Method(_Config):
-    name: Annotated[MethodName, WrapValidator(_own_or_added), PlainSerializer(str)]
-    label: str = ""
-    recalibrate: Literal["temperature", "platt", "isotonic", "mcgrad"] | None = None
-
-    @property
-    def title(self) -> str:
-        """The label, or else the name and how it is recalibrated."""
-        plain = f"{self.name} + {self.recalibrate}" if self.recalibrate else self.name
-        return self.label or plain
+def _as_method(given: Any) -> BaseMethodConfig:
+    """Read a method as it stands in a study: a name, or keys in the form of its method."""
+    if isinstance(given, BaseMethodConfig):
+        return given
+    fields = {"name": given} if isinstance(given, str) else given
+    if not isinstance(fields, Mapping) or "name" not in fields:
+        return MethodConfig.model_validate(fields)  # which says what is wrong
+    return registry.find(_Name.model_validate(fields).name).config.model_validate(fields)
 
 
-class MethodConfig(_Method):
-    """A method, what it is called in the results, and what it changes of the study's training.
-
-    >>> MethodConfig(name="none", recalibrate="platt").title
-    'none + platt'
-    """
-
-    training: dict[str, Any] = {}
+#: A method as it stands in a study, in the form that the method itself gives.
+AnyMethod = Annotated[SerializeAsAny[BaseMethodConfig], BeforeValidator(_as_method)]
 
 
-class IrpmConfig(_Method, ReaderConfig):
-    """The method irpm (A.12): which transformer it trains further, for how long, and how."""
-
-    name: Literal["irpm"] = "irpm"
-    model: str = "roberta-base"
-    epochs: Annotated[int, Field(ge=1)] = 3
-
-
-def _kind_of_method(given: Any) -> str:
-    name = given.get("name") if isinstance(given, Mapping) else getattr(given, "name", None)
-    return "irpm" if name == "irpm" else "method"
-
-
-#: A method as it stands in a study; one that is no recipe of `training` has a form of its own.
-AnyMethod = Annotated[
-    Annotated[IrpmConfig, Tag("irpm")] | Annotated[MethodConfig, Tag("method")],
-    Discriminator(_kind_of_method),
-]
-
-
-def _kind_of_encoder(given: Any) -> str:
+def _form_of_encoder(given: Any) -> str:
     return "mapping" if isinstance(given, Mapping | EncoderConfig) else "plain"
 
 
 AnyEncoder = Annotated[
     Annotated[str, Tag("plain")] | Annotated[EncoderConfig, Tag("mapping")],
-    Discriminator(_kind_of_encoder),
+    Discriminator(_form_of_encoder),
 ]
 
 
 class Study(_Config):
-    """One data set x one scheme x several methods x several seeds (DESIGN: study file).
+    """One data set x one scheme of groups x several methods x several seeds.
 
-    >>> study = Study(data={"dataset": "simulated"}, seeds=3)
-    >>> study.seeds, [method.title for method in study.methods]
-    ((0, 1, 2), ['mc-stl', 'none', 'majority'])
+    It is what a study file says. From Python, fields are given as they stand in the file; errors
+    are the same, `InputError`.
+
+    Attributes:
+        name: What the study is called, by default its file without the ending.
+        data: Where the annotations come from.
+        task: binary, ordinal or preference, if not the data's own.
+        labels: The raw labels of each class, the lowest class first, if not the data's own.
+        groups: How groups are formed, by default as the data suggest (`groups_for`).
+        split: How annotations are split.
+        encoder: What encodes the texts: a name, or a name with how it is trained further.
+        training: How networks are trained.
+        methods: The methods.
+        seeds: The seeds, or how many.
+        made_with: Versions and fingerprints, written into the study.yaml of a run and not used.
+
+    Raises:
+        InputError: If a value is wrong or a key is unknown, with the nearest right one.
+
+    Example:
+        >>> study = Study(data={"dataset": "simulated"}, seeds=3)
+        >>> study.seeds, [method.title for method in study.methods]
+        ((0, 1, 2), ['mc-stl', 'none', 'majority'])
     """
 
     name: str = ""
@@ -157,7 +158,6 @@ class Study(_Config):
         MethodConfig(name="majority"),
     )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    #: Written into a resolved study by `run`, not read: versions and the data's fingerprint.
     made_with: dict[str, Any] | None = None
 
     @field_validator("labels", mode="before")
@@ -165,13 +165,6 @@ class Study(_Config):
     def _class_names(cls, value: Any) -> Any:
         # YAML reads `1: [2]` as a number; a class name is text.
         return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else value
-
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _named(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return [{"name": each} if isinstance(each, str) else each for each in value]
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -185,7 +178,7 @@ class Study(_Config):
         titles = [method.title for method in value]
         repeated = sorted({title for title in titles if titles.count(title) > 1})
         if not titles:
-            raise ValueError(f"give one or more of {listed(get_args(MethodName))}")
+            raise ValueError(f"give one or more of {listed(registry.names())}")
         if repeated:
             raise ValueError(
                 f"{listed(repeated)} is there twice; give each its own label, as in "
@@ -196,7 +189,7 @@ class Study(_Config):
     @field_validator("seeds")
     @classmethod
     def _seeded_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        wanted = value and min(value) >= 0 and max(value) <= _LARGEST_SEED
+        wanted = value and min(value) >= 0 and max(value) <= LARGEST_SEED
         if not wanted or len(set(value)) < len(value):
             raise ValueError("give a list of distinct whole numbers from 0, or how many seeds")
         return value
@@ -204,31 +197,62 @@ class Study(_Config):
     def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
-            for method in self.methods:
-                self.training_of(method)
         except ValidationError as error:
-            raise InputError(explained(error)) from None
+            raise InputError(explained(error, given=fields)) from None
+        for method in self.methods:
+            self.training_of(method)
 
     @property
     def encoder_name(self) -> str:
         """The name or folder of the encoder, however it is trained further."""
         return self.encoder if isinstance(self.encoder, str) else self.encoder.name
 
-    def training_of(self, method: AnyMethod) -> TrainingConfig:
-        """Return the training configuration of a method: the study's with the method's changes."""
+    def training_of(self, method: BaseMethodConfig) -> TrainingConfig:
+        """Resolve how a method is trained: the study's training with the method's own changes.
+
+        Args:
+            method: One of the study's methods, or another.
+
+        Returns:
+            The whole training configuration.
+
+        Raises:
+            InputError: If the method changes what is no key of training, or to a wrong value.
+        """
         changes = method.training if isinstance(method, MethodConfig) else {}
-        try:
-            return TrainingConfig(**{**self.training.model_dump(), **changes})
-        except ValidationError as error:
-            raise InputError(explained(error, "methods", method.title, "training")) from None
+        place = ("methods", method.title, "training")
+        return training_config({**self.training.model_dump(), **changes}, *place)
+
+    def settings_of(
+        self, method: BaseMethodConfig, seed: int, session: Session | None = None
+    ) -> RunSettings:
+        """Put together what one run of the study needs but its data.
+
+        Args:
+            method: One of the study's methods, or another.
+            seed: The seed of the run.
+            session: How training is followed, and goes on after a stop.
+
+        Returns:
+            What `fit_method` takes.
+        """
+        return RunSettings(method, self.training_of(method), seed, session or Session())
 
     @classmethod
     def read(cls, path: str | Path, *, split: str | None = None) -> Self:
-        """Read a study file, with another `split.by` if one is given.
+        """Read a study file.
 
         A data file in it is meant relative to the study file, and so is what its groups name.
 
-        Raises InputError for a file that is no study, with the nearest right key for a wrong one.
+        Args:
+            path: The file.
+            split: Another `split.by` than the file's.
+
+        Returns:
+            The study.
+
+        Raises:
+            InputError: If the file is no study, with the nearest right key for a wrong one.
         """
         path = Path(path)
         fields = files.read_yaml(path)
@@ -247,7 +271,17 @@ class Study(_Config):
             raise InputError(f"{path.name}: {error}") from None
 
     def load(self, data_dir: str | Path | None = None) -> Annotations:
-        """Load the study's annotations. Raises InputError as `datasets.load` and `read` do."""
+        """Load the study's annotations.
+
+        Args:
+            data_dir: The folder of the registered data sets, by default that of MCSTL_DATA.
+
+        Returns:
+            The checked annotations.
+
+        Raises:
+            InputError: If the data are not there or cannot be used.
+        """
         data = self.data
         if (data.dataset is None) == (data.file is None):
             raise InputError("data: give either dataset or file, as in data: {dataset: simulated}")
@@ -267,54 +301,67 @@ class Study(_Config):
             columns=data.columns,
         )
 
-    def scheme(self, annotations: Annotations) -> GroupsConfig:
-        """Return the study's groups, or the default ones of its data."""
+    def groups_for(self, annotations: Annotations) -> GroupsConfig:
+        """Resolve how groups are formed.
+
+        Args:
+            annotations: The study's annotations.
+
+        Returns:
+            The study's own `groups`, or else those that come with the registered data set, or else
+            those that the columns allow (`default_groups`).
+        """
         if self.groups is not None:
             return self.groups
         if self.data.dataset is not None:
-            return groups_config(dict(datasets.sources()[self.data.dataset].groups))
-        if annotations.has("values"):
-            return groups_config({"by": "taxonomy"})
-        if annotations.has("rationale"):
-            return groups_config({"by": "rationale"})
-        return groups_config({"by": "attributes"})
+            return groups_config(datasets.sources()[self.data.dataset].groups)
+        return default_groups(annotations)
 
 
-def explained(error: ValidationError, *place: str) -> str:
-    """Say in one line what is wrong with a configuration at `place`, with the nearest right word.
+def explained(error: ValidationError, *place: str, given: Mapping[str, Any] | None = None) -> str:
+    """Say in one line what is wrong with a configuration, with the nearest right word.
 
-    One fault is told, an unknown key before others; the rest turn up when it is mended.
+    Of several faults one is named, an unknown key before others; the rest turn up when it is
+    mended.
+
+    Args:
+        error: What pydantic says.
+        place: Where the configuration stands in the study.
+        given: The fields of the study, where the whole of it is checked.
+
+    Returns:
+        A sentence that begins with the place.
     """
     faults = error.errors()
     fault = min(faults, key=lambda each: each["type"] != "extra_forbidden")
     tagged = [*place, *map(str, fault["loc"])]
     where = _untagged(tagged)
     if fault["type"] == "extra_forbidden":
-        known = _keys_at(tagged[:-1])
-        near = did_you_mean(where[-1], known)
-        here = ".".join(where[:-1]) or "the study"
-        return f"{here}: unknown key {where[-1]!r}; known: {listed(known, 20)}.{near}"
+        keys = _keys_at(tagged[:-1], given or {})
+        near = did_you_mean(where[-1], keys)
+        parent = ".".join(where[:-1]) or "the study"
+        return f"{parent}: unknown key {where[-1]!r}; known: {listed(keys, 20)}.{near}"
     # What is one of several forms has a fault for each of them.
     same = [each for each in faults if _untagged([*place, *map(str, each["loc"])]) == where]
-    said = _in_our_words(" or ".join(dict.fromkeys(each["msg"] for each in same)))
+    problem = _in_our_words(" or ".join(dict.fromkeys(each["msg"] for each in same)))
     got, near = fault.get("input"), ""
     if fault["type"] == "literal_error" and isinstance(got, str):
         near = did_you_mean(got, re.findall("'(.*?)'", str(fault["ctx"]["expected"])))
-    told = isinstance(got, dict | _Config) or fault["type"] == "groups"
-    shown = "" if told else f" (got {got!r:.60})"
-    return f"{'.'.join(where) or 'the study'}: {said}{shown}{'.' * bool(near)}{near}"
+    hides_input = isinstance(got, dict | BaseModel) or fault["type"] == "groups"
+    shown = "" if hides_input else f" (got {got!r:.60})"
+    return f"{'.'.join(where) or 'the study'}: {problem}{shown}{'.' * bool(near)}{near}"
 
 
-def _in_our_words(said: str) -> str:
+def _in_our_words(message: str) -> str:
     """Say what pydantic says as somebody who writes YAML would."""
-    said = said.replace("Value error, ", "").replace("or Input should be", "or")
-    said = re.sub(
-        r"a valid dictionary( or instance of \w+)?", "keys with values, as {key: value}", said
+    message = message.replace("Value error, ", "").replace("or Input should be", "or")
+    message = re.sub(
+        r"a valid dictionary( or instance of \w+)?", "keys with values, as {key: value}", message
     )
-    return said.replace("a valid tuple", "a list").replace("Tuple", "The list")
+    return message.replace("a valid tuple", "a list").replace("Tuple", "The list")
 
 
-#: The kinds of `groups` by the tag that pydantic puts into the place of a fault.
+#: The forms of `groups` by the tag that pydantic puts into the place of a fault.
 _GROUPS: dict[str, type[BaseModel]] = {
     "attributes": AttributesConfig,
     "rationale": RationaleConfig,
@@ -322,13 +369,8 @@ _GROUPS: dict[str, type[BaseModel]] = {
     "combine": CombineConfig,
     "intersect": IntersectConfig,
 }
-#: The same of what is one of several forms elsewhere; these are no words of the file.
-_FORMS: dict[str, type[BaseModel] | None] = {
-    "irpm": IrpmConfig,
-    "method": MethodConfig,
-    "mapping": EncoderConfig,
-    "plain": None,
-}
+#: The forms of `encoder` by their tags, which are no words of the file.
+_ENCODERS: dict[str, type[BaseModel] | None] = {"mapping": EncoderConfig, "plain": None}
 
 
 def _untagged(place: Sequence[str]) -> list[str]:
@@ -336,46 +378,96 @@ def _untagged(place: Sequence[str]) -> list[str]:
     keys = list(place[:1])
     for before, part in pairwise(place):
         opens_groups = place[0] == "groups" and (before == "groups" or before.isdigit())
-        is_form = (before.isdigit() or before == "encoder") and part in _FORMS
-        if not (opens_groups and part in _GROUPS) and not is_form and before != "lambda_1":
+        is_encoder = before == "encoder" and part in _ENCODERS
+        if not (opens_groups and part in _GROUPS) and not is_encoder and before != "lambda_1":
             keys.append(part)
     return keys
 
 
-def _keys_at(place: Sequence[str]) -> list[str]:
-    """The keys that are known at a place of the study."""
-    homes: dict[str, tuple[type[BaseModel], ...]] = {
-        "data": (DataConfig,),
-        "split": (SplitConfig,),
-        "training": (TrainingConfig,),
-        "methods": (TrainingConfig,) if "training" in place else _forms_at(place),
-        "encoder": _forms_at(place),
-        "groups": _groups_at(place),
-    }
-    models = homes[place[0]] if place else (Study,)
-    keys = dict.fromkeys(key for model in models for key in model.model_fields)
+def _keys_at(place: Sequence[str], given: Mapping[str, Any]) -> list[str]:
+    """The keys that are known at a place of the study whose fields are `given`."""
+    model: type[BaseModel] | None = Study
+    match place:
+        case ["data"]:
+            model = DataConfig
+        case ["split"]:
+            model = SplitConfig
+        case ["training"] | ["methods", _, "training"]:
+            model = TrainingConfig
+        case ["methods", number]:
+            name = given["methods"][int(number)].get("name")
+            model = registry.find(name).config if name in registry.names() else MethodConfig
+        case ["encoder", *tags]:
+            model = next((_ENCODERS[tag] for tag in tags if tag in _ENCODERS), None)
+        case ["groups", *tags]:
+            model = next((_GROUPS[tag] for tag in reversed(tags) if tag in _GROUPS), None)
+    keys = model.model_fields if model else {}
     return [key for key in keys if key != "made_with"]
 
 
-def _groups_at(place: Sequence[str]) -> tuple[type[BaseModel], ...]:
-    """The configuration that a place within `groups` means: that of its last tag."""
-    return tuple(_GROUPS[part] for part in place if part in _GROUPS)[-1:]
+def training_config(fields: Mapping[str, Any], *place: str) -> TrainingConfig:
+    """Check the `training` part of a study by itself.
 
+    Args:
+        fields: Its keys and values.
+        place: Where it stands in the study, for the message.
 
-def _forms_at(place: Sequence[str]) -> tuple[type[BaseModel], ...]:
-    return tuple(form for part in place if (form := _FORMS.get(part)))
+    Returns:
+        The configuration.
+
+    Raises:
+        InputError: If a key is unknown or a value wrong.
+    """
+    try:
+        return TrainingConfig(**fields)
+    except ValidationError as error:
+        raise InputError(explained(error, *(place or ["training"]))) from None
 
 
 def groups_config(fields: Mapping[str, Any]) -> GroupsConfig:
-    """Check the `groups` part of a study on its own. Raises InputError as `Study` does."""
+    """Check the `groups` part of a study by itself.
+
+    Args:
+        fields: Its keys and values.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        InputError: If a key is unknown or a value wrong.
+    """
     try:
-        return TypeAdapter[GroupsConfig](GroupsConfig).validate_python(fields)
+        return TypeAdapter[GroupsConfig](GroupsConfig).validate_python(dict(fields))
     except ValidationError as error:
         raise InputError(explained(error, "groups")) from None
 
 
+def default_groups(annotations: Annotations) -> GroupsConfig:
+    """Choose the groups that annotations can have where nobody says which.
+
+    Args:
+        annotations: The annotations.
+
+    Returns:
+        A group for each value if they have values, else clusters of the rationales if they have
+        rationales, else groups by the annotators' attributes.
+    """
+    if annotations.has("values"):
+        return TaxonomyConfig()
+    if annotations.has("rationale"):
+        return RationaleConfig()
+    return AttributesConfig()
+
+
 def reads_rationales(config: GroupsConfig) -> bool:
-    """Say whether groups are made from rationales, by embeddings or by a language model."""
+    """Say whether groups are made from rationales, by embeddings or by a language model.
+
+    Args:
+        config: How groups are formed.
+
+    Returns:
+        True if forming them needs an encoder.
+    """
     if isinstance(config, CombineConfig):
         return any(map(reads_rationales, config.combine))
     if isinstance(config, IntersectConfig):
@@ -387,7 +479,14 @@ def reads_rationales(config: GroupsConfig) -> bool:
 
 
 def rationale_config(config: GroupsConfig) -> RationaleConfig | None:
-    """Return the first of the groups that are clusters of rationales, None if there are none."""
+    """Find the groups that are clusters of rationales.
+
+    Args:
+        config: How groups are formed.
+
+    Returns:
+        The first of them, None if there are none.
+    """
     match config:
         case RationaleConfig():
             return config
@@ -397,15 +496,23 @@ def rationale_config(config: GroupsConfig) -> RationaleConfig | None:
 
 
 def with_paths(groups: Any, change: Callable[[str], str]) -> Any:
-    """Return a `groups` section with `change` made to the files and folders that it names."""
+    """Change the files and folders that the `groups` part of a study names.
+
+    Args:
+        groups: The part as it was read, whatever it is.
+        change: From a path to another.
+
+    Returns:
+        The part with other paths.
+    """
     if not isinstance(groups, Mapping):
         return groups
-    found = dict(groups)
+    changed = dict(groups)
     for key in ("combine", "intersect"):
-        if isinstance(found.get(key), list | tuple):
-            found[key] = [with_paths(member, change) for member in found[key]]
-    if isinstance(found.get("labeller"), str):
-        found["labeller"] = change(found["labeller"])
-    if str(found.get("taxonomy", "")).endswith((".yaml", ".yml")):
-        found["taxonomy"] = change(found["taxonomy"])
-    return found
+        if isinstance(changed.get(key), list | tuple):
+            changed[key] = [with_paths(member, change) for member in changed[key]]
+    if isinstance(changed.get("labeller"), str):
+        changed["labeller"] = change(changed["labeller"])
+    if str(changed.get("taxonomy", "")).endswith((".yaml", ".yml")):
+        changed["taxonomy"] = change(changed["taxonomy"])
+    return changed

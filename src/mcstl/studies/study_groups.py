@@ -9,7 +9,7 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import Scheme, fit_scheme
-from mcstl.studies.run import training_rows
+from mcstl.studies.preparation import training_rows
 from mcstl.studies.study_file import Study
 
 
@@ -60,5 +60,5 @@ def form_groups(study: Study, data_dir: Path | None, progress: Progress = silent
         InputError: The data cannot be loaded, or no group is left.
     """
     data, encoder = training_data(study, data_dir)
-    scheme = fit_scheme(study.scheme(data), data, encoder, progress)
+    scheme = fit_scheme(study.groups_for(data), data, encoder, progress)
     return StudyGroups(scheme, scheme.assign(data, encoder, progress), data, encoder)

@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,30 +18,40 @@ from mcstl._support.errors import InputError, need_extra
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.data.exports import write_table
-from mcstl.data.splits import Split, split
+from mcstl.data.splits import Split
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import metrics
-from mcstl.studies.methods import Prepared, fit_method, has_recipe
-from mcstl.studies.results import resolved
-from mcstl.studies.run import prepare
-from mcstl.studies.study_file import AnyMethod, MethodConfig, Study
+from mcstl.methods.base import BaseMethodConfig, MethodConfig, Prepared
+from mcstl.methods.fitting import fit_method, is_trained
+from mcstl.studies.preparation import prepare, split_rows
+from mcstl.studies.resolved import resolve
+from mcstl.studies.study_file import Study
+
+if TYPE_CHECKING:
+    from optuna import Study as Search
+    from optuna.storages import BaseStorage
 
 Grid = Mapping[str, Sequence[Any]]
-#: What is tried where nothing else is asked for: the paper's two lambdas and the recipe.
+#: What is tried where nothing else is given: the paper's two lambdas and how the network learns.
 GRID: Grid = {
     "lambda_1": [0, "paper", 10],
     "lambda_2": [0.0001, 1, 100],
     "dropout": [0.5, 0.8],
     "learning_rate": [0.001, 0.003],
 }
-_KEPT = ("nll", "slope_mean", "bias_mean", "one_minus_emd")
+_METRICS = ("nll", "slope_mean", "bias_mean", "one_minus_emd")
 
 
 class Tuned(NamedTuple):
-    """The trials, one a row with its method, values and metrics on validation, and the best."""
+    """What a search found.
+
+    Attributes:
+        trials: A row per trial: its method, its values and its metrics on validation rows.
+        best: For each method the values of the lowest NLL.
+    """
 
     trials: pd.DataFrame
-    best: dict[str, dict[str, Any]]  # per method the values of the lowest NLL
+    best: dict[str, dict[str, Any]]
 
     def lowest_nll(self, method: str) -> float:
         """Find the lowest mean validation NLL of a method.
@@ -64,38 +74,47 @@ def tune(
     data_dir: str | Path | None = None,
     progress: Progress = silent,
 ) -> Tuned:
-    """Try the whole grid for each method that has a recipe, with the study's first `seeds` seeds.
+    """Try the whole grid for each method that the study's `training` trains.
 
     A trial is judged by the mean over seeds of the NLL of the validation rows, under their own
-    groups; every method gets the same grid. Trials are kept in ``trials.journal`` in `out`, as
-    Optuna keeps them, so a stopped search goes on where it was.
+    groups; every method gets the same grid. Trials are kept in ``trials.journal``, as Optuna keeps
+    them, so a stopped search goes on where it was.
 
-    Raises InputError for a value that `training` does not take, for a study without such methods,
-    if `out` holds the trials of another search, or if Optuna is not installed.
+    Args:
+        study: The study.
+        out: The folder of the trials.
+        grid: The values that are tried, by the keys of `training`.
+        seeds: How many of the study's seeds a trial is judged with, the first ones.
+        data_dir: The folder of the registered data sets, by default that of MCSTL_DATA.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        All trials, and the best of each method.
+
+    Raises:
+        InputError: If `training` does not take a value, if no method is trained by it, if `out`
+            holds the trials of another search, or if Optuna is not installed.
     """
     with need_extra("tune"):
         import optuna
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-    methods = [method for method in study.methods if has_recipe(method)]
+    methods = [method for method in study.methods if is_trained(method)]
     if not methods:
         raise InputError("none of the study's methods is trained by a recipe, as mc-stl is")
-    for method, values in itertools.product(methods, _points(grid)):
+    points = _points(grid)
+    for method, values in itertools.product(methods, points):
         study.training_of(_with(method, values))
     annotations = study.load(data_dir)
     encoder = load_encoder(study.encoder_name)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    journal = str(folder / "trials.journal")
-    storage = optuna.storages.JournalStorage(
-        JournalFileBackend(journal, lock_obj=JournalFileOpenLock(journal))
-    )
-    what = _identity(study, annotations, encoder, grid, seeds)
+    storage = _journal(folder)
+    identity = _identity(study, annotations, encoder, grid, seeds)
     prepared = [
         (seed, without_test(study, annotations, encoder, seed, progress))
         for seed in study.seeds[:seeds]
     ]
-    total = len(methods) * len(_points(grid))
+    total = len(methods) * len(points)
     rows: list[dict[str, Any]] = []
     best: dict[str, dict[str, Any]] = {}
     for method in methods:
@@ -105,40 +124,56 @@ def tune(
             sampler=optuna.samplers.GridSampler(grid, seed=0),
             load_if_exists=True,
         )
-        if search.user_attrs.setdefault("of", what) != what:
+        if search.user_attrs.setdefault("of", identity) != identity:
             raise InputError(f"{folder} holds the trials of another search; choose another --out")
-        search.set_user_attr("of", what)
+        search.set_user_attr("of", identity)
 
-        def judged(trial: Any, method: AnyMethod = method) -> float:
+        def judge(trial: Any, method: BaseMethodConfig = method) -> float:
             values = {key: trial.suggest_categorical(key, list(grid[key])) for key in grid}
-            found = [_metrics(_with(method, values), study, *each) for each in prepared]
-            for key in _KEPT:
-                trial.set_user_attr(key, float(np.mean([each[key] for each in found])))
+            judged = [_judged(_with(method, values), study, *each) for each in prepared]
+            for key in _METRICS:
+                trial.set_user_attr(key, float(np.mean([each[key] for each in judged])))
             return float(trial.user_attrs["nll"])
 
-        before = len(rows)
+        before = len(best) * len(points)
 
-        def told(search: Any, _: Any, before: int = before) -> None:
+        def report(search: Any, _: Any, before: int = before) -> None:
             progress("trials", min(before + len(search.trials), total), total)
 
         finished = len([trial for trial in search.trials if trial.state.is_finished()])
-        if finished < len(_points(grid)):
+        if finished < len(points):
             # A recipe that diverges is a trial that failed, and no reason to stop.
-            search.optimize(judged, catch=(InputError,), callbacks=[told])
-        rows += [
-            {"method": method.title, **trial.params, **trial.user_attrs}
-            for trial in search.trials
-            if trial.state == optuna.trial.TrialState.COMPLETE
-        ]
-        if len(rows) == before:
+            search.optimize(judge, catch=(InputError,), callbacks=[report])
+        complete = _complete_trials(search, method.title)
+        if not complete:
             raise InputError(
                 f"no trial of {method.title} could be trained; try lower learning rates"
             )
+        rows += complete
         best[method.title] = dict(search.best_trial.params)
-        progress("trials", len(best) * len(_points(grid)), total)
+        progress("trials", len(best) * len(points), total)
     trials = pd.DataFrame(rows)
     write_table(trials, folder / "trials.csv")
     return Tuned(trials, best)
+
+
+def _journal(folder: Path) -> "BaseStorage":
+    """Open the file in which Optuna keeps the trials."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = str(folder / "trials.journal")
+    return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+
+
+def _complete_trials(search: "Search", title: str) -> list[dict[str, Any]]:
+    """The rows of the trials of one method that could be trained."""
+    return [
+        {"method": title, **trial.params, **trial.user_attrs}
+        for trial in search.trials
+        if trial.state.name == "COMPLETE"
+    ]
 
 
 def without_test(
@@ -150,15 +185,28 @@ def without_test(
 ) -> Prepared:
     """Prepare one seed from its training and validation rows alone.
 
-    The rows that `run` would test on are not in what this returns; the validation rows stand in
-    their place.
+    Args:
+        study: The study.
+        annotations: Its annotations.
+        encoder: Its encoder, as it comes.
+        seed: The seed.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The seed's data without the rows that `run` would test on; the validation rows stand in
+        their place.
+
+    Raises:
+        InputError: If the annotations cannot be split or grouped so.
     """
-    shares = study.split
-    parts = split(annotations, shares.by, test=shares.test, validation=shares.validation, seed=seed)
-    known = np.sort(np.concatenate([parts.train, parts.validation]))
-    train, validation = (np.searchsorted(known, rows) for rows in (parts.train, parts.validation))
-    own = Split(train, validation, validation)
-    return prepare(study, annotations.take(known), encoder, seed, progress=progress, parts=own)
+    parts = split_rows(study, annotations, seed)
+    kept = np.sort(np.concatenate([parts.train, parts.validation]))
+    train, validation = (np.searchsorted(kept, rows) for rows in (parts.train, parts.validation))
+    kept_parts = Split(train, validation, validation)
+    return prepare(
+        study, annotations.take(kept), encoder, seed, progress=progress, parts=kept_parts
+    )
 
 
 def check_destination(study: Path, to: Path) -> None:
@@ -178,10 +226,15 @@ def check_destination(study: Path, to: Path) -> None:
 
 
 def write_best(path: Path, best: Mapping[str, Mapping[str, Any]], to: Path) -> None:
-    """Write the study file `path` with the best values of each method as its `training`.
+    """Write a study file with the best values of each method as its `training`.
 
-    `to` is beside `path`, so that a data file in it is found. Raises InputError if it is not, or
-    if it is there already.
+    Args:
+        path: The study file that was searched.
+        best: For each method, by its title, the best values.
+        to: The new file, beside `path`, so that a data file in it is found.
+
+    Raises:
+        InputError: If the new file is there already, or is not beside the other.
     """
     check_destination(path, to)
     study, fields = Study.read(path), files.read_yaml(path)
@@ -197,29 +250,29 @@ def _points(grid: Grid) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def _with(method: AnyMethod, values: Mapping[str, Any]) -> AnyMethod:
+def _with(method: BaseMethodConfig, values: Mapping[str, Any]) -> BaseMethodConfig:
     if not isinstance(method, MethodConfig):
         return method
     return method.model_copy(update={"training": {**method.training, **values}})
 
 
-def _metrics(method: AnyMethod, study: Study, seed: int, prepared: Prepared) -> dict[str, Any]:
+def _judged(
+    method: BaseMethodConfig, study: Study, seed: int, prepared: Prepared
+) -> dict[str, Any]:
     """The metrics of one method and seed on the validation rows."""
-    p, _ = fit_method(method, study, prepared, seed)
+    p, _ = fit_method(prepared, study.settings_of(method, seed))
     data, rows = prepared.annotations, prepared.parts.validation
-    inside = prepared.rows.S[rows].toarray() > 0
-    found = metrics.evaluate(
-        p, data.labels[rows], inside, prepared.minority[rows], data.task, prepared.scheme.names
-    )
-    numbers = found["metrics"]
-    return {key: np.nan if numbers[key] is None else numbers[key] for key in _KEPT}
+    inside, minority = prepared.groups("validation"), prepared.minority[rows]
+    names = prepared.scheme.names
+    values = metrics.evaluate(p, data.labels[rows], inside, minority, data.task, names)["metrics"]
+    return {key: np.nan if values[key] is None else values[key] for key in _METRICS}
 
 
 def _identity(
     study: Study, annotations: Annotations, encoder: Encoder, grid: Grid, seeds: int
 ) -> str:
-    fields = resolved(study, annotations, encoder, Path())
+    fields = resolve(study, annotations, encoder, Path())
     made_with = fields.pop("made_with")
     what = [made_with["data"], made_with["encoder"], dict(grid), seeds]
-    told = json.dumps([fields | {"name": ""}, *what], sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    content = json.dumps([fields | {"name": ""}, *what], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

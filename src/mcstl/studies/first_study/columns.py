@@ -17,11 +17,17 @@ from mcstl.studies.first_study.words import ANNOTATOR, ITEM, MOST_CLASSES, MOST_
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A column of the table as text, with what tells columns apart."""
+    """A column of the table as text, with what tells columns apart.
+
+    Attributes:
+        name: The name of the column.
+        cells: The cells as text, None where one is missing.
+        lists: Whether the cells are lists; their parts are joined by "|".
+    """
 
     name: str
-    cells: pd.Series  # text, missing as None
-    lists: bool  # whether cells are lists; their parts are joined by "|"
+    cells: pd.Series
+    lists: bool
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
@@ -62,11 +68,25 @@ class Column:
         return 2 <= len(self.counts) <= (MOST_CLASSES if self.is_number else MOST_WORDS)
 
     def share_named(self, words: Collection[str]) -> float:
-        """The share of the name's words that are among `words`."""
+        """Compare the name with the words that such columns go by.
+
+        Args:
+            words: The words, in the singular.
+
+        Returns:
+            The share of the name's words that are among them.
+        """
         return sum(token in words for token in self.tokens) / max(len(self.tokens), 1)
 
     def varies_within(self, units: pd.Series | None) -> float:
-        """The share of units of two or more rows in which rows differ; nan if there are none."""
+        """Measure in how many units the cells differ.
+
+        Args:
+            units: What each row belongs to, as its text or its annotator; None if not known.
+
+        Returns:
+            The share of the units of two or more rows in which rows differ, NaN if there are none.
+        """
         if units is None:
             return math.nan
         by_unit = self.cells.groupby(units.to_numpy(dtype=object))
@@ -75,20 +95,33 @@ class Column:
 
 
 class Guess(NamedTuple):
-    """A column for one of our names, why, and the names of the next best ones."""
+    """A column that is guessed to be the text, the label or another part of an annotation.
+
+    Attributes:
+        column: The column.
+        why: The reason.
+        alternatives: The names of the next best columns.
+    """
 
     column: Column
     why: str
-    others: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
 
     @property
     def comment(self) -> str:
         """Why, and what else it may be."""
-        return self.why + (f"; or: {listed(self.others, 5)}" if self.others else "")
+        return self.why + (f"; or: {listed(self.alternatives, 5)}" if self.alternatives else "")
 
 
 def columns_of(table: pd.DataFrame) -> list[Column]:
-    """Return the columns of a table, without a saved index."""
+    """Take the columns of a table, without a saved index.
+
+    Args:
+        table: The table as it was read.
+
+    Returns:
+        Its columns in their order.
+    """
     columns = []
     for name in map(str, table.columns):
         if not name or name.startswith("Unnamed: "):  # a saved index
@@ -105,21 +138,35 @@ def _joined(cell: object) -> object:
 
 
 def tokens_of(name: str) -> tuple[str, ...]:
-    """Return the words of a name in the singular.
+    """Split a name into its words, in the singular.
 
-    >>> tokens_of("raterid"), tokens_of("text_a")
-    (('rater', 'id'), ('text', 'a'))
+    Args:
+        name: The name of a column, or a label.
+
+    Returns:
+        The words in lower case.
+
+    Example:
+        >>> tokens_of("raterid"), tokens_of("text_a")
+        (('rater', 'id'), ('text', 'a'))
     """
     parts = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d])(?=\d)|[\W_]+", " ", name)
     tokens = []
     for word in parts.casefold().split():
-        known = word.removesuffix("id") in ANNOTATOR | ITEM
-        tokens += [word.removesuffix("id"), "id"] if known and word.endswith("id") else [word]
+        stem = word.removesuffix("id")
+        tokens += [stem, "id"] if stem != word and stem in ANNOTATOR | ITEM else [word]
     return tuple(
         token[:-1] if len(token) > 3 and re.search("[^siu]s$", token) else token for token in tokens
     )
 
 
 def names_of(columns: Iterable[Column]) -> tuple[str, ...]:
-    """Return the columns' names."""
+    """Take the names of columns.
+
+    Args:
+        columns: The columns.
+
+    Returns:
+        Their names in their order.
+    """
     return tuple(column.name for column in columns)

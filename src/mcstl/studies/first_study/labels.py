@@ -13,7 +13,15 @@ from mcstl.studies.first_study.words import A_WINS, B_WINS, MOST_CLASSES, NO_ANS
 
 
 class LabelsGuess(NamedTuple):
-    """The task, the ordered classes (None: no need to write them), and whether they are sure."""
+    """What a label column seems to hold.
+
+    Attributes:
+        task: binary, ordinal or preference.
+        classes: The raw labels of each class, the lowest class first; None where the study file
+            need not say them.
+        sure: Whether the order can be relied on.
+        comments: What the study file says about the guess.
+    """
 
     task: Task
     classes: dict[str, list[object]] | None
@@ -22,9 +30,16 @@ class LabelsGuess(NamedTuple):
 
 
 def ordered_classes(label: Column) -> LabelsGuess:
-    """Order the answers of a label column by number, or as such words usually are."""
-    found = [str(cell) for cell in label.counts.index]
-    answers = [cell for cell in found if cell.casefold() not in NO_ANSWER]
+    """Order the answers of a label column by number, or as such words usually are.
+
+    Args:
+        label: The label column.
+
+    Returns:
+        The task and its classes.
+    """
+    raw = [str(cell) for cell in label.counts.index]
+    answers = [cell for cell in raw if cell.casefold() not in NO_ANSWER]
     numbers = sorted(value for value in map(comparable, answers) if isinstance(value, float))
     classes: dict[str, list[object]] | None = None
     why = "in the order of the numbers"
@@ -42,7 +57,7 @@ def ordered_classes(label: Column) -> LabelsGuess:
     if classes is None:
         classes = {answer: [answer] for answer in answers}
         why = "put them in order, lowest first, and take away the # before labels"
-    out = [cell for cell in found if cell not in answers]
+    out = [cell for cell in raw if cell not in answers]
     comments = [f"{len(classes)} classes, lowest first: {why}." if sure else f"CLASSES: {why}."]
     if out:
         comments.append(f"Left out, as they look like no answer: {listed(out)}.")
@@ -54,15 +69,22 @@ def ordered_classes(label: Column) -> LabelsGuess:
 
 
 def preference_classes(label: Column) -> LabelsGuess:
-    """Find out which answers of a label column prefer the first text, and which the second."""
-    found = [str(cell) for cell in label.counts.index]
-    numbers = {value for value in map(comparable, found) if isinstance(value, float)}
+    """Find out which answers of a label column prefer the first text, and which the second.
+
+    Args:
+        label: The label column of a table of pairs.
+
+    Returns:
+        The task preference and its two classes.
+    """
+    raw = [str(cell) for cell in label.counts.index]
+    numbers = {value for value in map(comparable, raw) if isinstance(value, float)}
     wins: dict[str, list[object]] = {"b": [], "a": []}
-    if len(numbers) == len(found):
+    if len(numbers) == len(raw):
         wins["a"] = [1]
         wins["b"] = [_raw(min(numbers)) if numbers <= {-1, 0, 1} else 2]
     else:
-        for cell in found:
+        for cell in raw:
             last = (tokens_of(cell) or ("",))[-1]
             side = "a" if last in A_WINS else "b" if last in B_WINS else ""
             if side:
@@ -70,13 +92,13 @@ def preference_classes(label: Column) -> LabelsGuess:
     sure = all(wins.values()) and numbers <= {-1, 0, 1, 2}
     comments = [
         "The first class means that text_b is preferred, the second that text_a is; other rows",
-        f"(ties) are dropped. The raw values are: {listed(found)}. A guess: check it.",
+        f"(ties) are dropped. The raw values are: {listed(raw)}. A guess: check it.",
         "If the label is about both texts together, put both into one column and map it as text.",
     ]
     if not sure:
         wins = {"b": ["?"], "a": ["?"]}
         comments[1] = (
-            f"(ties) are dropped. Fill in the raw values ({listed(found)}) and take away the #."
+            f"(ties) are dropped. Fill in the raw values ({listed(raw)}) and take away the #."
         )
     return LabelsGuess("preference", wins, sure, comments)
 

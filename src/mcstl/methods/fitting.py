@@ -1,0 +1,90 @@
+"""How a study fits a method: it predicts the test rows, recalibrated if the study says so."""
+
+from dataclasses import replace
+
+from mcstl import methods
+from mcstl._support.arrays import FloatArray
+from mcstl.methods.base import BaseMethodConfig, Part, Prepared, RunSettings
+from mcstl.models.networks import BaseNetwork
+
+
+def saves_model(config: BaseMethodConfig) -> bool:
+    """Say whether a method ends in a network that answers for the groups of the study.
+
+    Args:
+        config: The method as it stands in the study.
+
+    Returns:
+        False for one whose probabilities are recalibrated, too.
+    """
+    return methods.find(config.name).saves_model and config.recalibrate is None
+
+
+def is_trained(config: BaseMethodConfig) -> bool:
+    """Say whether a method is a network that the study's `training` trains.
+
+    Args:
+        config: The method as it stands in the study.
+
+    Returns:
+        False for one whose probabilities are recalibrated, too.
+    """
+    return methods.find(config.name).is_trained and config.recalibrate is None
+
+
+def fit_method(prepared: Prepared, settings: RunSettings) -> tuple[FloatArray, BaseNetwork | None]:
+    """Fit a method and predict the test rows.
+
+    A method with `recalibrate` is fitted as without it, then its probabilities are mapped to the
+    labels of the validation rows, group by group.
+
+    Args:
+        prepared: The seed's data; what a method predicts is remembered there for the methods that
+            recalibrate it.
+        settings: The method as it stands in the study, its training and its seed.
+
+    Returns:
+        (n, L) the class probabilities of the test rows, and the network, None for a method without
+        one and for one that is recalibrated.
+
+    Raises:
+        InputError: If the data lack a column that the method needs, or if it cannot be fitted.
+    """
+    config = settings.config
+    if config.recalibrate is not None:
+        return _recalibrated(prepared, settings), None
+    method = methods.find(config.name)
+    session = settings.session
+
+    def progress(_: str, done: int, total: int) -> None:
+        session.progress(f"training {config.title}", done, total)
+
+    fitted = method.fit(prepared, settings._replace(session=replace(session, progress=progress)))
+    examples = method.examples(prepared, settings.seed)
+    parts: tuple[Part, ...] = ("validation", "test")
+    p = {part: fitted.predict(examples.take(getattr(prepared.parts, part))) for part in parts}
+    prepared.predicted[config.plain.model_dump_json()] = p
+    return p["test"], fitted.network
+
+
+def _recalibrated(prepared: Prepared, settings: RunSettings) -> FloatArray:
+    # scikit-learn takes a second to import, which other methods need not pay.
+    from mcstl.methods.recalibration import recalibrate
+
+    config = settings.config
+    assert config.recalibrate is not None  # noqa: S101 (for the type checker)
+    key = config.plain.model_dump_json()
+    if key not in prepared.predicted:
+        session = replace(settings.session, on_epoch=None)
+        fit_method(prepared, settings._replace(config=config.plain, session=session))
+    p = prepared.predicted[key]
+    return recalibrate(
+        config.recalibrate,
+        p["validation"],
+        prepared.part("validation").y,
+        prepared.groups("validation"),
+        p["test"],
+        prepared.groups("test"),
+        symmetric=prepared.problem.preference,
+        seed=settings.seed,
+    )

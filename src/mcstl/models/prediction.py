@@ -1,0 +1,130 @@
+"""Predictions of any network, block by block: of rows, and of texts under perspectives."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from mcstl._support.arrays import Float32Array, FloatArray, IntArray
+from mcstl.models.examples import Batch
+from mcstl.models.networks import BaseNetwork
+
+#: Numbers held at once while a grid is predicted, 64 MiB as float32.
+_NUMBERS_AT_ONCE = 2**24
+
+
+class Respondents(NamedTuple):
+    """Whom a prediction is for.
+
+    Attributes:
+        S: The groups of J respondents, (J, K).
+        annotators: Their codes, -1 for somebody unknown, (J,).
+        mixture: The share of each respondent in each of P perspectives, (P, J); None where every
+            respondent is a perspective.
+    """
+
+    S: csr_matrix
+    annotators: IntArray
+    mixture: FloatArray | None
+
+
+def predict_rows(
+    network: BaseNetwork,
+    vectors: Float32Array,
+    positions: IntArray,
+    S: csr_matrix,
+    annotators: IntArray | None = None,
+    *,
+    draws: int | None = None,
+    batch_size: int = 4096,
+) -> FloatArray:
+    """Predict rows, each under its own groups.
+
+    Args:
+        network: The network; it is set to evaluation.
+        vectors: The vectors of distinct texts, (m, d).
+        positions: The rows' texts among them, (n, 1 or 2).
+        S: Which groups the rows are in, (n, K).
+        annotators: The codes of the rows' annotators, -1 for somebody unknown, (n,); without it
+            all are unknown.
+        draws: How many draws a network of people averages over, by default all.
+        batch_size: How many rows are computed at once.
+
+    Returns:
+        The class probabilities, (n, L).
+    """
+    S, network = _groups_in_use(S, network)
+    device = _device(network)
+    all_vectors = torch.from_numpy(vectors).to(device)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, max(1, len(positions)), batch_size):
+            rows = slice(start, start + batch_size)
+            batch = Batch(
+                all_vectors,
+                torch.from_numpy(positions[rows]).to(device),
+                _dense(S[rows], device),
+                None if annotators is None else torch.from_numpy(annotators[rows]).to(device),
+            )
+            parts.append(network.probabilities(batch, draws).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def predict_grid(
+    network: BaseNetwork,
+    vectors: Float32Array,
+    positions: IntArray,
+    respondents: Respondents,
+    n_classes: int,
+) -> FloatArray:
+    """Predict every text under every perspective.
+
+    Args:
+        network: The network; it is set to evaluation.
+        vectors: The vectors of distinct texts, (m, d).
+        positions: The texts, or pairs, among them, (n, 1 or 2).
+        respondents: Whom the perspectives are made of.
+        n_classes: The number of classes, L.
+
+    Returns:
+        The class probabilities, (n, P, L).
+    """
+    S, network = _groups_in_use(respondents.S, network)
+    device, mixture = _device(network), respondents.mixture
+    all_vectors = torch.from_numpy(vectors)
+    n_perspectives = S.shape[0] if mixture is None else len(mixture)
+    out = np.zeros((len(positions), n_perspectives, n_classes))
+    # Blocks of respondents, and of texts within them: a membership is dense in a block only.
+    block_size = max(1, _NUMBERS_AT_ONCE // max(1, S.shape[1]))
+    with torch.inference_mode():
+        for first in range(0, S.shape[0], block_size):
+            block = slice(first, first + block_size)
+            membership = _dense(S[block], device)
+            annotators = torch.from_numpy(respondents.annotators[block]).to(device)
+            n_texts = max(1, _NUMBERS_AT_ONCE // (len(membership) * network.hidden))
+            for start in range(0, len(positions), n_texts):
+                texts = slice(start, start + n_texts)
+                e = all_vectors[torch.from_numpy(positions[texts])].to(device)
+                p = network.grid_probabilities(e, membership, annotators).double().cpu().numpy()
+                if mixture is None:
+                    out[texts, block] = p
+                else:
+                    out[texts] += np.einsum("mp,npl->nml", mixture[:, block], p)
+    return out
+
+
+def _groups_in_use(S: csr_matrix, network: BaseNetwork) -> tuple[csr_matrix, BaseNetwork]:
+    """Return membership in those groups that have members, and the network with these alone."""
+    in_use = np.flatnonzero(S.getnnz(axis=0))
+    groups = torch.from_numpy(in_use).to(_device(network))
+    return S[:, in_use], network.eval().select_groups(groups)
+
+
+def _dense(S: csr_matrix, device: torch.device) -> Tensor:
+    return torch.from_numpy(S.toarray().astype(np.float32)).to(device)
+
+
+def _device(network: BaseNetwork) -> torch.device:
+    return next(network.parameters()).device

@@ -1,0 +1,80 @@
+"""What a run would do, said without running it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mcstl._support.arrays import IntArray
+from mcstl._support.errors import listed
+from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.groups import fit_scheme
+from mcstl.groups.base import need_column
+from mcstl.groups.label_leakage import label_auc, leakage_message
+from mcstl.studies.preparation import split_rows
+from mcstl.studies.study_file import Study, reads_rationales
+
+
+def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple[str, str]]:
+    """Read and split a study's data for its first seed, and say what a run would do.
+
+    Groups that need no encoder are formed, too.
+
+    Args:
+        study: The study.
+        data_dir: The folder of the registered data sets, by default that of MCSTL_DATA.
+
+    Yields:
+        Lines, each a word for what it is about (empty: as before) and a text.
+
+    Raises:
+        InputError: As `run` does.
+    """
+    data = study.load(data_dir)
+    yield from _describe_data(data)
+    parts = split_rows(study, data, study.seeds[0])
+    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in parts._asdict().items())
+    yield "split", f"by {study.split.by}: {sizes} (seed {study.seeds[0]})"
+    yield from _describe_groups(study, data, parts.train)
+    yield "encoder", str(study.encoder)
+    titles = listed(method.title for method in study.methods)
+    yield "methods", f"{titles}; seeds {listed(study.seeds)}"
+
+
+def _describe_data(data: Annotations) -> Iterator[tuple[str, str]]:
+    items = data.frame["item"].nunique()
+    yield "data", f"{data.source}: {len(data):,} annotations, {items:,} items"
+    for reason, count in data.dropped.items():
+        yield "", f"{count:,} dropped: {reason}"
+    if data.has("annotator"):
+        people = data.frame["annotator"]
+        unknown = int(people.isna().sum())
+        yield "annotators", f"{people.nunique():,}; {unknown:,} annotations without one"
+    rates = np.bincount(data.labels, minlength=len(data.classes)) / len(data)
+    shares = ", ".join(f"{c} {r:.1%}" for c, r in zip(data.classes, rates, strict=True))
+    yield "task", f"{data.task}; {shares}"
+    minority = int(minority_rows(data).sum())
+    yield "minority", f"{minority:,} annotations differ from their item's majority"
+
+
+def _describe_groups(
+    study: Study, data: Annotations, train_rows: IntArray
+) -> Iterator[tuple[str, str]]:
+    config = study.groups_for(data)
+    if reads_rationales(config):
+        need_column(data, "rationale", "These groups need")
+        yield "groups", f"{config.model_dump(exclude_none=True)}, formed when the study runs"
+        return
+    train = data.take(train_rows)
+    scheme = fit_scheme(config, train, None)
+    yield "groups", f"{len(scheme.groups)} (sizes in the training rows)"
+    for group in scheme.groups:
+        by_whom = "" if group.annotators is None else f" by {group.annotators:,} people"
+        warning = f"  ({group.warning})" if group.warning else ""
+        yield "", f"{group.name}: {group.size:,}{by_whom}{warning}"
+    for name, why in scheme.left_out:
+        yield "", f"left out: {name} ({why})"
+    S = scheme.assign(data, None)
+    yield "", f"{int((S.getnnz(axis=1) == 0).sum()):,} annotations are in no group"
+    if warning := leakage_message(label_auc(S[train_rows], train)):
+        yield "", warning

@@ -1,0 +1,112 @@
+"""From annotations to what methods are fitted to: split, group, encode."""
+
+from scipy.sparse import csr_matrix
+
+from mcstl._support.progress import Progress, silent
+from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.data.splits import Split, split
+from mcstl.encoding import finetuning
+from mcstl.encoding.encoders import Encoder
+from mcstl.groups import Scheme, fit_scheme, settled
+from mcstl.methods.base import Prepared
+from mcstl.models.examples import Examples
+from mcstl.studies.study_file import Study
+
+
+def prepare(
+    study: Study,
+    annotations: Annotations,
+    encoder: Encoder,
+    seed: int,
+    first: Scheme | None = None,
+    progress: Progress = silent,
+    parts: Split | None = None,
+) -> Prepared:
+    """Split, group and encode for one seed.
+
+    Groups and encoder are fitted on training rows only. Groups are formed with `encoder` as it
+    comes; texts are encoded with what the study makes of it.
+
+    Args:
+        study: The study.
+        annotations: Its annotations.
+        encoder: Its encoder, as it comes.
+        seed: The seed.
+        first: The scheme of the first seed: clusters found anew are named after those of it that
+            they are nearest to, and where their number is chosen, it is the number for all.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+        parts: The split, by default as the study says.
+
+    Returns:
+        The seed's data, ready for methods.
+
+    Raises:
+        InputError: If the annotations cannot be split or grouped so.
+    """
+    parts = parts or split_rows(study, annotations, seed)
+    train = annotations.take(parts.train)
+    config = study.groups_for(annotations)
+    scheme = fit_scheme(
+        config if first is None else settled(config, first), train, encoder, progress
+    )
+    if first is not None:
+        scheme = scheme.named_like(first)
+    S = scheme.assign(annotations, encoder, progress)
+    tuned = finetuning.encoder_for(study.encoder, encoder, train, seed, progress)
+    examples = make_examples(annotations, S, tuned, progress)
+    return Prepared(annotations, minority_rows(annotations), parts, scheme, examples, tuned)
+
+
+def split_rows(study: Study, annotations: Annotations, seed: int) -> Split:
+    """Split annotations as a study says.
+
+    Args:
+        study: The study.
+        annotations: Its annotations.
+        seed: The seed.
+
+    Returns:
+        The positions of training, validation and test rows.
+
+    Raises:
+        InputError: If they cannot be split so.
+    """
+    by, test, validation = study.split.by, study.split.test, study.split.validation
+    return split(annotations, by, test=test, validation=validation, seed=seed)
+
+
+def training_rows(study: Study, annotations: Annotations) -> Annotations:
+    """Take the rows that groups are formed on.
+
+    Args:
+        study: The study.
+        annotations: Its annotations.
+
+    Returns:
+        The training rows of the first seed.
+
+    Raises:
+        InputError: If the annotations cannot be split as the study says.
+    """
+    return annotations.take(split_rows(study, annotations, study.seeds[0]).train)
+
+
+def make_examples(
+    annotations: Annotations, S: csr_matrix, encoder: Encoder, progress: Progress = silent
+) -> Examples:
+    """Encode the texts of annotations, and put them together with groups, labels and weights.
+
+    Args:
+        annotations: n annotations.
+        S: (n, K) their membership.
+        encoder: The encoder of the texts.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        n examples.
+    """
+    texts, positions = annotations.distinct_texts()
+    vectors = encoder.encode(texts, progress)
+    return Examples(vectors, positions, S, annotations.labels, annotations.weights)
