@@ -27,7 +27,7 @@ from mcstl.methods.base import MethodConfig, Prepared
 from mcstl.methods.fitting import fit_method
 from mcstl.models import training
 from mcstl.models.examples import Batch, Examples, WeightedExamples
-from mcstl.models.networks import Network
+from mcstl.models.networks import BaseNetwork
 from mcstl.studies.preparation import prepare
 from mcstl.studies.study_file import Study
 
@@ -79,13 +79,13 @@ def read_all(reader: Reader, tokens: list[dict[str, list[int]]]) -> npt.NDArray[
 
 
 def trained_on(
-    network: Network,
+    network: BaseNetwork,
     prepared: Prepared,
     name: str,
     seed: int,
     epochs: int,
     rates: tuple[float, float],
-) -> tuple[Network, npt.NDArray[np.float32], list[float]]:
+) -> tuple[BaseNetwork, npt.NDArray[np.float32], list[float]]:
     """Train encoder and network on; return the best of both (as vectors), and the NLLs."""
     torch.manual_seed(seed)
     reader = Reader(name, ReaderConfig(pooling="mean", max_tokens=256))
@@ -132,7 +132,7 @@ def trained_on(
     return network.eval(), best[2], nlls
 
 
-def tested(network: Network, rows: Examples, prepared: Prepared) -> dict[str, float]:
+def tested(network: BaseNetwork, rows: Examples, prepared: Prepared) -> dict[str, float]:
     """Return the metrics of the test rows."""
     test = prepared.parts.test
     p = training.predict(network, rows)

@@ -110,9 +110,9 @@ def mixed(task: Task, encoder: Encoder) -> Model:
     """A model that holds a network of either form."""
     model = made(task, encoder)
     other = products(len(model.classes) - 1, task == "preference", 384)
-    with torch.no_grad():
-        if task == "preference":
-            model.network.log_t.copy_(torch.tensor([0.3, -0.5, 0.8]))
+    assert isinstance(model.network, Network)
+    if task == "preference":
+        model.network.log_t.data = torch.tensor([0.3, -0.5, 0.8])
     return replace(model, network=MeanNetwork([model.network, other]))
 
 
@@ -216,7 +216,7 @@ def test_best_keeps_the_mean_of_the_lowest_validation_nll(
         assert {type(each) for each in network.members} == set(wanted)
 
 
-def plain_network(study: Study, prepared: Prepared) -> Network:
+def plain_network(study: Study, prepared: Prepared) -> BaseNetwork:
     _, network = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), 0))
     assert network is not None
     return network

@@ -37,8 +37,7 @@ def encoder(cache: Path) -> Encoder:
 @pytest.fixture(scope="module", params=get_args(Layer))
 def model(request: pytest.FixtureRequest, encoder: Encoder) -> Model:
     model = made("preference", encoder, layer=request.param)
-    with torch.no_grad():
-        model.network.log_t.copy_(torch.tensor([0.3, -0.5, 0.8]))
+    model.network.get_parameter("log_t").data = torch.tensor([0.3, -0.5, 0.8])
     return model
 
 

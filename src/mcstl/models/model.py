@@ -296,7 +296,7 @@ class Model(OnTheHub):
         annotators = None
         if self.people and annotations.has("annotator"):
             codes = annotations.frame["annotator"].map({c: i for i, c in enumerate(self.people)})
-            annotators = codes.fillna(-1).to_numpy(dtype=np.int64, copy=True)
+            annotators = np.array(codes.fillna(-1), dtype=np.int64)
         return predict_rows(self.network, vectors, positions, S, annotators), S
 
     def _each_group(self) -> list[list[str]]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mcstl import equations
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, brief, listed
 from mcstl.models.examples import Batch, Examples
 
@@ -322,7 +323,7 @@ class Network(BaseNetwork):
         """Return the network's entry in config.json: its kind, hidden units and layer."""
         return {"kind": self.kind, "hidden": self.hidden, "layer": self.layer}
 
-    def start_biases(self, class_weights: Sequence[float]) -> None:
+    def start_biases(self, class_weights: FloatArray) -> None:
         """Set the biases so that a text without signal is predicted at the label rates.
 
         Args:

@@ -295,7 +295,7 @@ class _State:
     def __init__(self, network: Network, learning_rate: float) -> None:
         self.network, self.average = network, copy.deepcopy(network)
         self.learning_rate = learning_rate
-        self.parameters = list(network.parameters())
+        self.parameters: list[Tensor] = list(network.parameters())
         self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
