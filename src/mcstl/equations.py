@@ -25,57 +25,100 @@ SHARE_MARGIN = 1e-6
 
 
 def value_representation(S: Tensor, v: Tensor) -> Tensor:
-    """Eq. 1, V = the sum of the embeddings of the row's groups: (n, K) and (K, d) give (n, d).
+    """Sum the embeddings of each row's groups: V of Eq. 1.
 
-    A row in no group has V = 0.
+    Args:
+        S: Membership, (n, K).
+        v: The groups' embeddings, (K, d).
 
-    >>> v = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    >>> value_representation(torch.tensor([[1.0, 1.0], [0.0, 0.0]]), v)
-    tensor([[1., 2.],
-            [0., 0.]])
+    Returns:
+        V, (n, d); 0 for a row in no group.
+
+    Example:
+        >>> v = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> value_representation(torch.tensor([[1.0, 1.0], [0.0, 0.0]]), v)
+        tensor([[1., 2.],
+                [0., 0.]])
     """
     return S @ v
 
 
 def value_aware_representation(e: Tensor, V: Tensor) -> Tensor:
-    """§2.2, f = e + V: the text's embedding moved by its groups', both (n, d)."""
+    """Move the texts' embeddings by their groups': f = e + V (§2.2).
+
+    Args:
+        e: Embeddings of the texts, (n, d).
+        V: What `value_representation` returned, (n, d).
+
+    Returns:
+        f, (n, d).
+    """
     return e + V
 
 
 def levels(y: Tensor, n_thresholds: int) -> Tensor:
-    """§2.2, y^(t) = 1[y > t]: class indices (n,) as cumulative 0/1 targets (n, T).
+    """Write classes as cumulative 0/1 targets: y^(t) = 1[y > t] (§2.2).
 
-    >>> levels(torch.tensor([0, 1, 2]), 2)
-    tensor([[0., 0.],
-            [1., 0.],
-            [1., 1.]])
+    Args:
+        y: Class indices, (n,).
+        n_thresholds: The number of levels, T = L - 1.
+
+    Returns:
+        The levels, (n, T).
+
+    Example:
+        >>> levels(torch.tensor([0, 1, 2]), 2)
+        tensor([[0., 0.],
+                [1., 0.],
+                [1., 1.]])
     """
     return (y[:, None] > torch.arange(n_thresholds, device=y.device)).to(torch.get_default_dtype())
 
 
 def ordered_biases(first: Tensor, gaps: Tensor) -> Tensor:
-    """§2.2, b_1 > b_2 > ... > b_T from b_1, shape (..., 1), and T - 1 free numbers, (..., T - 1).
+    """Make ordered biases b_1 > b_2 > ... > b_T of free numbers (§2.2).
 
     Cao et al. (2020, Theorem 1) prove the order only at the optimum; taking each bias as the last
     one minus a softplus keeps it throughout, so no class probability is ever negative.
+
+    Args:
+        first: b_1, (..., 1).
+        gaps: Numbers whose softplus is the distance between neighbours, (..., T - 1).
+
+    Returns:
+        The biases, (..., T).
     """
     return torch.cat([first, first - functional.softplus(gaps).cumsum(-1)], dim=-1)
 
 
 def level_logits(score: Tensor, b: Tensor) -> Tensor:
-    """§2.2, the logits of p^(t) = sigma(o(f) + b_t): (n,) and (T,) or (n, T) give (n, T).
+    """Add the biases to the score: the logits of p^(t) = sigma(o(f) + b_t) (§2.2).
 
     The paper prints b inside o(.); the text around it says that o(.) excludes it and that the
     levels differ only in their bias, which is what this does.
+
+    Args:
+        score: o(f), (...).
+        b: The biases, (T,) or (..., T).
+
+    Returns:
+        The logits, (..., T).
     """
     return score[..., None] + b
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
-    """§2.2, P_1 = 1 - p^(1), ..., P_L = p^(T): logits (n, T), falling in t, give (n, L).
+    """Turn level logits into class probabilities: P_1 = 1 - p^(1), ..., P_L = p^(T) (§2.2).
 
-    >>> class_probabilities(torch.logit(torch.tensor([[0.75, 0.25]])))
-    tensor([[0.2500, 0.5000, 0.2500]])
+    Args:
+        logits: Level logits, which fall in t, (..., T).
+
+    Returns:
+        The probabilities, (..., L).
+
+    Example:
+        >>> class_probabilities(torch.logit(torch.tensor([[0.75, 0.25]])))
+        tensor([[0.2500, 0.5000, 0.2500]])
     """
     p = torch.sigmoid(logits)
     # 1 - p is taken as sigma(-z), which keeps its digits where p is near 1.
@@ -84,34 +127,72 @@ def class_probabilities(logits: Tensor) -> Tensor:
 
 
 def cross_entropy(y_levels: Tensor, logits: Tensor) -> Tensor:
-    """Eq. 2 and 4, the sum over levels of the binary cross-entropy, in nats: (n, T) give (n,)."""
+    """Sum the binary cross-entropy over levels (Eq. 2 and 4).
+
+    Args:
+        y_levels: The targets, 0 to 1, (n, T).
+        logits: Level logits, (n, T).
+
+    Returns:
+        The cross-entropy of each row in nats, (n,).
+    """
     # Left to itself, torch answers in the less precise type of the two.
     targets = y_levels.to(logits.dtype)
     return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
 
 
 def group_counts(S: Tensor, w: Tensor) -> Tensor:
-    """§2.3, n_k = the weight of the annotations in each group: (K,)."""
+    """Sum the weights of each group's annotations: n_k (§2.3).
+
+    Args:
+        S: Membership, (n, K).
+        w: Row weights, (n,).
+
+    Returns:
+        n_k, (K,).
+    """
     return S.T @ w
 
 
 def group_means(S: Tensor, w: Tensor, values: Tensor) -> Tensor:
-    """§2.3, the mean of `values` (n, T) over each group, as y-bar_k: (K, T); NaN where empty."""
+    """Average values over each group, as y-bar_k averages levels (§2.3).
+
+    Args:
+        S: Membership, (n, K).
+        w: Row weights, (n,).
+        values: What is averaged, (n, T).
+
+    Returns:
+        The means, (K, T); NaN for a group without rows.
+    """
     return (S.T @ (w[:, None] * values)) / group_counts(S, w)[:, None]
 
 
 class GroupTargets(NamedTuple):
-    """What the KL term compares with, computed once on the whole training set."""
+    """What the KL term compares with, computed once on the whole training set (§2.3).
 
-    y_bar: Tensor  # (K, T), P_k: the share of the group's annotations above each threshold
-    alpha: Tensor  # (K,), the weight of the group's term
+    Attributes:
+        y_bar: P_k, the share of each group's annotations above each threshold, (K, T).
+        alpha: The weight of each group's term, (K,).
+    """
+
+    y_bar: Tensor
+    alpha: Tensor
 
 
 def soft_share(S: Tensor, w: Tensor, p: Tensor, y_bar: Tensor, sharpness: float) -> Tensor:
-    """Eq. 3, p'_k = the share of a group's predictions above y-bar_k, softly: (K, T).
+    """Compute the share of each group's predictions above y-bar_k, softly: p'_k of Eq. 3.
 
-    `p` (n, T) are the rows' probabilities, `y_bar` (K, T) the thresholds, `sharpness` the paper's
-    l (10^4 there, where almost no gradient passes except at the threshold itself).
+    Args:
+        S: Membership, (n, K).
+        w: Row weights, (n,).
+        p: The rows' probabilities p^(t), (n, T).
+        y_bar: The thresholds, (K, T).
+        sharpness: The paper's l: 10^4 there, where almost no gradient passes except at the
+            threshold itself.
+
+    Returns:
+        The shares, (K, T).
     """
     above = 1 + torch.tanh(sharpness * (p[:, None, :] - y_bar))  # (n, K, T)
     total = ((S * w[:, None])[:, :, None] * above).sum(0)
@@ -120,9 +201,17 @@ def soft_share(S: Tensor, w: Tensor, p: Tensor, y_bar: Tensor, sharpness: float)
 
 
 def binomial_kl(y_bar: Tensor, share: Tensor, n: Tensor) -> Tensor:
-    """§2.3, KL(P_k || Q_k) between binomials of n_k draws, in nats: (K, T).
+    """Compute KL(P_k || Q_k) between binomials of n_k draws (§2.3).
 
     0 ln 0 is 0. The share is kept `SHARE_MARGIN` from 0 and 1, where the printed form is infinite.
+
+    Args:
+        y_bar: The probability of P_k, (K, T).
+        share: The probability of Q_k, (K, T).
+        n: The number of draws n_k, (K,).
+
+    Returns:
+        The divergences in nats, (K, T).
     """
     q = share.clamp(SHARE_MARGIN, 1 - SHARE_MARGIN)
     divergence = (
@@ -135,7 +224,17 @@ def binomial_kl(y_bar: Tensor, share: Tensor, n: Tensor) -> Tensor:
 
 
 def label_divergence(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> Tensor:
-    """§2.3, alpha_k = KL(labels in C_k || labels in D_train) over the L classes, in nats: (K,)."""
+    """Measure how each group's labels differ: alpha_k = KL(labels in C_k || in D_train) (§2.3).
+
+    Args:
+        S: Membership, (n, K).
+        w: Row weights, (n,).
+        y: Class indices, (n,).
+        n_classes: The number of classes, L.
+
+    Returns:
+        alpha_k in nats, (K,).
+    """
     onehot = functional.one_hot(y, n_classes).to(w.dtype)
     inside = group_means(S, w, onehot)
     overall = (w @ onehot) / w.sum()
@@ -143,7 +242,17 @@ def label_divergence(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> Tensor:
 
 
 def group_targets(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> GroupTargets:
-    """§2.3, y-bar_k and alpha_k on the training set: every group needs at least one row."""
+    """Compute y-bar_k and alpha_k on the training set (§2.3).
+
+    Args:
+        S: Membership, (n, K); every group needs at least one row.
+        w: Row weights, (n,).
+        y: Class indices, (n,).
+        n_classes: The number of classes, L.
+
+    Returns:
+        What the KL term compares with.
+    """
     y_bar = group_means(S, w, levels(y, n_classes - 1).to(w.dtype))
     return GroupTargets(y_bar, label_divergence(S, w, y, n_classes))
 
@@ -156,10 +265,20 @@ def kl_term(
     kl: KLForm,
     sharpness: float,
 ) -> Tensor:
-    """Eq. 2 and 4, sum_k alpha_k sum_t KL(P_k^(t) || Q_k^(t)), a scalar, on the rows at hand.
+    """Sum the divergences over groups and levels: sum_k alpha_k sum_t KL(P_k || Q_k) (Eq. 2, 4).
 
-    ``paper`` takes Q_k from Eq. 3. ``mean`` takes the plain mean of the group's probabilities,
-    which has a useful gradient everywhere; Eq. 3 with l = 10^4 has almost none.
+    Args:
+        S: Membership of the rows at hand, (n, K).
+        w: Row weights, (n,).
+        p: The rows' probabilities p^(t), (n, T).
+        targets: P_k and alpha_k of the training set.
+        kl: How Q_k is taken: ``paper`` from Eq. 3; ``mean``, the plain mean of the group's
+            probabilities, which has a useful gradient everywhere (Eq. 3 with l = 10^4 has almost
+            none); ``none`` for no term.
+        sharpness: The l of Eq. 3.
+
+    Returns:
+        A scalar in nats.
     """
     if kl == "none":
         return p.new_zeros(())
@@ -172,39 +291,70 @@ def kl_term(
 
 
 def lambda_1(n_thresholds: int, annotations_per_item: float) -> float:
-    """A.2, lambda_1 = 1 / (7.4 T m).
+    """Compute the paper's weight of the KL term, 1 / (7.4 T m) (A.2).
 
     The paper prints m_i, the annotations of item i, but lambda_1 multiplies a sum over groups; m
     is taken as the mean number of annotations per training item.
 
-    >>> lambda_1(1, 10)
-    0.013513513513513514
+    Args:
+        n_thresholds: The number of levels, T.
+        annotations_per_item: m.
+
+    Returns:
+        lambda_1.
+
+    Example:
+        >>> lambda_1(1, 10)
+        0.013513513513513514
     """
     return 1 / (PAPER_DIVISOR * n_thresholds * annotations_per_item)
 
 
 def l2(v: Tensor) -> Tensor:
-    """Eq. 2, the sum over groups of ||v_k||^2."""
+    """Sum ||v_k||^2 over groups (Eq. 2).
+
+    Args:
+        v: The groups' embeddings, (K, d).
+
+    Returns:
+        A scalar.
+    """
     return v.square().sum()
 
 
 def temperature(S: Tensor, log_t: Tensor) -> Tensor:
-    """§2.4, t_k of each row: (n,) from membership (n, K) and the groups' log temperatures (K,).
+    """Compute the temperature t_k of each row (§2.4).
 
     The paper has one group per pair; a row in several has their geometric mean, and a row in none
     has 1. The logarithm keeps t_k > 0.
 
-    >>> log_t = torch.log(torch.tensor([1.0, 4.0]))
-    >>> temperature(torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]), log_t)
-    tensor([4., 2., 1.])
+    Args:
+        S: Membership, (n, K).
+        log_t: The logarithms of the groups' temperatures, (K,).
+
+    Returns:
+        The temperatures, (n,).
+
+    Example:
+        >>> log_t = torch.log(torch.tensor([1.0, 4.0]))
+        >>> temperature(torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]), log_t)
+        tensor([4., 2., 1.])
     """
     return torch.exp(S @ log_t / S.sum(1).clamp(min=1))
 
 
 def preference_logits(r_a: Tensor, r_b: Tensor, t: Tensor) -> Tensor:
-    """§2.4, the logit of P(A preferred) = sigma((r_a - r_b) / t_k): three (n,) give (n, 1).
+    """Compute the logit of P(A preferred) = sigma((r_a - r_b) / t_k) (§2.4).
 
     L_pl is `cross_entropy` on it, which is the Bradley-Terry loss.
+
+    Args:
+        r_a: The rewards of the first texts, (...).
+        r_b: The rewards of the second texts, (...).
+        t: The temperatures, of a shape that broadcasts with them.
+
+    Returns:
+        The logits, (..., 1).
     """
     return ((r_a - r_b) / t)[..., None]
 
@@ -213,26 +363,43 @@ def preference_logits(r_a: Tensor, r_b: Tensor, t: Tensor) -> Tensor:
 
 
 def traits_kl(mean: Tensor, log_sd: Tensor) -> Tensor:
-    """Sum of KL(N(mean, sd^2) || N(0, 1)) in nats, the price of knowing people: (A, r) each.
+    """Sum KL(N(mean, sd^2) || N(0, 1)) over annotators and traits: the price of knowing people.
 
     With the cross-entropy it is the negative evidence lower bound (Kingma and Welling, 2014,
     Appendix B) of a model in which each annotator has r latent traits, normal over people.
 
-    >>> traits_kl(torch.tensor([[1.0]]), torch.tensor([[0.0]]))
-    tensor(0.5000)
+    Args:
+        mean: The posterior means, (A, r).
+        log_sd: The logarithms of the posterior sds, (A, r).
+
+    Returns:
+        A scalar in nats.
+
+    Example:
+        >>> traits_kl(torch.tensor([[1.0]]), torch.tensor([[0.0]]))
+        tensor(0.5000)
     """
     return 0.5 * (torch.exp(2 * log_sd) + mean.square() - 1 - 2 * log_sd).sum()
 
 
 def shared_covariance(w: Tensor, S: Tensor, sd: Tensor) -> Tensor:
-    """Return the covariance (r, K, K) of what is known of what groups share, per trait.
+    """Compute the posterior covariance of what groups share, per trait.
 
-    People's traits are S m plus noise of variance 1/w, m normal with sds `sd` (r, K): the mixed
-    model's (Henderson, 1975). What few people show is known little of. `S` is (A, K), `w` (A, r).
+    People's traits are S m plus noise of variance 1/w, m normal with sds `sd`: the mixed model's
+    (Henderson, 1975). Few people tell little.
 
-    >>> w = S = torch.ones(3, 1)
-    >>> shared_covariance(w, S, torch.ones(1, 1)).item()  # 1 / (3 + 1)
-    0.25
+    Args:
+        w: The precision of each annotator's traits, (A, r).
+        S: The annotators' membership, (A, K).
+        sd: The prior sds of what groups share, (r, K).
+
+    Returns:
+        The covariances, (r, K, K).
+
+    Example:
+        >>> w = S = torch.ones(3, 1)
+        >>> shared_covariance(w, S, torch.ones(1, 1)).item()  # 1 / (3 + 1)
+        0.25
     """
     covariance: Tensor = torch.linalg.inv(
         torch.einsum("ak,ar,aj->rkj", S, w, S) + torch.diag_embed(sd**-2)
@@ -241,18 +408,29 @@ def shared_covariance(w: Tensor, S: Tensor, sd: Tensor) -> Tensor:
 
 
 def shared_spread(share: Tensor, w: Tensor, S: Tensor, tau: Tensor, rounds: int = 5) -> Tensor:
-    """Return the sd tau (r,) of what groups share, nearer its empirical Bayes estimate.
+    """Move the sd tau of what groups share towards its empirical Bayes estimate.
 
-    By EM (Dempster, Laird and Rubin, 1977) from `tau`: its square is the mean square of what groups
-    share, of which `share` (K, r) is the posterior mean and `shared_covariance` the rest.
+    By EM (Dempster, Laird and Rubin, 1977): the square of tau is the mean square of what groups
+    share, made of its posterior mean and of `shared_covariance`.
 
-    >>> w = S = torch.ones(3, 1)
-    >>> one = torch.ones(1, 1)
-    >>> shared_spread(one, w, S, one[0], rounds=1).item() ** 2  # 1 + 1 / (3 + 1)
-    1.25...
+    Args:
+        share: The posterior means of what groups share, (K, r).
+        w: The precision of each annotator's traits, (A, r).
+        S: The annotators' membership, (A, K).
+        tau: Where EM starts, (r,).
+        rounds: How many steps of EM.
+
+    Returns:
+        tau, (r,).
+
+    Example:
+        >>> w = S = torch.ones(3, 1)
+        >>> one = torch.ones(1, 1)
+        >>> shared_spread(one, w, S, one[0], rounds=1).item() ** 2  # 1 + 1 / (3 + 1)
+        1.25...
     """
     for _ in range(rounds):
         covariance = shared_covariance(w, S, tau[:, None].expand(-1, S.shape[1]))
-        found = share.square().mean(0) + covariance.diagonal(dim1=1, dim2=2).mean(1)
-        tau = found.clamp(min=_LEAST_VARIANCE).sqrt()
+        mean_square = share.square().mean(0) + covariance.diagonal(dim1=1, dim2=2).mean(1)
+        tau = mean_square.clamp(min=_LEAST_VARIANCE).sqrt()
     return tau

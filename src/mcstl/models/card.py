@@ -27,9 +27,16 @@ _LIMITS = (
 def of_model(
     task: str, classes: Sequence[str], groups: Iterable[Mapping[str, Any]], encoder: str
 ) -> str:
-    """Return the card of a model that no study has measured, in Markdown.
+    """Write the card of a model that no study has measured.
 
-    `groups` have ``name``, ``size``, ``annotators`` and ``warning``, as `Group` has.
+    Args:
+        task: The model's task.
+        classes: The names of its classes.
+        groups: Its groups, each with ``name``, ``size``, ``annotators`` and ``warning``.
+        encoder: The name of its encoder.
+
+    Returns:
+        The card in Markdown.
     """
     groups = list(groups)
     parts = [
@@ -46,10 +53,17 @@ def of_model(
 
 
 def people(count: int | None) -> str:
-    """Return a count of people as a reader may see it: a small one may mean somebody in particular.
+    """Write a count of people as a reader may see it: a small one may mean somebody in particular.
 
-    >>> people(4), people(1200), people(None)
-    ('fewer than 5', '1,200', '–')
+    Args:
+        count: How many people, None where it is unknown.
+
+    Returns:
+        The count in words.
+
+    Example:
+        >>> people(4), people(1200), people(None)
+        ('fewer than 5', '1,200', '–')
     """
     if count is None:
         return "–"
@@ -57,12 +71,27 @@ def people(count: int | None) -> str:
 
 
 def joined(parts: Iterable[str]) -> str:
-    """Return the sections that are not empty as one text."""
+    """Join sections, leaving out empty ones.
+
+    Args:
+        parts: The sections in Markdown.
+
+    Returns:
+        One text.
+    """
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def metadata(encoder: str, evaluations: list[Any]) -> str:
-    """Return the YAML head that the Hub reads, by huggingface_hub's own writer."""
+    """Write the YAML head that the Hub reads, by huggingface_hub's own writer.
+
+    Args:
+        encoder: The name of the encoder.
+        evaluations: huggingface_hub's `EvalResult`s.
+
+    Returns:
+        The head, between its lines of dashes.
+    """
     from huggingface_hub import ModelCardData
 
     hub_name = f"sentence-transformers/{encoder}" if encoder == "all-MiniLM-L6-v2" else encoder
@@ -79,7 +108,16 @@ def metadata(encoder: str, evaluations: list[Any]) -> str:
 
 
 def prediction(task: str, classes: Sequence[str], n_groups: int) -> str:
-    """Return the sentence that says what a model predicts, and by which method."""
+    """Say what a model predicts, and by which method.
+
+    Args:
+        task: The model's task.
+        classes: The names of its classes.
+        n_groups: How many groups it has.
+
+    Returns:
+        Two sentences in Markdown.
+    """
     about = f"each of {n_groups} groups" if n_groups else "the annotators as a whole"
     if task == "preference":
         question = f"which of two texts {about} would prefer"
@@ -89,13 +127,21 @@ def prediction(task: str, classes: Sequence[str], n_groups: int) -> str:
 
 
 def use(task: str, names: Sequence[str]) -> str:
-    """Return the section that shows how a model is asked."""
+    """Show how a model is used.
+
+    Args:
+        task: The model's task.
+        names: The names of its groups.
+
+    Returns:
+        The section in Markdown.
+    """
     text = '("It rains.", "It pours.")' if task == "preference" else '"It rains."'
-    asked = f"\nmodel.predict_proba([{text}], perspectives=[[{names[0]!r}]])" if names else ""
+    with_group = f"\nmodel.predict_proba([{text}], perspectives=[[{names[0]!r}]])" if names else ""
     return (
         "## Use\n\n```python\nfrom mcstl import Model\n\n"
         'model = Model.from_pretrained("NAME-OR-FOLDER")  # this repository or directory\n'
-        f"model.predict_proba([{text}])  # the population's view{asked}\n```"
+        f"model.predict_proba([{text}])  # the population's view{with_group}\n```"
     )
 
 
@@ -104,9 +150,15 @@ def table_of_groups(
     figures: Mapping[str, Sequence[str]] | None = None,
     left_out: int = 0,
 ) -> str:
-    """Return the section on a model's groups: how large they are and what to beware of.
+    """Tabulate a model's groups: how large they are and what to beware of.
 
-    `figures` are further columns by their titles, a cell for each group.
+    Args:
+        groups: The groups, each with ``name``, ``size``, ``annotators`` and ``warning``.
+        figures: Further columns by their titles, a cell for each group.
+        left_out: How many groups were too small to be learnt.
+
+    Returns:
+        The section in Markdown, "" where there are no groups.
     """
     if not groups:
         return ""
@@ -129,20 +181,34 @@ def table_of_groups(
 
 
 def limits() -> str:
-    """Return the section on what a model must not be used for."""
+    """Return the section in Markdown that says what a model must not be used for."""
     return f"## Limits\n\n{bullets(_LIMITS)}"
 
 
 def bullets(sentences: Sequence[str]) -> str:
-    """Return sentences as a list in Markdown."""
+    """Write sentences as a list in Markdown.
+
+    Args:
+        sentences: Plain sentences.
+
+    Returns:
+        The list.
+    """
     return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
 
 
 def plain(text: object) -> str:
-    r"""Return a text that Markdown and HTML show as it is, on one line.
+    r"""Escape a text so that Markdown and HTML show it as it is, on one line.
 
-    >>> plain("<b>a|b</b> *c*")
-    '&lt;b&gt;a\\|b&lt;/b&gt; \\*c\\*'
+    Args:
+        text: The text, or what becomes one.
+
+    Returns:
+        The escaped text.
+
+    Example:
+        >>> plain("<b>a|b</b> *c*")
+        '&lt;b&gt;a\\|b&lt;/b&gt; \\*c\\*'
     """
     line = " ".join(str(text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -30,18 +30,31 @@ Memberships = Sequence[Sequence[str]]
 class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """MC-STL for labels with an order, that of `classes_` (sorted): Eq. 2 and 4 of the paper.
 
-    `X` is texts, which are encoded, or (n, d) numbers, which are used as they are. `groups` has for
-    each row the names of its value groups; without it nobody is told apart. `fit` stops on a share
-    of its rows, `validation_fraction`, and takes `sample_weight`.
+    Args:
+        encoder: The encoder of texts, by name or folder.
+        hidden: The number of hidden units.
+        dropout: The share of hidden units dropped in training.
+        learning_rate: Adam's step size.
+        batch_size: Rows per step, by weight.
+        epochs: The most epochs.
+        patience: Training stops after this many epochs without a lower validation NLL.
+        kl: The form of the KL term (`mcstl.equations.kl_term`).
+        validation_fraction: The share of the rows that `fit` stops on.
+        random_state: A seed or a `RandomState`, as in scikit-learn.
 
-    Fitted: `classes_`, `group_names_`, `n_iter_` (epochs), `network_`, and for numbers
-    `n_features_in_`.
+    Attributes:
+        classes_: The classes, sorted.
+        group_names_: The names of the groups, sorted.
+        n_iter_: How many epochs were trained.
+        network_: The network.
+        n_features_in_: The number of columns of `X`, if it was numbers.
 
-    >>> import numpy as np
-    >>> X = np.random.default_rng(0).normal(size=(200, 3)); y = X[:, 0] > 0
-    >>> model = MCSTLClassifier(epochs=30, random_state=0).fit(X, y)
-    >>> float(model.score(X, y)) > 0.9
-    True
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(200, 3)); y = X[:, 0] > 0
+        >>> model = MCSTLClassifier(epochs=30, random_state=0).fit(X, y)
+        >>> float(model.score(X, y)) > 0.9
+        True
     """
 
     def __init__(
@@ -76,7 +89,20 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         groups: Memberships | None = None,
         sample_weight: Any = None,
     ) -> Self:
-        """Fit the network. Raises InputError, a ValueError, for groups of another length."""
+        """Fit the network.
+
+        Args:
+            X: Texts, which are encoded, or numbers (n, d), which are used as they are.
+            y: The labels, (n,).
+            groups: The names of each row's value groups; without it nobody is told apart.
+            sample_weight: Row weights, (n,), by default 1.
+
+        Returns:
+            The classifier itself.
+
+        Raises:
+            InputError: A ValueError, for groups of another length and for a single class.
+        """
         if _are_texts(X):
             vectors, y = self._encoded(X), np.asarray(y)
         else:
@@ -85,13 +111,13 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError("y has only 1 class, and a classifier needs two or more")
-        found = [] if groups is None else [name for row in groups for name in row]
-        self.group_names_ = tuple(sorted(set(found)))
+        names = [] if groups is None else [name for row in groups for name in row]
+        self.group_names_ = tuple(sorted(set(names)))
         rows = self._rows(vectors, groups)
         w = _check_sample_weight(sample_weight, vectors, dtype=np.float32)
         rows = Examples(rows.vectors, rows.positions, rows.S, codes.astype(np.int64), w)
         random = check_random_state(self.random_state)
-        train, held = _parts(codes, w, self.validation_fraction, random)
+        train, held_out = _split(codes, w, self.validation_fraction, random)
         config = TrainingConfig(
             hidden=self.hidden,
             dropout=self.dropout,
@@ -103,7 +129,7 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         fitted = training.fit(
             rows.take(train),
-            rows.take(held),
+            rows.take(held_out),
             training.Problem(len(self.classes_)),
             config,
             seed=int(random.randint(2**31)),
@@ -112,9 +138,18 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any, groups: Memberships | None = None) -> FloatArray:
-        """Return P(class | row, groups), (n, L); a row without groups has V = 0.
+        """Predict P(class | row, groups).
 
-        Names that training did not know are passed over. Raises InputError as `fit` does.
+        Args:
+            X: Texts or numbers, as in `fit`.
+            groups: The names of each row's groups; a row without groups has V = 0. Names that
+                training did not have are passed over.
+
+        Returns:
+            The class probabilities, (n, L).
+
+        Raises:
+            InputError: A ValueError, for groups of another length.
         """
         check_is_fitted(self)
         if _are_texts(X):
@@ -124,7 +159,18 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return training.predict(self.network_, self._rows(vectors, groups))
 
     def predict(self, X: Any, groups: Memberships | None = None) -> npt.NDArray[Any]:
-        """Return the most probable class of each row."""
+        """Predict the most probable class of each row.
+
+        Args:
+            X: Texts or numbers, as in `fit`.
+            groups: The names of each row's groups, as in `predict_proba`.
+
+        Returns:
+            The classes, (n,).
+
+        Raises:
+            InputError: As `predict_proba`.
+        """
         most = self.predict_proba(X, groups).argmax(axis=1)
         return self.classes_[most]  # type: ignore[no-any-return]
 
@@ -145,7 +191,7 @@ def _are_texts(X: Any) -> bool:
     return isinstance(X, list | tuple | np.ndarray) and len(X) > 0 and isinstance(X[0], str)
 
 
-def _parts(
+def _split(
     codes: IntArray,
     w: Float32Array,
     share: float,
@@ -153,8 +199,8 @@ def _parts(
 ) -> tuple[IntArray, IntArray]:
     """Rows to train on and rows to stop on; where too few have weight, the same for both."""
     order = random.permutation(np.flatnonzero(w > 0))
-    held = order[: round(share * len(order))]
-    train = order[len(held) :]
-    if not len(held) or len(np.unique(codes[train])) < len(np.unique(codes)):
+    held_out = order[: round(share * len(order))]
+    train = order[len(held_out) :]
+    if not len(held_out) or len(np.unique(codes[train])) < len(np.unique(codes)):
         return order, order
-    return train, held
+    return train, held_out

@@ -14,28 +14,44 @@ _TIMEOUT = 10  # seconds until a hub that does not answer is an error
 
 
 class OnTheHub(abc.ABC):
-    """What `huggingface_hub.ModelHubMixin` gives a model, for one that checks what it reads.
+    """A model that is saved to, loaded from and pushed to the Hub by huggingface_hub's names.
 
-    That class would write a config.json of its own and pass what it finds in one to the
-    constructor unchecked; the names and arguments here are its.
+    `huggingface_hub.ModelHubMixin` itself would write a config.json of its own and pass what it
+    finds in one to the constructor unchecked.
     """
 
     @abc.abstractmethod
     def save(self, folder: str | Path) -> None:
-        """Write the model directory."""
+        """Write the model directory.
+
+        Args:
+            folder: Where it is to be.
+        """
 
     @property
     @abc.abstractmethod
     def groups_of_few(self) -> Sequence[str]:
-        """The names of groups that few people make up."""
+        """The names of the groups of fewer than five people."""
 
     @classmethod
     @abc.abstractmethod
     def load(cls, folder: str | Path, *, encoder: Any = None) -> Self:
-        """Read a model directory."""
+        """Read a model directory.
+
+        Args:
+            folder: The directory.
+            encoder: The encoder of the texts; by default it is found by its name.
+
+        Returns:
+            The model.
+        """
 
     def save_pretrained(self, save_directory: str | Path) -> None:
-        """Write the model directory with its card, as `save` does."""
+        """Write the model directory with its card, as `save` does.
+
+        Args:
+            save_directory: Where it is to be.
+        """
         self.save(save_directory)
 
     @classmethod
@@ -51,9 +67,22 @@ class OnTheHub(abc.ABC):
     ) -> Self:
         """Read a model directory, or a model of the Hub by its ``owner/name``.
 
-        Nothing but config.json, model.safetensors, README.md and the encoder's own files, where it
-        has one, is downloaded. Raises InputError
-        as `load` does, and for a name that cannot be had.
+        Nothing but config.json, model.safetensors, README.md and the encoder's files, where it has
+        them, is downloaded.
+
+        Args:
+            pretrained_model_name_or_path: A directory, or the name of a repository.
+            revision: A branch, tag or commit of the repository.
+            cache_dir: Where downloads are kept, by default the Hub's cache.
+            token: The Hub's token, by default the one that `hf auth login` kept.
+            local_files_only: Whether to use only what was downloaded before.
+            encoder: The encoder of the texts; by default it is found by its name.
+
+        Returns:
+            The model.
+
+        Raises:
+            InputError: As `load`, and for a name that cannot be had.
         """
         name = str(pretrained_model_name_or_path)
         if Path(name).is_dir():
@@ -90,13 +119,23 @@ class OnTheHub(abc.ABC):
         groups_of_few: bool = False,
         token: str | bool | None = None,
     ) -> str:
-        """Upload the model directory with its card, and return the address of the commit.
+        """Upload the model directory with its card.
 
-        The repository is made if it is not there. The token is the one that `hf auth login` kept
-        unless one is given. A group of fewer than five people, whose name and predictions may tell
-        who they are, leaves only if `groups_of_few` says so.
+        Args:
+            repo_id: The repository, which is made if it is not there.
+            private: Whether a new repository is private, by default as the account has it.
+            commit_message: The message of the commit.
+            revision: The branch to commit to, by default the main one.
+            create_pr: Whether to open a pull request instead.
+            groups_of_few: Whether a group of fewer than five people, whose name and predictions may
+                tell who they are, may leave.
+            token: The Hub's token, by default the one that `hf auth login` kept.
 
-        Raises InputError for such a group, and if the Hub refuses or cannot be reached.
+        Returns:
+            The address of the commit, or of the pull request.
+
+        Raises:
+            InputError: For such a group, and if the Hub refuses or cannot be reached.
         """
         if self.groups_of_few and not groups_of_few:
             raise InputError(

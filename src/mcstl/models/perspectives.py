@@ -17,10 +17,12 @@ Groups = Sequence[str]
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody whose annotations the model learnt from, by the annotator's code in the data.
+    """Somebody whose annotations the model learnt from.
 
-    `groups` name what moves from one annotation to the next, as reasons do; a person's attributes
-    are known already.
+    Attributes:
+        code: The annotator's code in the data.
+        groups: Names of groups that change from one annotation to the next, as reasons do; the
+            model has a person's attributes already.
     """
 
     code: str
@@ -31,10 +33,13 @@ class Person:
 class Jury:
     """A mixture: what a juror drawn at random would say, as in jury learning (Gordon et al., 2022).
 
-    `weights` are the jurors' shares, by default equal; they need not sum to 1.
+    Attributes:
+        jurors: Lists of group names, or persons.
+        weights: The jurors' shares, by default equal; they need not sum to 1.
 
-    >>> Jury([["gender=Woman"], ["gender=Man"], Person("a17")], weights=[2, 2, 1]).shares
-    array([0.4, 0.4, 0.2])
+    Example:
+        >>> Jury([["gender=Woman"], ["gender=Man"], Person("a17")], weights=[2, 2, 1]).shares
+        array([0.4, 0.4, 0.2])
     """
 
     jurors: Sequence[Groups | Person]
@@ -42,16 +47,16 @@ class Jury:
 
     @property
     def shares(self) -> FloatArray:
-        """(jurors,) the weights, which sum to 1. Raises InputError if they cannot."""
-        given = np.ones(len(self.jurors)) if self.weights is None else np.asarray(self.weights)
-        if given.shape != (len(self.jurors),) or not len(given):
+        """The weights scaled to sum to 1, (jurors,); InputError if they cannot be."""
+        weights = np.ones(len(self.jurors)) if self.weights is None else np.asarray(self.weights)
+        if weights.shape != (len(self.jurors),) or not len(weights):
             raise InputError(
-                f"a jury has one weight per juror and a juror at least; got {given.size} weights "
+                f"a jury has one weight per juror and a juror at least; got {weights.size} weights "
                 f"for {len(self.jurors)} jurors"
             )
-        if not (np.isfinite(given).all() and (given >= 0).all() and given.sum() > 0):
-            raise InputError(f"the weights of a jury are shares, 0 or more; got {given.tolist()}")
-        shares: FloatArray = given / given.sum()
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+            raise InputError(f"the weights of a jury are shares, 0 or more; got {weights.tolist()}")
+        shares: FloatArray = weights / weights.sum()
         return shares
 
 
@@ -62,19 +67,24 @@ Perspective = Groups | Person | Jury
 def jurors_of(
     perspectives: Sequence[Perspective],
 ) -> tuple[list[Groups | Person], FloatArray | None]:
-    """Return all jurors of the perspectives in turn, and each one's share of each: (P, jurors).
+    """List all jurors of some perspectives.
 
-    Where no perspective is a jury, the shares are None: everybody speaks for themselves.
+    Args:
+        perspectives: P perspectives; one that is no jury has itself as its juror.
+
+    Returns:
+        The jurors of all perspectives in turn, and the share of each in each perspective,
+        (P, jurors), or None where no perspective is a jury: each juror is a perspective.
     """
     if not any(isinstance(each, Jury) for each in perspectives):
         return [each for each in perspectives if not isinstance(each, Jury)], None
     juries = [each if isinstance(each, Jury) else Jury([each]) for each in perspectives]
     jurors = [juror for jury in juries for juror in jury.jurors]
     mixture = np.zeros((len(juries), len(jurors)))
-    seat = 0
+    start = 0
     for row, jury in zip(mixture, juries, strict=True):
-        row[seat : seat + len(jury.jurors)] = jury.shares
-        seat += len(jury.jurors)
+        row[start : start + len(jury.jurors)] = jury.shares
+        start += len(jury.jurors)
     return jurors, mixture
 
 
@@ -82,8 +92,11 @@ def jurors_of(
 class Views:
     """Class probabilities of n texts from P perspectives, beside the training population's.
 
-    `names` are the P perspectives, `p` (n, P, L) their probabilities, `population` (n, L) those of
-    the mixture over the training set's memberships.
+    Attributes:
+        names: The names of the P perspectives.
+        classes: The names of the L classes.
+        p: The perspectives' class probabilities, (n, P, L).
+        population: Those of the mixture over the training set's memberships, (n, L).
     """
 
     names: tuple[str, ...]
@@ -93,12 +106,12 @@ class Views:
 
     @property
     def disagreement(self) -> FloatArray:
-        """(n,) disagreement scores; see `disagreement`."""
+        """How much the perspectives disagree on each text, (n,); see `disagreement`."""
         return disagreement(self.p)
 
     @property
     def gaps(self) -> FloatArray:
-        """(n, P): how much higher a perspective's expected class is than the population's.
+        """How much higher each perspective's expected class is than the population's, (n, P).
 
         In units of the scale from the first class (0) to the last (1).
         """
@@ -106,11 +119,20 @@ class Views:
         return gaps
 
     def mixture(self, weights: Mapping[str, float]) -> FloatArray:
-        """Return (n, L): the perspectives' probabilities, weighted (the weights are scaled to 1).
+        """Average the perspectives' probabilities over a population that is stated.
 
-        A stated population in which people of each perspective judge for themselves; it mixes
-        their answers, not their embeddings. Raises InputError for a name that is no perspective
-        here, and for weights that are negative, not finite or all 0.
+        In it people of each perspective judge for themselves: what is mixed are their answers, not
+        their embeddings.
+
+        Args:
+            weights: The weight of each perspective by its name; they are scaled to sum to 1.
+
+        Returns:
+            The class probabilities, (n, L).
+
+        Raises:
+            InputError: For a name that is no perspective here, and for weights that are negative,
+                not finite or all 0.
         """
         check_weights(weights)
         for name in weights:
@@ -123,18 +145,34 @@ class Views:
         mixed: FloatArray = np.einsum("p,npl->nl", w / w.sum(), self.p)
         return mixed
 
-    def first(self, n: int) -> "Views":
-        """Return the first n perspectives alone."""
+    def first_perspectives(self, n: int) -> "Views":
+        """Keep some perspectives only.
+
+        Args:
+            n: How many, from the first.
+
+        Returns:
+            The views of all texts from these.
+        """
         return Views(self.names[:n], self.classes, self.p[:, :n], self.population)
 
-    def of(self, texts: slice) -> "Views":
-        """Return the views of some of the texts alone."""
+    def of_texts(self, texts: slice) -> "Views":
+        """Keep some texts only.
+
+        Args:
+            texts: Which ones.
+
+        Returns:
+            The views of these from all perspectives.
+        """
         return Views(self.names, self.classes, self.p[texts], self.population[texts])
 
     def table(self) -> pd.DataFrame:
-        """Return one row per text and perspective, for each text the widest gap first.
+        """Tabulate the views, for each text the widest gap first.
 
-        Columns: ``text`` (its position), ``perspective``, one per class ``p(class)``, and ``gap``.
+        Returns:
+            One row per text and perspective, with the columns ``text`` (its position),
+            ``perspective``, one per class ``p(class)``, and ``gap``.
         """
         n, P, L = self.p.shape
         table = pd.DataFrame({"text": np.repeat(np.arange(n), P), "perspective": self.names * n})
@@ -147,24 +185,38 @@ class Views:
 
 
 def mean_level(p: FloatArray) -> FloatArray:
-    """Return the expected class of p (..., L) on a scale from 0, the first, to 1, the last: (...).
+    """Compute the expected class on a scale from 0, the first, to 1, the last.
 
-    >>> mean_level(np.array([[1.0, 0, 0], [0.25, 0.5, 0.25]]))
-    array([0. , 0.5])
+    Args:
+        p: Class probabilities, (..., L).
+
+    Returns:
+        The expected class, (...).
+
+    Example:
+        >>> mean_level(np.array([[1.0, 0, 0], [0.25, 0.5, 0.25]]))
+        array([0. , 0.5])
     """
     level: FloatArray = p @ np.linspace(0, 1, p.shape[-1])
     return level
 
 
 def disagreement(p: FloatArray) -> FloatArray:
-    """Return how much P perspectives disagree on each of n texts: p (n, P, L) gives (n,) in 0..1.
+    """Compute how much perspectives disagree on each text.
 
     The mean over pairs of perspectives of the earth mover's distance between their distributions
     over the ordered classes, the measure of A.6, in units of the whole scale: 0 where all say the
     same, 1 where two are sure of opposite ends. With one perspective or none it is 0.
 
-    >>> disagreement(np.array([[[1.0, 0, 0], [0, 0, 1]], [[0.5, 0.5, 0], [0.5, 0.5, 0]]]))
-    array([1., 0.])
+    Args:
+        p: Class probabilities of n texts from P perspectives, (n, P, L).
+
+    Returns:
+        The disagreement, (n,), from 0 to 1.
+
+    Example:
+        >>> disagreement(np.array([[[1.0, 0, 0], [0, 0, 1]], [[0.5, 0.5, 0], [0.5, 0.5, 0]]]))
+        array([1., 0.])
     """
     n, P, L = p.shape
     if P < 2:
@@ -180,21 +232,34 @@ def disagreement(p: FloatArray) -> FloatArray:
 def parse(text: str, groups: Sequence[str]) -> list[str]:
     """Read a perspective as it is written: a group's name, or several joined by " + ".
 
-    A name that itself has a " + " in it is taken as a whole. Names are not checked.
+    Args:
+        text: The perspective. Names in it are not checked.
+        groups: The names of the model's groups: one that itself has a " + " is taken as a whole.
 
-    >>> parse("Security + Tradition", ["Security", "Tradition"])
-    ['Security', 'Tradition']
-    >>> parse("A + B", ["A + B"])
-    ['A + B']
+    Returns:
+        The names.
+
+    Example:
+        >>> parse("Security + Tradition", ["Security", "Tradition"])
+        ['Security', 'Tradition']
+        >>> parse("A + B", ["A + B"])
+        ['A + B']
     """
     whole = text.strip()
     return [whole] if whole in groups else [part.strip() for part in re.split(r"\s\+\s", whole)]
 
 
 def check_weights(weights: Mapping[str, object]) -> dict[str, float]:
-    """Return weights of perspectives as numbers.
+    """Check weights of perspectives.
 
-    Raises InputError if one is no number, negative or not finite, or if all are 0.
+    Args:
+        weights: The weights by perspective, as they were given.
+
+    Returns:
+        The weights as numbers.
+
+    Raises:
+        InputError: If one is no number, negative or not finite, or if all are 0.
     """
     checked = {}
     for name, weight in weights.items():

@@ -249,7 +249,7 @@ def _problem(status: int, reason: str, headers: dict[str, str] | None = None) ->
 def _predictions(views: Views, query: Query) -> Predictions:
     n = len(views.population)
     mixes = views.mixture(query.mix).tolist() if query.mix else [None] * n
-    shown = views.first(query.n_shown)
+    shown = views.first_perspectives(query.n_shown)
     return Predictions(
         classes=list(shown.classes),
         perspectives=list(shown.names),

@@ -163,7 +163,7 @@ class Batcher:
                 positions = slice(start, start + len(request.texts))
                 start = positions.stop
                 if not request.answer.done():
-                    request.answer.set_result(views.of(positions))
+                    request.answer.set_result(views.of_texts(positions))
 
     def _next_batch(self) -> list[_Request]:
         """Take from the queue the first request and those for the same perspectives that fit."""

@@ -240,7 +240,7 @@ class _Job:
             texts: Any = block if len(self.text_columns) == 2 else [text for (text,) in block]
             views = self.model.views(texts, query.perspectives)
             mixed = [views.mixture(query.mix)] if query.mix else []
-            shown = views.first(query.n_shown)
+            shown = views.first_perspectives(query.n_shown)
             p, disagreement = shown.p.reshape(len(block), -1), shown.disagreement
             numbers.append(np.hstack([views.population, *mixed, p, disagreement[:, None]]))
             if query.n_shown > 1:
