@@ -1,8 +1,8 @@
 """How well groups alone predict the label: the check that every scheme passes through.
 
 Groups made from something that gives the label away make a table look better than the model is. In
-a finished study `mcstl.evaluation.leak_checks` measures the same on test rows; this is on the training
-rows that a scheme is fitted on, so that it is known before anything is trained.
+a finished study `mcstl.evaluation.leak_checks` measures the same on test rows; this is on the
+training rows that a scheme is fitted on, so that it is known before anything is trained.
 """
 
 import warnings
