@@ -50,9 +50,9 @@ class Best(NetworkMethod):
         for session in sessions:
             if session.checkpoint is not None:
                 session.checkpoint.unlink(missing_ok=True)
-        of_forms = [networks[form :: len(_FORMS)] for form in range(len(_FORMS))]
-        in_order = [network for members in of_forms for network in members]
-        choices = [MeanNetwork(members) for members in (*of_forms, in_order)]
+        by_form = [networks[form :: len(_FORMS)] for form in range(len(_FORMS))]
+        in_order = [network for members in by_form for network in members]
+        choices = [MeanNetwork(members) for members in (*by_form, in_order)]
         network = min(choices, key=lambda mean: training.validation_nll(mean, validation))
         return FittedMethod(lambda examples: training.predict(network, examples), network)
 

@@ -33,15 +33,15 @@ def build_model(
     examples = methods.find(settings.config.name).examples(prepared, settings.seed)
     memberships, codes = examples.take(prepared.parts.train).patterns
     with_groups = memberships.shape[1] > 0
-    of_texts = prepared.encoder
+    text_encoder = prepared.encoder
     return Model(
         network,
         prepared.annotations.task,
         prepared.annotations.classes,
         prepared.scheme if with_groups else None,
-        of_texts,
+        text_encoder,
         (memberships, np.bincount(codes).astype(float)),
         facts,
-        group_encoder=group_encoder if with_groups and group_encoder is not of_texts else None,
+        group_encoder=group_encoder if with_groups and group_encoder is not text_encoder else None,
         people=prepared.people if network.n_annotators else (),
     )

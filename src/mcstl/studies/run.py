@@ -169,12 +169,9 @@ def run_method(
     p, network = fit_method(prepared, settings)
     seconds = round(time.perf_counter() - started, 3)
     data, test = prepared.annotations, prepared.parts.test
-    inside, minority, names = (
-        prepared.groups("test"),
-        prepared.minority[test],
-        prepared.scheme.names,
-    )
-    found = metrics.evaluate(p, data.labels[test], inside, minority, data.task, names)
+    inside, minority = prepared.groups("test"), prepared.minority[test]
+    names = prepared.scheme.names
+    measured = metrics.evaluate(p, data.labels[test], inside, minority, data.task, names)
 
     head = {"method": method.title, "seed": seed, "split": setup.study.split.by}
     predictions = prediction_rows(head, data, test, inside, names, minority, p)
@@ -183,7 +180,8 @@ def run_method(
         from_texts = reads_rationales(setup.study.groups_for(data))
         group_encoder = setup.encoder if from_texts else None
         work.keep_model(build_model(network, prepared, settings, group_encoder, facts))
-    work.keep(method.title, seed, FinishedRun({**head, **found, "seconds": seconds}, predictions))
+    row = {**head, **measured, "seconds": seconds}
+    work.keep(method.title, seed, FinishedRun(row, predictions))
 
 
 def _modelled(study: Study) -> BaseMethodConfig | None:
