@@ -185,7 +185,7 @@ def _problems_of_class(node: ast.ClassDef, docstring: str) -> list[str]:
             passed_on = method.args.kwarg.arg if fields and method.args.kwarg else None
             names = [name for name in parameters(method) if name not in {*fields, passed_on}]
             text = f"{docstring}\n{inspect.cleandoc(ast.get_docstring(method) or '')}"
-            problems += _differences(text, "Args", names, {*fields})
+            problems += _differences(text, "Args", names, {*fields, passed_on or ""})
     return problems
 
 

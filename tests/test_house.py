@@ -37,7 +37,6 @@ HOUSE = (
 )
 HEAVY = ("torch", "transformers", "sentence_transformers", "sklearn", "matplotlib")
 FILES = sorted(SOURCE.rglob("*.py"))
-REASON = "the rooms are being brought to the rules one after the other"
 
 
 def room(path: Path) -> str:
@@ -169,9 +168,9 @@ def test_front_door_leads_to_rooms_of_the_house() -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        pytest.param(too_many_parameters, marks=pytest.mark.xfail(strict=False, reason=REASON)),
-        pytest.param(too_long, marks=pytest.mark.xfail(strict=False, reason=REASON)),
-        pytest.param(poorly_documented, marks=pytest.mark.xfail(strict=False, reason=REASON)),
+        too_many_parameters,
+        too_long,
+        poorly_documented,
     ],
 )
 def test_every_file_keeps_the_rules(rule: Callable[[Path], list[str]]) -> None:
@@ -294,7 +293,6 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
     assert not found
 
 
-@pytest.mark.xfail(strict=False, reason=REASON)
 def test_no_file_refers_to_a_page_that_is_not_here() -> None:
     """The design is described in CONTRIBUTING.md and docs/, and nowhere else."""
     found = [

@@ -181,7 +181,11 @@ def table_of_groups(
 
 
 def limits() -> str:
-    """Return the section in Markdown that says what a model must not be used for."""
+    """Say what a model must not be used for.
+
+    Returns:
+        The section in Markdown.
+    """
     return f"## Limits\n\n{bullets(_LIMITS)}"
 
 

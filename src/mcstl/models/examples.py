@@ -64,7 +64,11 @@ class Examples:
         )
 
     def without_groups(self) -> Self:
-        """Return the same rows in no group: the empty set of §3.3."""
+        """Take the rows out of all groups: the empty set of §3.3.
+
+        Returns:
+            The same rows with a membership of no columns, (n, 0).
+        """
         return replace(self, S=csr_matrix((len(self), 0), dtype=np.float32))
 
     def class_weights(self, n_classes: int) -> FloatArray:
@@ -111,7 +115,11 @@ class Batch:
     annotators: Tensor | None = None
 
     def annotators_or_unknown(self) -> Tensor:
-        """Return the annotators' codes, -1 for all where there are none: (n,)."""
+        """Fill in unknown annotators where a batch has none.
+
+        Returns:
+            The annotators' codes, -1 for somebody unknown, (n,).
+        """
         if self.annotators is None:
             return torch.full((len(self.S),), -1, device=self.S.device)
         return self.annotators

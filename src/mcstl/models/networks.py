@@ -28,7 +28,14 @@ _WIDTH = 0.55
 
 
 class Form(TypedDict, total=False):
-    """The keyword arguments that every trained network takes, with `Network`'s defaults."""
+    """The keyword arguments that every trained network takes, with `Network`'s defaults.
+
+    Attributes:
+        preference: Whether two texts are compared.
+        hidden: The number of hidden units.
+        dropout: The share of hidden units dropped in training.
+        layer: What the hidden layer does.
+    """
 
     preference: bool
     hidden: int
@@ -50,7 +57,14 @@ class Dropout(nn.Module):
         self.dropped = min(round(256 * rate), 255)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x`, of any shape, with units dropped and the rest scaled up, in training."""
+        """Drop units and scale the rest up, in training only.
+
+        Args:
+            x: The units, of any shape.
+
+        Returns:
+            The units of the same shape.
+        """
         if not self.training or not self.dropped:
             return x
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
@@ -191,7 +205,11 @@ class BaseNetwork(nn.Module, abc.ABC):
         return self._copy_with(self.group_tensors(groups))
 
     def without_annotators(self) -> Self:
-        """Return the network without what it learnt of single annotators: what may be shared."""
+        """Leave out what was learnt of single annotators, which is personal data.
+
+        Returns:
+            A network that may be shared; this one where it knows no annotators.
+        """
         return self
 
     def posterior_sample(self, annotators: Tensor, generator: torch.Generator) -> Self:
@@ -320,7 +338,11 @@ class Network(BaseNetwork):
         return len(self.v)
 
     def config(self) -> dict[str, Any]:
-        """Return the network's entry in config.json: its kind, hidden units and layer."""
+        """Describe the network for config.json.
+
+        Returns:
+            Its kind, hidden units and layer.
+        """
         return {"kind": self.kind, "hidden": self.hidden, "layer": self.layer}
 
     def start_biases(self, class_weights: FloatArray) -> None:
@@ -352,7 +374,14 @@ class Network(BaseNetwork):
             yield self.log_t, self.log_t.detach()[groups]
 
     def project(self, e: Tensor) -> Tensor:
-        """Return W e + c, what the text alone gives the first layer: (..., d) to (..., hidden)."""
+        """Compute W e + c, what the text alone gives the first layer.
+
+        Args:
+            e: Vectors of texts, (..., d).
+
+        Returns:
+            The first layer's input from the text, (..., hidden).
+        """
         return self.first(e)  # type: ignore[no-any-return]
 
     def effects(self, S: Tensor) -> Effects:
@@ -597,7 +626,11 @@ class MeanNetwork(BaseNetwork):
         return next(iter(self.members)).n_groups
 
     def config(self) -> dict[str, Any]:
-        """Return the network's entry in config.json: its kind and those of its members."""
+        """Describe the network for config.json.
+
+        Returns:
+            Its kind, and what `config` of each member returns.
+        """
         return {"kind": self.kind, "members": [member.config() for member in self.members]}
 
     def group_tensors(self, groups: Tensor) -> Replacements:

@@ -41,6 +41,14 @@ class PeopleNetwork(Network):
         personal: 1 for the groups that are people's, else 0, (K,).
         traits: The number of latent traits.
         **form: What `Network` takes by name.
+
+    Attributes:
+        draws: Standard normal traits of people who stand for somebody unknown, (n draws, traits).
+        typical: The mean membership of known annotators in the groups that are people's, (A, K).
+        personal: 1 for the groups that are people's, else 0, (K,).
+        tau: The standard deviation of what groups share, per trait, (traits,).
+        spread: A root of the posterior covariance of what groups share and of the level of all
+            people, (traits, K + 1, K + 1).
     """
 
     kind = "people"
@@ -94,7 +102,11 @@ class PeopleNetwork(Network):
         return len(self.habits)
 
     def config(self) -> dict[str, Any]:
-        """Return the network's entry in config.json: also its traits and number of annotators."""
+        """Describe the network for config.json.
+
+        Returns:
+            What `Network.config` returns, and the numbers of traits and annotators.
+        """
         return {**super().config(), "traits": len(self.tau), "annotators": self.n_annotators}
 
     def group_tensors(self, groups: Tensor) -> Replacements:
@@ -113,7 +125,11 @@ class PeopleNetwork(Network):
         yield self.typical, self.typical.new_zeros(self.n_annotators, len(groups))
 
     def without_annotators(self) -> Self:
-        """Return the network without what it learnt of single annotators: what may be shared."""
+        """Leave out what was learnt of single annotators, which is personal data.
+
+        Returns:
+            A network that may be shared.
+        """
         personal_data = (self.habits, self.log_sds, self.typical)
         return self._copy_with((tensor, tensor.detach()[:0]) for tensor in personal_data)
 
