@@ -13,7 +13,7 @@ from typing import Any
 
 import mcstl
 from mcstl import evaluation
-from mcstl._support.tables import markdown_table
+from mcstl._support.text_tables import markdown_table
 from mcstl.studies.results import Results
 from mcstl.studies.study_file import Study
 

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from mcstl import evaluation
-from mcstl._support.tables import markdown_table
+from mcstl._support.text_tables import markdown_table
 from mcstl.evaluation.metrics import score_of
 
 

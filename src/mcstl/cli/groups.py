@@ -169,7 +169,7 @@ def review(
 @groups_app.command(epilog="Example:  mcstl groups agreement sheets")
 def agreement(folder: Annotated[Path, typer.Argument(help="The folder of the sheets.")]) -> None:
     """Read the sheets back: how often experts agree with each class, and with each other."""
-    from mcstl._support.tables import terminal_table
+    from mcstl._support.text_tables import terminal_table
     from mcstl.groups.review import expert_sheets
 
     result = expert_sheets.read_agreement(folder)
@@ -255,7 +255,7 @@ def _range(text: str) -> range:
 
 
 def _print_options(options: "list[Option]") -> None:
-    from mcstl._support.tables import terminal_table
+    from mcstl._support.text_tables import terminal_table
 
     header = ("K", "same words", "same summaries", "stability", "silhouette", "label from groups")
     rows = []

@@ -163,7 +163,7 @@ def _print_labelled(labelled: "Labelled", client: "Client | None") -> None:
 
 
 def _print_scores(scores: "pd.DataFrame") -> None:
-    from mcstl._support.tables import terminal_table
+    from mcstl._support.text_tables import terminal_table
 
     rows = [
         (

@@ -212,7 +212,7 @@ def _print_dropped(dropped: Mapping[str, int]) -> None:
 
 
 def _print_results(results: "Results") -> None:
-    from mcstl._support.tables import terminal_table
+    from mcstl._support.text_tables import terminal_table
     from mcstl.evaluation.tables import results_table
 
     found = results.results
@@ -238,7 +238,7 @@ def _print_results(results: "Results") -> None:
 
 
 def _print_evaluation(found: dict[str, Any], n: int) -> None:
-    from mcstl._support.tables import terminal_table
+    from mcstl._support.text_tables import terminal_table
     from mcstl.evaluation.tables import group_table, rounded
 
     header, rows = group_table(found, n)

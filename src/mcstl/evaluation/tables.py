@@ -1,4 +1,4 @@
-"""What the tables of a study show, computed once from results.json; `_support.tables` writes them.
+"""What the tables of a study show, computed once from results.json; `text_tables` writes them.
 
 The columns are those of the paper's Table 1, with NLL added.
 """

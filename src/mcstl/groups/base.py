@@ -15,8 +15,8 @@ from mcstl._support.errors import InputError, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
+from mcstl.groups.small_groups import few_people_warning
 
-FEW_PEOPLE = 5  # a group of fewer people is kept, with a warning
 #: More groups than this nobody can look at, and their memberships would not be small.
 MOST_GROUPS = 10_000
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -245,7 +245,13 @@ def make_groups(
         rows = data.frame["inferred"].to_numpy(dtype=bool)
         inferred = membership[rows].getnnz(axis=0)
     return tuple(
-        Group(name, int(size), n_people, f"{description}{_inferred(n, size)}", _warning(n_people))
+        Group(
+            name,
+            int(size),
+            n_people,
+            f"{description}{_inferred(n, size)}",
+            few_people_warning(n_people),
+        )
         for name, size, n_people, description, n in zip(
             names, sizes, people, descriptions, inferred, strict=True
         )
@@ -322,13 +328,4 @@ def need_column(annotations: Annotations, column: str, who_needs: str) -> None:
         annotations.frame.columns.drop(["row", "flipped"]),
         annotations.source,
         hint=f"{who_needs} it: map it with columns: {{{column}: ...}}",
-    )
-
-
-def _warning(people: int | None) -> str:
-    if people is None or people >= FEW_PEOPLE:
-        return ""
-    return (
-        f"fewer than {FEW_PEOPLE} people: what is learnt of this group may be theirs alone, and "
-        "may identify them"
     )

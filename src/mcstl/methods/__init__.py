@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mcstl.methods.base import Method
 
 #: The files of the methods by the methods' names, in the order in which messages list them.
-_FILES = {
+_REGISTRY = {
     "mc-stl": "mc_stl",
     "mc-stl-people": "mc_stl_people",
     "best": "best",
@@ -37,7 +37,7 @@ def names() -> list[str]:
     Returns:
         The names of those of this package, then of those that other packages add.
     """
-    return [*_FILES, *(name for name in plugins.names("methods") if name not in _FILES)]
+    return [*_REGISTRY, *(name for name in plugins.names("methods") if name not in _REGISTRY)]
 
 
 def find(name: str) -> "Method":
@@ -52,8 +52,8 @@ def find(name: str) -> "Method":
     Raises:
         InputError: If there is no such method, or if another package adds it and cannot be loaded.
     """
-    if name in _FILES:
-        method: Method = importlib.import_module(f"mcstl.methods.{_FILES[name]}").METHOD
+    if name in _REGISTRY:
+        method: Method = importlib.import_module(f"mcstl.methods.{_REGISTRY[name]}").METHOD
         return method
     if name in plugins.names("methods"):
         features = importlib.import_module("mcstl.methods.features")

@@ -171,7 +171,8 @@ class RunSettings(NamedTuple):
 class Method(ABC):
     """A method that a study can name.
 
-    Its file ends with ``METHOD``, an instance; `mcstl.methods` has its name.
+    Its file ends with ``METHOD``, an instance; `mcstl.methods` has its name. What a method sees of
+    the data is changed by overriding `_examples`, how it is fitted by `fit`.
 
     Attributes:
         name: The name in the registry.

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mcstl._support.tables import markdown_table
-from mcstl.groups.base import FEW_PEOPLE
+from mcstl._support.text_tables import markdown_table
+from mcstl.groups.small_groups import shown_people
 
 _PAPER = (
     "MC-STL (Parappan and Henao, *Labels have Human Values: Value Calibration of Subjective Tasks*)"
@@ -50,24 +50,6 @@ def of_model(
         limits(),
     ]
     return joined(parts)
-
-
-def people(count: int | None) -> str:
-    """Write a count of people as a reader may see it: a small one may mean somebody in particular.
-
-    Args:
-        count: How many people, None where it is unknown.
-
-    Returns:
-        The count in words.
-
-    Example:
-        >>> people(4), people(1200), people(None)
-        ('fewer than 5', '1,200', '–')
-    """
-    if count is None:
-        return "–"
-    return f"fewer than {FEW_PEOPLE}" if count < FEW_PEOPLE else f"{count:,}"
 
 
 def joined(parts: Iterable[str]) -> str:
@@ -168,7 +150,7 @@ def table_of_groups(
         [
             plain(group["name"]),
             f"{group['size']:,}",
-            people(group["annotators"]),
+            shown_people(group["annotators"]),
             *cells,
             plain(group["warning"]),
         ]

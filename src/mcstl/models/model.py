@@ -21,8 +21,8 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import TEXT_COLUMNS, Annotations
 from mcstl.data.labels import Task
 from mcstl.groups import Scheme, load_scheme
-from mcstl.groups.base import FEW_PEOPLE
-from mcstl.models import registry
+from mcstl.groups.small_groups import FEW_PEOPLE
+from mcstl.models import network_kinds
 from mcstl.models.hub import OnTheHub
 from mcstl.models.model_directory import (
     ENCODER,
@@ -461,7 +461,7 @@ class Model(OnTheHub):
             if odd := {str(t.dtype) for t in weights.values()} - {"torch.float32"}:
                 raise ValueError(f"its network has numbers of the type {listed(odd)}")
             sizes = shape["dimension"], shape["n_groups"], len(classes) - 1
-            network = registry.restore(shape, weights, sizes, task == "preference")
+            network = network_kinds.restore(shape, weights, sizes, task == "preference")
             arrays = {k: v.numpy() for k, v in under("scheme.", tensors).items()}
             scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
             population = population_of(tensors, shape["n_groups"])

@@ -89,7 +89,7 @@ class BaseNetwork(nn.Module, abc.ABC):
     """What every network can do, trained or put together, with annotators or without.
 
     Attributes:
-        kind: The name by which config.json says which class it is (`mcstl.models.registry`).
+        kind: The name by which config.json says which class it is (`mcstl.models.network_kinds`).
         preference: Whether two texts are compared; then logits are those of the first one.
         dimension: The length of a text's vector, d.
         hidden: The number of units in the hidden layer.
@@ -115,7 +115,7 @@ class BaseNetwork(nn.Module, abc.ABC):
         """Return the network's entry in config.json.
 
         Returns:
-            Its ``kind`` and what `mcstl.models.registry.build` needs beside the sizes.
+            Its ``kind`` and what `mcstl.models.network_kinds.build` needs beside the sizes.
         """
 
     @abc.abstractmethod

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from mcstl._support import pages
 from mcstl.evaluation.tables import rounded
-from mcstl.models.card import people
+from mcstl.groups.small_groups import shown_people
 from mcstl.reporting import plots
 
 
@@ -77,7 +77,7 @@ def environment() -> jinja2.Environment:
     Returns:
         Their environment, with filters for counts, people and rounded numbers or a dash.
     """
-    return pages.environment("mcstl.reporting", number=_number, count=_count, people=people)
+    return pages.environment("mcstl.reporting", number=_number, count=_count, people=shown_people)
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mcstl._support.errors import InputError, listed
-from mcstl._support.tables import markdown_table
+from mcstl._support.text_tables import markdown_table
 from mcstl.evaluation.summaries import Summary
 from mcstl.evaluation.tables import rounded
 from mcstl.reproduce.paper import Block, PrintedSummaries, PrintedTable

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcstl._support.errors import listed
-from mcstl._support.tables import markdown_table
+from mcstl._support.text_tables import markdown_table
 from mcstl.evaluation.summaries import summarise_groups
 from mcstl.evaluation.tables import (
     ALARM_LEVEL,

@@ -18,7 +18,7 @@ from mcstl import evaluation
 from mcstl._support import files
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray, ObjectArray
 from mcstl._support.errors import InputError, first_line, listed, need_names
-from mcstl._support.tables import plain_table
+from mcstl._support.text_tables import plain_table
 from mcstl.data.annotations import Annotations
 
 if TYPE_CHECKING:

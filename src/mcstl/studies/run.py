@@ -1,6 +1,7 @@
 """The protocol of a study: load -> split -> group -> encode -> fit -> predict -> evaluate.
 
-`run` loads the data and writes what comes out; `protocol` is all that happens between.
+`run` loads the data; `protocol` prepares each seed (split, group, encode: `prepare`) and runs each
+method on it (fit, predict, evaluate: `run_method`); `run` writes what comes out.
 """
 
 import time
