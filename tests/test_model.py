@@ -620,6 +620,48 @@ def test_another_schema(saved: Path, encoder: Encoder) -> None:
     assert "9.1" in said
 
 
+def as_schema_1(config: dict[str, Any]) -> dict[str, Any]:
+    """The config as mcstl 0.1 wrote it: no kinds, and the usual layer not named."""
+
+    def network_of(entry: dict[str, Any]) -> dict[str, Any]:
+        old = {k: v for k, v in entry.items() if k not in ("kind", "annotators")}
+        if entry["kind"] == "mean":
+            return {**old, "members": [network_of(member) for member in entry["members"]]}
+        if entry["kind"] == "product":
+            return {"hidden": old["hidden"], "form": "product"}
+        if old["layer"] == "normed":
+            del old["layer"]
+        return old
+
+    return {**config, "schema": 1, "network": network_of(config["network"])}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_model_of_schema_1_is_read(layer: Layer, encoder: Encoder, tmp_path: Path) -> None:
+    model = made("ordinal", encoder, layer=layer)
+    model.save(tmp_path / "model")
+    config = as_schema_1(config_of(tmp_path / "model"))
+    assert "kind" not in config["network"]
+    assert ("layer" in config["network"]) == (layer == "smooth")
+    del config["people"]  # models of before there were people
+    write_config(tmp_path / "model", config)
+    again = Model.load(tmp_path / "model", encoder=encoder)
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), model.predict_proba(TEXTS))
+    again.save(tmp_path / "again")
+    assert config_of(tmp_path / "again")["schema"] == 2
+    assert config_of(tmp_path / "again")["network"]["kind"] == "mc-stl"
+
+
+@pytest.mark.parametrize("kind", ["sum", None, [], "mean"])
+def test_a_kind_of_network_that_is_none_or_another(
+    saved: Path, encoder: Encoder, kind: Any
+) -> None:
+    config = config_of(saved)
+    config["network"]["kind"] = kind
+    write_config(saved, config)
+    assert "damaged" in refusal(saved, encoder)
+
+
 def test_what_is_no_model(tmp_path: Path, encoder: Encoder) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("text")
@@ -716,9 +758,14 @@ def put(config: dict[str, Any], place: tuple[str | int, ...], value: Any) -> dic
     return copy
 
 
-def test_a_config_with_anything_wrong_loads_or_is_refused(saved: Path, encoder: Encoder) -> None:
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_config_with_anything_wrong_loads_or_is_refused(
+    saved: Path, encoder: Encoder, schema: int
+) -> None:
     """A value missing or of another kind never gives a traceback of another sort."""
     config = config_of(saved)
+    if schema == 1:
+        config = as_schema_1(config)
     refused = set()
     for place in paths(config):
         values: tuple[Any, ...] = (..., None, "x", -1, [], {})

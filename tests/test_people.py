@@ -1,5 +1,6 @@
 """Annotators as random effects: their traits, what groups share, and who can be asked."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from mcstl.models.examples import Examples
 from mcstl.models.model import Model
 from mcstl.models.people import PeopleNetwork, memberships_of_annotators
 from mcstl.models.perspectives import Perspective
+from test_model import as_schema_1
 
 TEXTS = ["The library opens at nine.", "Tea", "The bus is late again."]
 #: Two attribute groups, which are people's, and one of values, which is annotations'.
@@ -281,6 +283,11 @@ def test_people_are_saved_only_when_asked_for(
         ):
             assert (found == expected).all()
     assert (asked(named, Person("cem")) == asked(model, Person("cem"))).all()
+    for folder in (tmp_path / "plain", tmp_path / "named"):
+        config = json.loads((folder / "config.json").read_text())
+        assert (config["network"]["kind"], config["network"]["traits"]) == ("people", 4)
+        (folder / "config.json").write_text(json.dumps(as_schema_1(config)))
+        assert (asked(Model.load(folder, encoder=encoder), RIGHT) == asked(model, RIGHT)).all()
     written = b"".join(path.read_bytes() for path in (tmp_path / "plain").iterdir())
     assert not [name for name in PEOPLE if f'"{name}"'.encode() in written]
     with pytest.raises(InputError, match=r"only with save\(folder, people=True\)"):
