@@ -473,7 +473,8 @@ class Network(BaseNetwork):
         """Return the projected texts of rows, (n, 1 or 2, hidden), projecting as few as can be."""
         if len(batch.vectors) > batch.positions.numel():
             return self.project(batch.vectors[batch.positions])
-        return nn.functional.embedding(batch.positions, self.project(batch.vectors))
+        projected = self.project(batch.vectors).index_select(0, batch.positions.flatten())
+        return projected.view(*batch.positions.shape, -1)
 
     def _respond(self, projected: Tensor, effects: Effects) -> Tensor:
         """Return logits, (n, T) for rows' texts (n, sides, hidden), (n, P, T) for a grid's."""
