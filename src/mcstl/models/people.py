@@ -186,13 +186,13 @@ class PeopleNetwork(Network):
         Returns:
             The traits, (n, traits).
         """
-        unknown: Tensor = (S * self.personal) @ self.share + noise
+        somebody: Tensor = (S * self.personal) @ self.share + noise
         if not self.n_annotators:
-            return unknown
+            return somebody
         codes = annotators.clamp(min=0)
         mean = self.typical[codes] @ self.share + self.habits[codes]
-        known = mean + self.log_sds[codes].exp() * noise
-        return torch.where((annotators >= 0)[:, None], known, unknown)
+        learnt = mean + self.log_sds[codes].exp() * noise
+        return torch.where((annotators >= 0)[:, None], learnt, somebody)
 
     def logits(self, batch: Batch) -> Tensor:
         """Compute the level logits of rows for one random draw of what their annotators are like.
