@@ -62,8 +62,8 @@ def test_a_study_of_all_that_is_added(
 ) -> None:
     module = {name: sys.modules[f"mcstl.{path.parent.name}.{name}"] for name, path in added.items()}
     # The lines.
-    assert '`"rates": "rates"` in the registry of `methods/__init__.py`' in PAGE
-    monkeypatch.setitem(vars(methods)["_FILES"], "rates", "rates")
+    assert '`"rates": "rates"` in `_REGISTRY` of `methods/__init__.py`' in PAGE
+    monkeypatch.setitem(vars(methods)["_REGISTRY"], "rates", "rates")
     assert '`"haikus"` in `_FILES` of `datasets/__init__.py`' in PAGE
     monkeypatch.setattr(datasets, "_FILES", (*datasets._FILES, "haikus"))
     assert '`"spherical": spherical_rows` in `PER_ROW` of `evaluation/metrics.py`' in PAGE

@@ -265,7 +265,7 @@ def kl_term(
     kl: KLForm,
     sharpness: float,
 ) -> Tensor:
-    """Sum the divergences over groups and levels: sum_k alpha_k sum_t KL(P_k || Q_k) (Eq. 2, 4).
+    """Sum KL(P_k || Q_k) over groups, weighted by alpha_k, and levels (Eq. 2 and 4).
 
     Args:
         S: Membership of the rows at hand, (n, K).
