@@ -118,7 +118,7 @@ def predictor(model: Any, n_classes: int, features: Features) -> Predictor:
 
 
 def fit_logistic(
-    train: Examples, validation: Examples, *, n_classes: int, seed: int, features: Features
+    train: Examples, validation: Examples, *, n_classes: int, seed: int = 0, features: Features
 ) -> Predictor:
     """Fit multinomial logistic regression, its penalty chosen by the validation NLL.
 

@@ -424,27 +424,11 @@ class Network(BaseNetwork):
         return self._respond(self._project_rows(batch), self.effects(batch.S))
 
     def grid_logits(self, e: Tensor, S: Tensor) -> Tensor:
-        """Compute the level logits of every text under every perspective.
-
-        Args:
-            e: The vectors of the texts, (n, 1 or 2, d).
-            S: The membership of each perspective, (P, K).
-
-        Returns:
-            The logits, (n, P, T).
-        """
+        """See `BaseNetwork.grid_logits`."""
         return self._respond(self.project(e)[:, None], self.effects(S))
 
     def rewards(self, e: Tensor, S: Tensor) -> Tensor:
-        """Compute r = o(e + V) / t of single texts (§2.4), for a network of preferences.
-
-        Args:
-            e: The vectors of the texts, (n, d).
-            S: The membership of each perspective, (P, K).
-
-        Returns:
-            The rewards in logits, (n, P).
-        """
+        """See `BaseNetwork.rewards`."""
         shift, t = self.effects(S)
         return self.score(self.project(e)[:, None], shift) / t
 

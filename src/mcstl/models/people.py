@@ -125,26 +125,13 @@ class PeopleNetwork(Network):
         yield self.typical, self.typical.new_zeros(self.n_annotators, len(groups))
 
     def without_annotators(self) -> Self:
-        """Leave out what was learnt of single annotators, which is personal data.
-
-        Returns:
-            A network that may be shared.
-        """
+        """See `BaseNetwork.without_annotators`."""
         personal_data = (self.habits, self.log_sds, self.typical)
         return self._copy_with((tensor, tensor.detach()[:0]) for tensor in personal_data)
 
     @torch.no_grad()
     def posterior_sample(self, annotators: Tensor, generator: torch.Generator) -> Self:
-        """Draw a network from the posterior over what groups share and annotators are like.
-
-        Args:
-            annotators: Codes of the annotators to draw, -1 for somebody unknown, (P,).
-            generator: Where the random numbers come from.
-
-        Returns:
-            A network in which what groups share, the level of all people and these annotators are
-            drawn; somebody unknown is still averaged over.
-        """
+        """See `BaseNetwork.posterior_sample`."""
         traits, device = len(self.tau), self.share.device
         noise = torch.randn(1, self.n_groups + 1, traits, generator=generator)
         share = self.sample_share(noise.to(device))[0]
