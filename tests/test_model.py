@@ -23,7 +23,7 @@ from torch import Tensor
 import mcstl
 from mcstl import equations
 from mcstl._support.arrays import FloatArray
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, Notice
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.encoding.encoders import Encoder, load_encoder
@@ -47,6 +47,9 @@ TEXTS = [
 NAMES = ("Comfort", "Order", "Wonder")
 VALUES = ["Order", "Comfort|Wonder", "", "Order|Wonder", "Comfort"]
 PERSPECTIVES = [["Order"], ["Wonder", "Comfort"], []]
+#: The memberships of the training set, and how often each occurs.
+PATTERNS = [[1, 0, 0], [0, 1, 1], [1, 0, 1], [0, 0, 0]]
+COUNTS = [2.0, 2.0, 1.0, 5.0]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -103,9 +106,9 @@ def made(task: Task, encoder: Encoder, seed: int = 0, layer: Layer = "normed") -
     data = annotations(task)
     scheme = fit_scheme(TaxonomyConfig(min_size=1), data, encoder)
     assert scheme.names == NAMES
-    patterns = csr_matrix(np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=np.float32))
+    patterns = csr_matrix(np.array(PATTERNS, dtype=np.float32))
     network = random_network(data.n_thresholds, task == "preference", seed=seed, layer=layer)
-    counts = np.array([3.0, 2.0, 5.0])
+    counts = np.array(COUNTS)
     return Model(network, task, data.classes, scheme, encoder, (patterns, counts), {"seed": 3})
 
 
@@ -266,16 +269,58 @@ def test_predictions_are_distributions(model: Model) -> None:
     assert np.ptp(p[:, :, 0], axis=1).min() > 1e-3
 
 
-def test_a_perspective_adds_the_embeddings_of_its_groups(model: Model) -> None:
+def literal(model: Model, patterns: Any) -> FloatArray:
+    """P(label | text) under memberships (P, K), row by row: (n, P, L)."""
     vectors = torch.from_numpy(model.encoder.encode(TEXTS))
     sides = 2 if model.task == "preference" else 1
     e = torch.stack([vectors, vectors.roll(-1, 0)], dim=1)[:, :sides]
-    S = torch.tensor([[0, 1, 0], [1, 0, 1], [0, 0, 0]]).float()
-    p = model.predict_proba(inputs(model), PERSPECTIVES)
+    p = []
     with torch.inference_mode():
-        for number, perspective in enumerate(S):
-            alone = logits(model.network, e, perspective.expand(len(e), -1))
-            close(p[:, number], equations.class_probabilities(alone))
+        for pattern in torch.tensor(patterns).float():
+            alone = logits(model.network, e, pattern.expand(len(e), -1))
+            p.append(equations.class_probabilities(alone).numpy())
+    return np.stack(p, axis=1)
+
+
+def test_exactly_adds_the_embeddings_of_the_named_groups(model: Model) -> None:
+    asked = [["Order"], ["Wonder", "Comfort"]]
+    p = model.predict_proba(inputs(model), asked, exactly=True)
+    close(p, literal(model, [[0, 1, 0], [1, 0, 1]]))
+
+
+def test_a_view_is_the_mean_over_the_memberships_that_have_its_groups(model: Model) -> None:
+    each = literal(model, PATTERNS)
+    p = model.predict_proba(inputs(model), [["Comfort"], ["Order"], ["Wonder", "Comfort"], []])
+    close(p[:, 0], (2 * each[:, 0] + each[:, 2]) / 3)
+    close(p[:, 1], each[:, 1])
+    close(p[:, 2], each[:, 2])
+    close(p[:, 3], np.einsum("j,njl->nl", np.array(COUNTS) / 10, each))
+
+
+@law
+@given(st.integers(0, 10_000))
+def test_views_of_a_partition_average_to_the_population(encoder: Encoder, seed: int) -> None:
+    """The law of total probability, also for soft memberships and for two attributes at once."""
+    random = np.random.default_rng(seed)
+    data, n = annotations("ordinal"), 7
+    network = random_network(data.n_thresholds, n_groups=3, seed=seed)
+    scheme = fit_scheme(TaxonomyConfig(min_size=1), data, encoder)
+    S, counts = random.dirichlet([0.5] * 3, n) * (random.random((n, 1)) < 0.8), random.random(n)
+    S[:, 2] = 1 - S[:, :2].sum(1)  # every annotation is in the groups by shares that sum to 1
+    population = (csr_matrix(S.astype(np.float32)), counts)
+    model = Model(network, "ordinal", data.classes, scheme, encoder, population)
+    sizes = counts @ S
+    views = model.views(TEXTS, [[name] for name in NAMES])
+    close(np.einsum("k,nkl->nl", sizes / sizes.sum(), views.p), views.population)
+
+
+def test_what_no_annotation_has_is_said_and_answered_by_eq_1(model: Model) -> None:
+    asked = [["Comfort", "Order"], ["Order"]]
+    with pytest.warns(Notice, match=r"no training annotation is in Comfort \+ Order at once"):
+        views = model.views(inputs(model), asked)
+    assert views.unseen == ("Comfort + Order",)
+    close(views.p[:, 0], literal(model, [[1, 1, 0]])[:, 0])
+    assert model.views(inputs(model), asked, exactly=True).unseen == ()
 
 
 def test_the_order_and_repetition_of_names_change_nothing(binary: Model) -> None:
@@ -284,13 +329,11 @@ def test_the_order_and_repetition_of_names_change_nothing(binary: Model) -> None
 
 
 def test_without_a_perspective_the_population_answers(model: Model) -> None:
-    """Three tenths of training was in Comfort, two in Order and Wonder, five in no group."""
     texts = inputs(model)
-    each = model.predict_proba(texts, [["Comfort"], ["Order", "Wonder"], []])
-    mixture = 0.3 * each[:, 0] + 0.2 * each[:, 1] + 0.5 * each[:, 2]
-    found = model.predict_proba(texts)
-    assert found.shape == (len(texts), 1, len(model.classes))
-    close(found[:, 0], mixture, atol=1e-9)
+    population = model.predict_proba(texts)
+    assert population.shape == (len(texts), 1, len(model.classes))
+    close(population, model.predict_proba(texts, [[]]), atol=1e-9)
+    close(population, model.predict_proba(texts, [[]], exactly=True), atol=1e-9)
 
 
 def test_a_swapped_pair_gives_the_rest_to_one(encoder: Encoder) -> None:
@@ -332,7 +375,9 @@ def test_annotations_are_seen_by_their_own_groups(model: Model) -> None:
     np.testing.assert_array_equal(S.toarray(), expected)
     own = [[name for name in value.split("|") if name] for value in VALUES]
     for row, (text, groups) in enumerate(zip(inputs(model), own, strict=True)):
-        close(p[row], model.predict_proba([text], [groups])[0, 0])
+        if groups:
+            close(p[row], model.predict_proba([text], [groups], exactly=True)[0, 0])
+    close(p[2], literal(model, [[0, 0, 0]])[2, 0])
 
 
 def test_a_model_without_groups_has_one_view(encoder: Encoder) -> None:

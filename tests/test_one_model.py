@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import mcstl
+from mcstl import methods
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
@@ -66,6 +67,25 @@ def test_fit_trains_on_all_but_the_validation_share(cache: Path, reviews: pd.Dat
     women = int((data.frame["gender"].iloc[train] == "Woman").sum())
     assert model.scheme is not None
     assert {g.name: g.size for g in model.scheme.groups}["gender=Woman"] == women
+
+
+@pytest.mark.parametrize("method", [n for n in methods.names() if methods.find(n).saves_model])
+def test_views_of_a_partition_average_to_the_population(
+    cache: Path, reviews: pd.DataFrame, method: Any
+) -> None:
+    """The law of total probability, for every method that leaves a model and saved as well."""
+    data = mcstl.Annotations.from_frame(reviews, labels={"o": ["oppose"], "s": ["support"]})
+    groups = {"by": "attributes", "attributes": ["gender", "age"], "min_size": 1}
+    model = mcstl.fit(data, method=method, groups=groups, training=FEW)
+    S, counts = model.population
+    sizes = counts @ S
+    texts = reviews["text"].unique().tolist()[:5]
+    views = model.views(texts)
+    for attribute in ("gender=", "age="):
+        members = [k for k, name in enumerate(model.group_names) if name.startswith(attribute)]
+        if members:  # a group of its own for everybody, as nobody lacks an attribute here
+            mean = np.einsum("k,nkl->nl", sizes[members] / counts.sum(), views.p[:, members])
+            np.testing.assert_allclose(mean, views.population, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,11 @@ def model(request: pytest.FixtureRequest, encoder: Encoder) -> Model:
 
 def test_the_difference_of_two_rewards_is_the_models_logit(model: Model) -> None:
     """§2.4: P(A preferred) = sigma((r_A - r_B) / t), the temperature being in the reward."""
-    views = [["Order"], ["Comfort", "Wonder"], []]
-    rewards = score_texts(model, TEXTS, views)
+    views = [["Order"], ["Comfort", "Wonder"], ["Wonder"]]
+    rewards = score_texts(model, TEXTS, views, exactly=True)
     assert rewards.shape == (len(TEXTS), 3)
     pairs = [(a, b) for a in TEXTS for b in TEXTS]
-    p = model.predict_proba(pairs, views)[:, :, 1].reshape(len(TEXTS), len(TEXTS), 3)
+    p = model.predict_proba(pairs, views, exactly=True)[:, :, 1].reshape(len(TEXTS), len(TEXTS), 3)
     np.testing.assert_allclose(expit(rewards[:, None] - rewards[None]), p, atol=1e-6)
 
 
@@ -59,10 +59,19 @@ def test_a_perspective_a_mixture_and_the_population(model: Model) -> None:
     mixed = RewardFunction(model, mixture={"Comfort": 3, "Wonder": 1})
     expected = 0.75 * scores[:, 0] + 0.25 * scores[:, 2]
     np.testing.assert_allclose(mixed(PROMPTS, TEXTS), expected, rtol=1e-5)
-    patterns = score_texts(model, TEXTS, [["Comfort"], ["Order", "Wonder"], []])
     everyone = RewardFunction(model)(PROMPTS, TEXTS)
-    np.testing.assert_allclose(everyone, patterns @ [0.3, 0.2, 0.5], rtol=1e-5)
+    np.testing.assert_allclose(everyone, score_texts(model, TEXTS, [[]])[:, 0], rtol=1e-5)
     assert all(type(reward) is float for reward in everyone)
+
+
+def test_views_of_a_partition_average_to_the_population(model: Model) -> None:
+    """The law of total expectation, of the mean scores: three are in Comfort, two in Order."""
+    scores = score_texts(model, TEXTS, [["Comfort"], ["Order"], []])
+    with torch.inference_mode():
+        e = torch.from_numpy(model.encoder.encode(TEXTS))
+        nobody = model.network.rewards(e, torch.zeros(1, 3)).numpy()[:, 0]
+    mean = 0.3 * scores[:, 0] + 0.2 * scores[:, 1] + 0.5 * nobody
+    np.testing.assert_allclose(mean, scores[:, 2], atol=1e-6)
 
 
 def test_a_column_chooses_row_by_row(model: Model) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import uuid
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 import torch
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags_array, hstack, vstack
 
 from mcstl import __version__
 from mcstl._support import files
 from mcstl._support.arrays import Float32Array, FloatArray, IntArray
-from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.errors import InputError, Notice, brief, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import TEXT_COLUMNS, Annotations
 from mcstl.data.labels import Task
@@ -39,7 +40,14 @@ from mcstl.models.model_directory import (
     without_left_out,
 )
 from mcstl.models.networks import BaseNetwork
-from mcstl.models.perspectives import Groups, Person, Perspective, Views, jurors_of
+from mcstl.models.perspectives import (
+    Groups,
+    Person,
+    Perspective,
+    Views,
+    jurors_of,
+    post_stratify,
+)
 from mcstl.models.prediction import Respondents, predict_grid, predict_rows
 
 if TYPE_CHECKING:
@@ -131,16 +139,21 @@ class Model(OnTheHub):
         texts: Texts,
         perspectives: Sequence[Perspective] | None = None,
         *,
+        exactly: bool = False,
         progress: Progress = silent,
     ) -> FloatArray:
         """Predict P(label | text, perspective).
 
         Args:
             texts: n texts; in preference pairs (a, b).
-            perspectives: Whom the predictions are for: each is a list of group names whose
-                embeddings add (Eq. 1), a `Person` whom the model knows, or a `Jury`, a mixture of
-                both. By default the population: the mixture over the training set's memberships,
-                weighted by how often each occurs.
+            perspectives: Whom the predictions are for: each is a list of group names, a `Person`
+                whom the model knows, or a `Jury`, a mixture of both. A list of groups is
+                post-stratified: the mixture over the training set's memberships that are in all of
+                them, weighted by how often each occurs. By default the population: the mixture
+                over all memberships.
+            exactly: Whether to add the embeddings of the named groups alone, as Eq. 1 is written,
+                rather than to post-stratify: the view of somebody who is in these groups and in no
+                other, whom training may never have seen.
             progress: Called with what is being done, how many texts are encoded and how many there
                 are.
 
@@ -151,13 +164,17 @@ class Model(OnTheHub):
         Raises:
             InputError: For an unknown group or person, or for texts of the wrong form.
 
+        Warns:
+            Notice: If no training annotation is in all of the named groups: then their embeddings
+                are added alone.
+
         Example:
             >>> model = Model.load("out/model")  # doctest: +SKIP
             >>> model.predict_proba(["It rains."], [["Security"], ["Tradition"]])  # doctest: +SKIP
             array([[[0.31, 0.69],
                     [0.42, 0.58]]])
         """
-        respondents = self._respondents(perspectives)
+        respondents = self.respondents(perspectives, exactly=exactly)
         return self._predict(self.network, *self._vectors(texts, progress), respondents)
 
     def predict_interval(
@@ -166,6 +183,7 @@ class Model(OnTheHub):
         perspectives: Sequence[Perspective] | None = None,
         *,
         level: float = 0.95,
+        exactly: bool = False,
         progress: Progress = silent,
     ) -> tuple[FloatArray, FloatArray]:
         """Compute the interval that holds P(label | text, perspective).
@@ -178,6 +196,7 @@ class Model(OnTheHub):
             texts: n texts; in preference pairs (a, b).
             perspectives: As in `predict_proba`.
             level: The probability that the interval is to hold.
+            exactly: As in `predict_proba`.
             progress: Called with what is being done, how many steps are finished and how many there
                 are.
 
@@ -190,7 +209,7 @@ class Model(OnTheHub):
         """
         if not 0 < level < 1:
             raise InputError(f"a level is between 0 and 1, as 0.95; got {level}")
-        respondents = self._respondents(perspectives)
+        respondents = self.respondents(perspectives, exactly=exactly)
         annotators = torch.from_numpy(respondents.annotators)
         generator = torch.Generator().manual_seed(0)
         vectors, positions = self._vectors(texts, progress)
@@ -205,8 +224,9 @@ class Model(OnTheHub):
     def views(
         self,
         texts: Texts,
-        perspectives: Sequence[Sequence[str]] | None = None,
+        perspectives: Sequence[Groups] | None = None,
         *,
+        exactly: bool = False,
         progress: Progress = silent,
     ) -> Views:
         """Predict texts from several perspectives and for the population, encoding each once.
@@ -214,6 +234,7 @@ class Model(OnTheHub):
         Args:
             texts: n texts; in preference pairs (a, b).
             perspectives: Lists of group names, by default each group alone.
+            exactly: As in `predict_proba`.
             progress: Called with what is being done, how many texts are encoded and how many there
                 are.
 
@@ -224,14 +245,18 @@ class Model(OnTheHub):
             InputError: As `predict_proba`.
         """
         perspectives = self._each_group() if perspectives is None else perspectives
-        respondents = self._respondents(perspectives)
-        vectors, positions = self._vectors(texts, progress)
-        p = self._predict(self.network, vectors, positions, respondents)
-        mixed = self._predict(self.network, vectors, positions, self._respondents(None))
-        return Views(tuple(map(" + ".join, perspectives)), self.classes, p, mixed[:, 0])
+        respondents = self.respondents([*perspectives, ()], exactly=exactly)
+        p = self._predict(self.network, *self._vectors(texts, progress), respondents)
+        names = tuple(map(" + ".join, perspectives))
+        unseen = tuple(names[i] for i in respondents.unseen)
+        return Views(names, self.classes, p[:, :-1], p[:, -1], unseen)
 
     def disagreement(
-        self, texts: Texts, perspectives: Sequence[Sequence[str]] | None = None
+        self,
+        texts: Texts,
+        perspectives: Sequence[Groups] | None = None,
+        *,
+        exactly: bool = False,
     ) -> FloatArray:
         """Compute how much perspectives disagree on each text.
 
@@ -240,6 +265,7 @@ class Model(OnTheHub):
         Args:
             texts: n texts; in preference pairs (a, b).
             perspectives: Lists of group names, by default each group alone.
+            exactly: As in `predict_proba`.
 
         Returns:
             The disagreement, (n,), from 0 to 1.
@@ -247,16 +273,21 @@ class Model(OnTheHub):
         Raises:
             InputError: As `predict_proba`.
         """
-        return self.views(texts, perspectives).disagreement
+        return self.views(texts, perspectives, exactly=exactly).disagreement
 
     def explain_groups(
-        self, texts: Texts, perspectives: Sequence[Sequence[str]] | None = None
+        self,
+        texts: Texts,
+        perspectives: Sequence[Groups] | None = None,
+        *,
+        exactly: bool = False,
     ) -> pd.DataFrame:
         """Tabulate who sees each text how, furthest from the population first.
 
         Args:
             texts: n texts; in preference pairs (a, b).
             perspectives: Lists of group names, by default each group alone.
+            exactly: As in `predict_proba`.
 
         Returns:
             One row per text and perspective: ``text`` (its position), ``perspective``, ``p(class)``
@@ -267,7 +298,7 @@ class Model(OnTheHub):
         Raises:
             InputError: As `predict_proba`.
         """
-        table = self.views(texts, perspectives).table()
+        table = self.views(texts, perspectives, exactly=exactly).table()
         groups = {group.name: group for group in (self.scheme.groups if self.scheme else ())}
         for fact in ("size", "annotators", "description", "warning"):
             facts = [getattr(groups.get(name), fact, None) for name in table["perspective"]]
@@ -302,16 +333,46 @@ class Model(OnTheHub):
     def _each_group(self) -> list[list[str]]:
         return [[name] for name in self.group_names]
 
-    def _respondents(self, perspectives: Sequence[Perspective] | None) -> Respondents:
-        if perspectives is None:
-            S, weights = self.population
-            return Respondents(S, np.full(S.shape[0], -1), (weights / weights.sum())[None, :])
+    def respondents(
+        self, perspectives: Sequence[Perspective] | None = None, *, exactly: bool = False
+    ) -> Respondents:
+        """Find who answers for each perspective: the memberships and people that it is a mean over.
+
+        Args:
+            perspectives: As in `predict_proba`; one that names no group is the population.
+            exactly: As in `predict_proba`.
+
+        Returns:
+            Each distinct membership and person once, and their shares in the P perspectives.
+
+        Raises:
+            InputError: For an unknown group or person.
+
+        Warns:
+            Notice: As `predict_proba`.
+        """
         if isinstance(perspectives, str):
             self.membership(perspectives)  # says what is wrong
-        jurors, mixture = jurors_of(perspectives)
-        S = self.membership([x.groups if isinstance(x, Person) else x for x in jurors])
-        codes = [self._position(x.code) if isinstance(x, Person) else -1 for x in jurors]
-        return Respondents(S, np.array(codes, dtype=np.int64), mixture)
+        jurors, juries = jurors_of([()] if perspectives is None else perspectives)
+        named = self.membership([x.groups if isinstance(x, Person) else x for x in jurors])
+        people = [self._position(x.code) if isinstance(x, Person) else -1 for x in jurors]
+        annotators = np.array(people, dtype=np.int64)
+        stratified, occurs = post_stratify(self.population, named)
+        unseen = ~occurs & (annotators < 0)
+        names_groups = named.getnnz(axis=1) > 0
+        alone = unseen | (annotators >= 0) | (names_groups if exactly else False)
+        if not exactly:
+            for j in np.flatnonzero(unseen):
+                _warn_unseen(jurors[j])
+        # Those of the population first, then each juror for whom a membership alone answers.
+        shares = hstack([diags_array(1.0 - alone) @ stratified, diags_array(1.0 * alone)])
+        shares = csr_matrix(juries @ shares)
+        shares.eliminate_zeros()
+        needed = np.flatnonzero(shares.getnnz(axis=0))
+        S = vstack([self.population[0], named], format="csr")
+        annotators = np.concatenate([np.full(stratified.shape[1], -1), annotators])
+        of_unseen = () if exactly else tuple(np.flatnonzero(juries @ unseen).tolist())
+        return Respondents(S[needed], annotators[needed], shares[:, needed], of_unseen)
 
     def _position(self, code: str) -> int:
         if not self.people:
@@ -465,7 +526,7 @@ class Model(OnTheHub):
             arrays = {k: v.numpy() for k, v in under("scheme.", tensors).items()}
             scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
             population = population_of(tensors, shape["n_groups"])
-            n_groups = len(scheme.names) if scheme else shape["n_groups"]
+            n_groups = len(scheme.names) if scheme else 0
             if (n_groups, len(people)) != (shape["n_groups"], network.n_annotators):
                 raise ValueError("its parts do not fit together")
             text_encoder = _identity_in(config["encoder"])
@@ -506,6 +567,16 @@ class Model(OnTheHub):
             group_encoder,
             people,
         )
+
+
+def _warn_unseen(groups: Any) -> None:
+    """Warn by a `Notice` of a perspective that no training annotation has."""
+    warnings.warn(
+        f"no training annotation is in {' + '.join(groups)} at once; the embeddings of the groups "
+        "are added alone, which training never saw",
+        Notice,
+        stacklevel=2,
+    )
 
 
 def _identity(encoder: "Encoder") -> dict[str, str]:

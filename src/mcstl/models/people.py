@@ -220,9 +220,9 @@ class PeopleNetwork(Network):
         Returns:
             The class probabilities, (n, P, L).
         """
-        projected = self.project(e)[:, None]
+        projected = self.project(e)
         traits = [self.traits_of(annotators, S, draw) for draw in self.draws]
-        logits = [self._respond(projected, self._effects(S, z)) for z in traits]
+        logits = [self._respond_grid(projected, self._effects(S, z)) for z in traits]
         return torch.stack([equations.class_probabilities(each) for each in logits]).mean(0)
 
     def penalty(self, lambda_2: float) -> Tensor:

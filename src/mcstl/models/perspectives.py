@@ -1,17 +1,25 @@
-"""Who a prediction is for, and what several say of the same texts: how far apart they are."""
+"""Who a prediction is for, and what several say of the same texts: how far apart they are.
+
+A group's view is post-stratified: the mean of what is predicted under the memberships that the
+group's training annotations really have, weighted by how often each occurs. A woman of the training
+set also has an age and a country; the embedding of "woman" alone is a point that training never
+saw. The law of total probability then holds: over a partition, such as the countries, the views
+weighted by the groups' sizes average to the population's.
+"""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix, vstack
 
-from mcstl._support.arrays import FloatArray
+from mcstl._support.arrays import BoolArray, FloatArray
 from mcstl._support.errors import InputError, brief, did_you_mean, listed
 
-#: Names of groups whose embeddings add (Eq. 1): somebody of these groups.
+#: Names of groups: somebody who is in all of them.
 Groups = Sequence[str]
 
 
@@ -64,9 +72,7 @@ class Jury:
 Perspective = Groups | Person | Jury
 
 
-def jurors_of(
-    perspectives: Sequence[Perspective],
-) -> tuple[list[Groups | Person], FloatArray | None]:
+def jurors_of(perspectives: Sequence[Perspective]) -> tuple[list[Groups | Person], csr_matrix]:
     """List all jurors of some perspectives.
 
     Args:
@@ -74,18 +80,52 @@ def jurors_of(
 
     Returns:
         The jurors of all perspectives in turn, and the share of each in each perspective,
-        (P, jurors), or None where no perspective is a jury: each juror is a perspective.
+        (P, jurors).
     """
-    if not any(isinstance(each, Jury) for each in perspectives):
-        return [each for each in perspectives if not isinstance(each, Jury)], None
     juries = [each if isinstance(each, Jury) else Jury([each]) for each in perspectives]
+    ends = np.cumsum([0, *(len(jury.jurors) for jury in juries)])
     jurors = [juror for jury in juries for juror in jury.jurors]
-    mixture = np.zeros((len(juries), len(jurors)))
-    start = 0
-    for row, jury in zip(mixture, juries, strict=True):
-        row[start : start + len(jury.jurors)] = jury.shares
-        start += len(jury.jurors)
-    return jurors, mixture
+    shares = np.concatenate([jury.shares for jury in juries]) if juries else np.zeros(0)
+    shape = (len(juries), len(jurors))
+    return jurors, csr_matrix((shares, np.arange(len(jurors)), ends), shape=shape)
+
+
+def post_stratify(
+    population: tuple[csr_matrix, FloatArray], groups: csr_matrix
+) -> tuple[csr_matrix, BoolArray]:
+    """Weigh the memberships of a population by how much they belong to the asked groups.
+
+    Args:
+        population: The distinct memberships, (J, K), and how often each occurs, (J,).
+        groups: Which groups each of P perspectives names, (P, K); one that names none is the
+            whole population.
+
+    Returns:
+        The share of each membership in each perspective, (P, J): how often it occurs times its
+        membership in every named group, scaled to sum to 1; and for each perspective whether any
+        membership is in all of its groups, (P,). Without one, its shares are 0.
+
+    Example:
+        >>> S = csr_matrix([[1, 0, 1], [0, 1, 1], [0, 1, 0]])
+        >>> shares, occurs = post_stratify((S, np.array([2.0, 1, 1])), csr_matrix(np.eye(3)))
+        >>> shares.toarray().round(2), occurs
+        (array([[1.  , 0.  , 0.  ],
+               [0.  , 0.5 , 0.5 ],
+               [0.67, 0.33, 0.  ]]), array([ True,  True,  True]))
+    """
+    memberships, counts = population
+    by_group = memberships.T.tocsr().astype(np.float64)
+    everybody = csr_matrix(np.asarray(counts, dtype=np.float64)[None, :])
+    each = []
+    for row in range(groups.shape[0]):
+        weights = everybody
+        for k in groups.indices[groups.indptr[row] : groups.indptr[row + 1]]:
+            weights = weights.multiply(by_group[k])
+        total = weights.sum()
+        each.append(csr_matrix(weights / total if total > 0 else weights * 0.0))
+    shares = vstack(each, format="csr") if each else csr_matrix((0, memberships.shape[0]))
+    shares.eliminate_zeros()
+    return shares, shares.getnnz(axis=1) > 0
 
 
 @dataclass(frozen=True)
@@ -97,12 +137,15 @@ class Views:
         classes: The names of the L classes.
         p: The perspectives' class probabilities, (n, P, L).
         population: Those of the mixture over the training set's memberships, (n, L).
+        unseen: The names of those perspectives that no training annotation has: the embeddings of
+            their groups are added alone.
     """
 
     names: tuple[str, ...]
     classes: tuple[str, ...]
     p: FloatArray
     population: FloatArray
+    unseen: tuple[str, ...] = ()
 
     @property
     def disagreement(self) -> FloatArray:
@@ -154,7 +197,8 @@ class Views:
         Returns:
             The views of all texts from these.
         """
-        return Views(self.names[:n], self.classes, self.p[:, :n], self.population)
+        unseen = tuple(name for name in self.unseen if name in self.names[:n])
+        return replace(self, names=self.names[:n], p=self.p[:, :n], unseen=unseen)
 
     def of_texts(self, texts: slice) -> "Views":
         """Keep some texts only.
@@ -165,7 +209,7 @@ class Views:
         Returns:
             The views of these from all perspectives.
         """
-        return Views(self.names, self.classes, self.p[texts], self.population[texts])
+        return replace(self, p=self.p[texts], population=self.population[texts])
 
     def table(self) -> pd.DataFrame:
         """Tabulate the views, for each text the widest gap first.

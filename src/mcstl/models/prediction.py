@@ -21,13 +21,14 @@ class Respondents(NamedTuple):
     Attributes:
         S: The groups of J respondents, (J, K).
         annotators: Their codes, -1 for somebody unknown, (J,).
-        mixture: The share of each respondent in each of P perspectives, (P, J); None where every
-            respondent is a perspective.
+        shares: The share of each respondent in each of P perspectives, (P, J).
+        unseen: The places of those perspectives that no training annotation has.
     """
 
     S: csr_matrix
     annotators: IntArray
-    mixture: FloatArray | None
+    shares: csr_matrix
+    unseen: tuple[int, ...] = ()
 
 
 def predict_rows(
@@ -92,12 +93,12 @@ def predict_grid(
         The class probabilities, (n, P, L).
     """
     S, network = _groups_in_use(respondents.S, network)
-    device, mixture = _device(network), respondents.mixture
+    device, shares = _device(network), respondents.shares.tocsc()
     all_vectors = torch.from_numpy(vectors)
-    n_perspectives = S.shape[0] if mixture is None else len(mixture)
+    n_perspectives = shares.shape[0]
     out = np.zeros((len(positions), n_perspectives, n_classes))
     # Blocks of respondents, and of texts within them: a membership is dense in a block only.
-    block_size = max(1, _NUMBERS_AT_ONCE // max(1, S.shape[1]))
+    block_size = max(1, _NUMBERS_AT_ONCE // max(network.hidden, S.shape[1]) // 16)
     with torch.inference_mode():
         for first in range(0, S.shape[0], block_size):
             block = slice(first, first + block_size)
@@ -108,10 +109,8 @@ def predict_grid(
                 texts = slice(start, start + n_texts)
                 e = all_vectors[torch.from_numpy(positions[texts])].to(device)
                 p = network.grid_probabilities(e, membership, annotators).double().cpu().numpy()
-                if mixture is None:
-                    out[texts, block] = p
-                else:
-                    out[texts] += np.einsum("mp,npl->nml", mixture[:, block], p)
+                mixed = shares[:, block] @ p.swapaxes(0, 1).reshape(len(membership), -1)
+                out[texts] += mixed.reshape(n_perspectives, -1, n_classes).swapaxes(0, 1)
     return out
 
 

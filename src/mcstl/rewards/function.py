@@ -11,7 +11,7 @@ from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, listed
 from mcstl.data.importers import conversation_text
 from mcstl.models.model import Model
-from mcstl.models.perspectives import check_weights
+from mcstl.models.perspectives import Groups, Jury, check_weights
 
 #: The column of a TRL dataset that chooses a perspective row by row.
 COLUMN = "perspective"
@@ -28,7 +28,7 @@ class RewardFunction:
 
     Args:
         model: A preference model.
-        perspective: Names of groups whose embeddings add (Eq. 1).
+        perspective: Names of groups, post-stratified as in `Model.predict_proba`.
         mixture: Weights of groups by their names, which are made to sum to 1.
 
     Raises:
@@ -84,14 +84,19 @@ class RewardFunction:
 
 
 def score_texts(
-    model: Model, texts: Sequence[str], perspectives: Sequence[Sequence[str]]
+    model: Model,
+    texts: Sequence[str],
+    perspectives: Sequence[Groups],
+    *,
+    exactly: bool = False,
 ) -> FloatArray:
-    """Score every text from every perspective: r = o(e + V) / t (§2.4).
+    """Score every text from every perspective: the mean of r = o(e + V) / t (§2.4).
 
     Args:
         model: A preference model.
         texts: n texts.
-        perspectives: P lists of group names, whose embeddings add (Eq. 1).
+        perspectives: P lists of group names, post-stratified as in `Model.predict_proba`.
+        exactly: Whether to add the embeddings of the named groups alone (Eq. 1).
 
     Returns:
         (n, P) rewards, in logits.
@@ -100,24 +105,26 @@ def score_texts(
         InputError: If the model does not compare two texts, or if a name is no group.
     """
     _check_task(model)
-    return _scores(model, texts, model.membership(perspectives))
+    respondents = model.respondents(perspectives, exactly=exactly)
+    scores: FloatArray = _scores(model, texts, respondents.S) @ respondents.shares.T
+    return scores
 
 
 def weighted_memberships(
     model: Model,
-    perspective: Sequence[str] | None = None,
+    perspective: Groups | None = None,
     mixture: Mapping[str, float] | None = None,
 ) -> tuple[csr_matrix, FloatArray]:
     """Find the memberships that a reward is a weighted mean over.
 
     Args:
         model: A preference model.
-        perspective: Names of groups whose embeddings add (Eq. 1).
+        perspective: Names of groups, post-stratified as in `Model.predict_proba`.
         mixture: Weights of groups by their names. Without it and a perspective, the training
             population's memberships are taken.
 
     Returns:
-        (P, K) memberships and (P,) their weights, which sum to 1.
+        (J, K) memberships and (J,) their weights, which sum to 1.
 
     Raises:
         InputError: As `RewardFunction` does.
@@ -125,13 +132,12 @@ def weighted_memberships(
     _check_task(model)
     if perspective is not None and mixture is not None:
         raise InputError("give a perspective or a mixture, not both")
-    if perspective is not None:
-        return model.membership([perspective]), np.ones(1)
     if mixture is None:
-        memberships, counts = model.population
-        return memberships, counts / counts.sum()
-    weights = np.array(list(check_weights(mixture).values()))
-    return model.membership([[name] for name in mixture]), weights / weights.sum()
+        respondents = model.respondents([perspective or ()])
+    else:
+        weights = list(check_weights(mixture).values())
+        respondents = model.respondents([Jury([[name] for name in mixture], weights)])
+    return respondents.S, respondents.shares.toarray()[0]
 
 
 def _check_task(model: Model) -> None:

@@ -74,11 +74,14 @@ class Predictions(BaseModel):
     Attributes:
         classes: The names of the L classes.
         perspectives: The names of the P perspectives.
+        unseen: Those perspectives that no training annotation has: for them the embeddings of
+            their groups are added alone, which training never saw.
         answers: The answers, in the order of the texts.
     """
 
     classes: list[str]
     perspectives: list[str]
+    unseen: list[str] = Field(description="Perspectives that no training annotation has.")
     answers: list[Answer]
 
 
@@ -253,6 +256,7 @@ def _predictions(views: Views, query: Query) -> Predictions:
     return Predictions(
         classes=list(shown.classes),
         perspectives=list(shown.names),
+        unseen=list(shown.unseen),
         answers=[
             Answer(population=population, mix=mix, perspectives=p, disagreement=disagreement)
             for population, mix, p, disagreement in zip(

@@ -31,7 +31,8 @@ def build_model(
         The model, whose groups are those that the method sees.
     """
     examples = methods.find(settings.config.name).examples(prepared, settings.seed)
-    memberships, codes = examples.take(prepared.parts.train).patterns
+    train = examples.take(prepared.parts.train)
+    memberships, codes = train.patterns
     with_groups = memberships.shape[1] > 0
     text_encoder = prepared.encoder
     return Model(
@@ -40,7 +41,7 @@ def build_model(
         prepared.annotations.classes,
         prepared.scheme if with_groups else None,
         text_encoder,
-        (memberships, np.bincount(codes).astype(float)),
+        (memberships, np.bincount(codes, weights=train.w)),
         facts,
         group_encoder=group_encoder if with_groups and group_encoder is not text_encoder else None,
         people=prepared.people if network.n_annotators else (),
