@@ -5,6 +5,7 @@ import numpy as np
 from mcstl.methods.base import FittedMethod, Prepared, RunSettings
 from mcstl.methods.network import NetworkMethod
 from mcstl.models import training
+from mcstl.models.calibration import recalibrated
 from mcstl.models.networks import MeanNetwork, Network, ProductNetwork
 from mcstl.models.training import Session
 
@@ -13,12 +14,12 @@ _MEMBERS = 3  # of each form
 
 
 class Best(NetworkMethod):
-    """The mean of one form's networks or of all, whichever has the lowest validation NLL."""
+    """The mean of one form's networks or of all, whichever validates best, recalibrated."""
 
     name = "best"
 
     def fit(self, prepared: Prepared, settings: RunSettings) -> FittedMethod:
-        """Fit three networks of each form, and choose the mean that validates best.
+        """Fit three networks of each form, choose the mean that validates best, recalibrate it.
 
         Each has a checkpoint of its own, which stays until all are fitted. There is no trace,
         since that is of one network.
@@ -53,7 +54,8 @@ class Best(NetworkMethod):
         by_form = [networks[form :: len(_FORMS)] for form in range(len(_FORMS))]
         in_order = [network for members in by_form for network in members]
         choices = [MeanNetwork(members) for members in (*by_form, in_order)]
-        network = min(choices, key=lambda mean: training.validation_nll(mean, validation))
+        chosen = min(choices, key=lambda mean: training.validation_nll(mean, validation))
+        network = recalibrated(list(chosen.members), validation, settings.seed)
         return FittedMethod(lambda examples: training.predict(network, examples), network)
 
 

@@ -6,6 +6,7 @@ from mcstl import methods
 from mcstl._support.arrays import FloatArray
 from mcstl.methods.base import BaseMethodConfig, Part, Prepared, RunSettings
 from mcstl.models.networks import BaseNetwork
+from mcstl.models.prediction import never_certain
 
 
 def saves_model(config: BaseMethodConfig) -> bool:
@@ -62,7 +63,10 @@ def fit_method(prepared: Prepared, settings: RunSettings) -> tuple[FloatArray, B
     fitted = method.fit(prepared, settings._replace(session=replace(session, progress=progress)))
     examples = method.examples(prepared, settings.seed)
     parts: tuple[Part, ...] = ("validation", "test")
-    p = {part: fitted.predict(examples.take(getattr(prepared.parts, part))) for part in parts}
+    p = {
+        part: never_certain(fitted.predict(examples.take(getattr(prepared.parts, part))))
+        for part in parts
+    }
     prepared.predicted[config.plain.model_dump_json()] = p
     return p["test"], fitted.network
 
@@ -78,7 +82,7 @@ def _recalibrated(prepared: Prepared, settings: RunSettings) -> FloatArray:
         session = replace(settings.session, on_epoch=None)
         fit_method(prepared, settings._replace(config=config.plain, session=session))
     p = prepared.predicted[key]
-    return recalibrate(
+    p_test = recalibrate(
         config.recalibrate,
         p["validation"],
         prepared.part("validation").y,
@@ -88,3 +92,4 @@ def _recalibrated(prepared: Prepared, settings: RunSettings) -> FloatArray:
         symmetric=prepared.problem.preference,
         seed=settings.seed,
     )
+    return never_certain(p_test)

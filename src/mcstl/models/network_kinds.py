@@ -71,6 +71,9 @@ def restore(
     """
     with torch.device("meta"):
         network = build(config, sizes, preference)
+    if isinstance(network, MeanNetwork):  # version 0.1 did not recalibrate
+        unchanged = {"slope": torch.ones(1), "offsets": torch.zeros(len(network.offsets))}
+        weights = unchanged | dict(weights)
     network.load_state_dict(weights, assign=True)
     return network.eval()
 

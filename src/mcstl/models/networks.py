@@ -598,8 +598,15 @@ class ProductNetwork(Network):
 class MeanNetwork(BaseNetwork):
     """Trained networks that answer as one: the mean of their logits, in preference of rewards.
 
+    The mean can be recalibrated: `slope` times it plus `offsets`, the same for all groups, so that
+    rows, views and rewards are all recalibrated alike (`mcstl.models.calibration`).
+
     Args:
         members: The networks, all of the same sizes and task.
+
+    Attributes:
+        slope: What the mean is multiplied by, (1,).
+        offsets: What is then added to the level logits, (T,); 0 in preference.
 
     Raises:
         ValueError: If there are no members.
@@ -607,18 +614,24 @@ class MeanNetwork(BaseNetwork):
 
     kind = "mean"
 
+    slope: Tensor
+    offsets: Tensor
+
     def __init__(self, members: Sequence[Network]) -> None:
         super().__init__()
         if not members:
             raise ValueError("it has no members")
-        self.members: Iterable[Network] = nn.ModuleList(members)  # type: ignore[assignment]
+        self.members: Sequence[Network] = nn.ModuleList(members)  # type: ignore[assignment]
         self.preference, self.dimension = members[0].preference, members[0].dimension
         self.hidden = sum(member.hidden for member in members)
+        n_thresholds = 1 if self.preference else len(members[0].b_gaps) + 1
+        self.register_buffer("slope", torch.ones(1))
+        self.register_buffer("offsets", torch.zeros(n_thresholds))
 
     @property
     def n_groups(self) -> int:
         """The number of value groups, K."""
-        return next(iter(self.members)).n_groups
+        return self.members[0].n_groups
 
     def config(self) -> dict[str, Any]:
         """Describe the network for config.json.
@@ -641,7 +654,7 @@ class MeanNetwork(BaseNetwork):
             yield from member.group_tensors(groups)
 
     def logits(self, batch: Batch) -> Tensor:
-        """Compute the mean of the members' logits of rows.
+        """Compute the mean of the members' logits of rows, recalibrated.
 
         Args:
             batch: n rows.
@@ -649,10 +662,10 @@ class MeanNetwork(BaseNetwork):
         Returns:
             The logits, (n, T).
         """
-        return torch.stack([member.logits(batch) for member in self.members]).mean(0)
+        return self._recalibrated([member.logits(batch) for member in self.members])
 
     def grid_logits(self, e: Tensor, S: Tensor) -> Tensor:
-        """Compute the mean of the members' logits of every text under every perspective.
+        """Compute the mean of the members' logits of texts under perspectives, recalibrated.
 
         Args:
             e: The vectors of the texts, (n, 1 or 2, d).
@@ -661,10 +674,10 @@ class MeanNetwork(BaseNetwork):
         Returns:
             The logits, (n, P, T).
         """
-        return torch.stack([member.grid_logits(e, S) for member in self.members]).mean(0)
+        return self._recalibrated([member.grid_logits(e, S) for member in self.members])
 
     def rewards(self, e: Tensor, S: Tensor) -> Tensor:
-        """Compute the mean of the members' rewards r = o(e + V) / t (§2.4).
+        """Compute the mean of the members' rewards r = o(e + V) / t (§2.4), recalibrated.
 
         Args:
             e: The vectors of the texts, (n, d).
@@ -673,4 +686,7 @@ class MeanNetwork(BaseNetwork):
         Returns:
             The rewards in logits, (n, P).
         """
-        return torch.stack([member.rewards(e, S) for member in self.members]).mean(0)
+        return self.slope * torch.stack([m.rewards(e, S) for m in self.members]).mean(0)
+
+    def _recalibrated(self, logits: Sequence[Tensor]) -> Tensor:
+        return self.slope * torch.stack(list(logits)).mean(0) + self.offsets

@@ -15,6 +15,10 @@ from mcstl.models.networks import BaseNetwork
 _NUMBERS_AT_ONCE = 2**24
 
 
+#: The least probability of any class: what is certain in 32 bits is not certain.
+_LEAST = 1e-7
+
+
 class Respondents(NamedTuple):
     """Whom a prediction is for.
 
@@ -70,7 +74,21 @@ def predict_rows(
                 None if annotators is None else torch.from_numpy(annotators[rows]).to(device),
             )
             parts.append(network.probabilities(batch, draws).cpu().numpy())
-    return np.concatenate(parts)
+    return never_certain(np.concatenate(parts))
+
+
+def never_certain(p: FloatArray) -> FloatArray:
+    """Move probabilities off 0 and 1 by a hair, so that no prediction is ever infinitely wrong.
+
+    Args:
+        p: Class probabilities, (..., L).
+
+    Returns:
+        The same, each class with 1e-7 at least.
+    """
+    p = np.maximum(p, _LEAST)
+    moved: FloatArray = p / p.sum(axis=-1, keepdims=True)
+    return moved
 
 
 def predict_grid(
@@ -109,6 +127,7 @@ def predict_grid(
                 texts = slice(start, start + n_texts)
                 e = all_vectors[torch.from_numpy(positions[texts])].to(device)
                 p = network.grid_probabilities(e, membership, annotators).double().cpu().numpy()
+                p = never_certain(p)
                 mixed = shares[:, block] @ p.swapaxes(0, 1).reshape(len(membership), -1)
                 out[texts] += mixed.reshape(n_perspectives, -1, n_classes).swapaxes(0, 1)
     return out

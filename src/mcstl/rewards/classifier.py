@@ -24,7 +24,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from mcstl._support.errors import InputError, listed
 from mcstl.models.model import Model
-from mcstl.models.networks import Layer, Network, ProductNetwork
+from mcstl.models.networks import Layer, MeanNetwork, Network, ProductNetwork
 from mcstl.rewards.function import weighted_memberships
 
 #: The modules of encoders that a classifier can be made of; the last may be missing.
@@ -175,7 +175,9 @@ def as_classifier(
         InputError: As `RewardFunction` does, and if the network or the encoder has another form.
     """
     memberships, weights = weighted_memberships(model, perspective, mixture)
-    network = model.network
+    network, slope = model.network, 1.0
+    if isinstance(network, MeanNetwork) and len(network.members) == 1:  # recalibrated
+        slope, network = float(network.slope), network.members[0]
     if not isinstance(network, Network) or isinstance(network, ProductNetwork):
         raise InputError(
             "a classifier needs one network of the form o(e + V), as mc-stl's; this model is of "
@@ -208,7 +210,7 @@ def as_classifier(
         classifier.score.load_state_dict(network.rest[-1].state_dict())
         shift, t = network.effects(S)
         classifier.shift.copy_(shift)
-        classifier.weight.copy_(torch.from_numpy(weights).float() / t)
+        classifier.weight.copy_(slope * torch.from_numpy(weights).float() / t)
     return classifier.eval(), tokenizer
 
 

@@ -41,7 +41,7 @@ def build_model(
         prepared.annotations.classes,
         prepared.scheme if with_groups else None,
         text_encoder,
-        (memberships, np.bincount(codes, weights=train.w)),
+        (memberships, np.bincount(codes, weights=train.w).astype(float)),
         facts,
         group_encoder=group_encoder if with_groups and group_encoder is not text_encoder else None,
         people=prepared.people if network.n_annotators else (),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mcstl import datasets
+from mcstl import datasets, methods
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
@@ -14,7 +14,9 @@ from mcstl.evaluation import metrics
 from mcstl.groups import fit_scheme
 from mcstl.methods.base import MethodConfig, Prepared, RunSettings
 from mcstl.methods.fitting import fit_method
+from mcstl.models.calibration import recalibrated
 from mcstl.models.model import Model
+from mcstl.models.networks import Network
 from mcstl.models.training import Session
 from mcstl.studies.build_model import build_model
 from mcstl.studies.preparation import make_examples
@@ -37,7 +39,7 @@ def fit(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Model:
-    """Fit a model on all annotations but a validation share.
+    """Fit a model on all annotations but a validation share, and recalibrate it on that.
 
     Args:
         data: The annotations.
@@ -70,6 +72,9 @@ def fit(
     _, network = fit_method(prepared, settings)
     if network is None:
         raise InputError(f"the method {method} leaves no model; choose mc-stl")
+    if isinstance(network, Network) and not network.n_annotators:
+        seen = methods.find(method).examples(prepared, seed)
+        network = recalibrated([network], seen.take(parts.validation), seed)
     return build_model(network, prepared, settings, encoder, {"seed": seed})
 
 
