@@ -72,7 +72,7 @@ def errors(per_group: int, seed: int) -> list[float]:
     found, held = [], np.nan
     for method in plan.methods:
         settings = plan.settings_of(method, seed)
-        _, network = fit_method(prepared, settings)
+        _, network, _ = fit_method(prepared, settings)
         assert network is not None
         with_groups = method.name != "none"
         model = build_model(network, prepared, settings, encoder, {})

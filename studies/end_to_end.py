@@ -166,7 +166,7 @@ def main() -> None:
         prepared = prepare(study, annotations, encoder, seed)
         test = prepared.part("test")
         started = time.process_time()
-        _, frozen = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), seed))
+        _, frozen, _ = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), seed))
         assert frozen is not None  # noqa: S101 (for the type checker)
         between = time.process_time()
         rates = chosen.encoder_rate, chosen.network_rate

@@ -52,7 +52,7 @@ def main() -> None:
     typical, _ = memberships_of_annotators(replace(splits[0].examples, annotators=codes))
     S, names = typical.round(), np.array(splits[0].scheme.names)
     for seed, prepared in enumerate(splits):
-        p, _ = fit_method(prepared, study.settings_of(MethodConfig(name="none"), seed))
+        p, *_ = fit_method(prepared, study.settings_of(MethodConfig(name="none"), seed))
         test = prepared.parts.test
         residual = annotations.labels[test] - p @ np.arange(p.shape[1])
         for a in np.unique(codes[test][codes[test] >= 0]):

@@ -190,7 +190,7 @@ def test_best_keeps_the_mean_of_the_lowest_validation_nll(
         return fitted
 
     monkeypatch.setattr(training, "fit", noted)
-    _, network = fit_method(prepared, study.settings_of(study.methods[0], 0))
+    _, network, _ = fit_method(prepared, study.settings_of(study.methods[0], 0))
     assert isinstance(network, MeanNetwork)
     sums = [each for each in tried if type(each) is Network]
     others = [each for each in tried if type(each) is ProductNetwork]
@@ -211,13 +211,13 @@ def test_best_keeps_the_mean_of_the_lowest_validation_nll(
             return float({type(each) for each in mean.members} != set(wanted))
 
         monkeypatch.setattr(training, "validation_nll", preferring)
-        _, network = fit_method(prepared, study.settings_of(study.methods[0], 0))
+        _, network, _ = fit_method(prepared, study.settings_of(study.methods[0], 0))
         assert isinstance(network, MeanNetwork)
         assert {type(each) for each in network.members} == set(wanted)
 
 
 def plain_network(study: Study, prepared: Prepared) -> BaseNetwork:
-    _, network = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), 0))
+    _, network, _ = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), 0))
     assert network is not None
     return network
 
@@ -227,7 +227,7 @@ def test_best_goes_on_where_it_was_stopped(
 ) -> None:
     """Members that were fitted are not fitted again, and the result is the same to the last bit."""
     study, prepared = town
-    whole, _ = fit_method(prepared, study.settings_of(study.methods[0], 0))
+    whole, *_ = fit_method(prepared, study.settings_of(study.methods[0], 0))
     plain, begun = training.fit, list[int]()
 
     def stopped(*rows: Any, **options: Any) -> training.Fitted:
@@ -250,7 +250,7 @@ def test_best_goes_on_where_it_was_stopped(
         return shuffled(self, batch_size)
 
     monkeypatch.setattr(WeightedExamples, "shuffled", counted)
-    again, _ = fit_method(prepared, study.settings_of(study.methods[0], 0, session))
+    again, *_ = fit_method(prepared, study.settings_of(study.methods[0], 0, session))
     assert len(steps) == 3 * 3  # epochs of three members
     assert (again == whole).all()
     assert not list(tmp_path.iterdir())

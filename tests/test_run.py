@@ -235,8 +235,8 @@ def test_what_is_learnt_never_depends_on_test_rows(cache: Path) -> None:
     other = prepare(study, altered, encoder, seed=0)
     for name in METHODS:
         settings = study.settings_of(MethodConfig(name=name), 0)
-        first, _ = fit_method(prepared, settings)
-        second, _ = fit_method(other, settings)
+        first, *_ = fit_method(prepared, settings)
+        second, *_ = fit_method(other, settings)
         np.testing.assert_array_equal(first, second, err_msg=name)
 
 
@@ -263,8 +263,8 @@ def test_majority_learns_from_majority_labels_alone(cache: Path) -> None:
     )
     for name, same in (("majority", True), ("none", False)):
         settings = study.settings_of(MethodConfig(name=name), 0)
-        first, _ = fit_method(prepared, settings)
-        second, _ = fit_method(other, settings)
+        first, *_ = fit_method(prepared, settings)
+        second, *_ = fit_method(other, settings)
         assert np.array_equal(first, second) == same, name
 
 
@@ -493,8 +493,8 @@ def test_known_people_are_predicted_better_and_unknown_ones_as_the_population(
     habits: tuple[Study, simulated.Simulation, Prepared],
 ) -> None:
     study, simulation, prepared = habits
-    known, network = fit_method(prepared, study.settings_of(study.methods[0], 0))
-    plain, _ = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), 0))
+    known, network, _ = fit_method(prepared, study.settings_of(study.methods[0], 0))
+    plain, *_ = fit_method(prepared, study.settings_of(MethodConfig(name="mc-stl"), 0))
     assert network is not None
     y, truth = prepared.part("test").y, simulation.truth[prepared.parts.test]
     assert nll_of(known, y) < nll_of(plain, y) - 0.1
@@ -514,7 +514,7 @@ def test_nobody_known_leaves_with_a_model(
     study, _, prepared = habits
     hasty = study.model_copy(update={"training": TrainingConfig(epochs=2, hidden=16)})
     settings = hasty.settings_of(study.methods[0], 0)
-    _, network = fit_method(prepared, settings)
+    _, network, _ = fit_method(prepared, settings)
     assert network is not None
     model = build_model(network, prepared, settings, load_encoder(), {})
     model.save(tmp_path / "model")

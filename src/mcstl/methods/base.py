@@ -1,7 +1,7 @@
 """What every method is: what it sees of the data, how it is fitted, and what it leaves."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -146,10 +146,13 @@ class FittedMethod(NamedTuple):
     Attributes:
         predict: From n examples to their class probabilities, (n, L).
         network: The network that predicts, None for a method without one.
+        recipe: What was chosen on the validation rows of how it is trained, by the keys of
+            `training`.
     """
 
     predict: Predictor
     network: BaseNetwork | None = None
+    recipe: Mapping[str, Any] = {}
 
 
 class RunSettings(NamedTuple):

@@ -4,10 +4,10 @@ import numpy as np
 
 from mcstl.methods.base import FittedMethod, Prepared, RunSettings
 from mcstl.methods.network import NetworkMethod
-from mcstl.models import training
+from mcstl.models import recipes, training
 from mcstl.models.calibration import recalibrated
 from mcstl.models.networks import MeanNetwork, Network, ProductNetwork
-from mcstl.models.training import Session
+from mcstl.models.training import TrainingConfig
 
 _FORMS: tuple[type[Network], ...] = (Network, ProductNetwork)
 _MEMBERS = 3  # of each form
@@ -35,40 +35,33 @@ class Best(NetworkMethod):
         # The first of a form is what its method alone would be; torch tells seeds by 32 bits only.
         states = np.random.SeedSequence(settings.seed).generate_state(_MEMBERS - 1)
         plan = [(form, seed) for seed in (settings.seed, *map(int, states)) for form in _FORMS]
-        sessions = [_member_session(settings.session, i, len(plan)) for i in range(len(plan))]
-        networks = [
-            training.fit(
+        sessions = [settings.session.part(i, len(plan)) for i in range(len(plan))]
+        configs: dict[type[Network], TrainingConfig] = {}
+        networks = []
+        for (form, seed), session in zip(plan, sessions, strict=True):
+            # The first of a form chooses the recipe for the others.
+            fit = training.fit if form in configs else recipes.fit
+            config = configs.get(form, settings.training)
+            fitted = fit(
                 train,
                 validation,
                 prepared.problem,
-                settings.training,
+                config,
                 network=form,
                 seed=seed,
                 session=session,
-            ).network
-            for (form, seed), session in zip(plan, sessions, strict=True)
-        ]
+            )
+            configs[form] = fitted.config
+            networks.append(fitted.network)
         for session in sessions:
-            if session.checkpoint is not None:
-                session.checkpoint.unlink(missing_ok=True)
+            session.forget()
         by_form = [networks[form :: len(_FORMS)] for form in range(len(_FORMS))]
         in_order = [network for members in by_form for network in members]
         choices = [MeanNetwork(members) for members in (*by_form, in_order)]
         chosen = min(choices, key=lambda mean: training.validation_nll(mean, validation))
         network = recalibrated(list(chosen.members), validation, settings.seed)
-        return FittedMethod(lambda examples: training.predict(network, examples), network)
-
-
-def _member_session(session: Session, number: int, count: int) -> Session:
-    """How one of `count` networks is followed: a checkpoint of its own, its share of progress."""
-    checkpoint = session.checkpoint
-    if checkpoint is not None:
-        checkpoint = checkpoint.with_name(f"{checkpoint.name}-{number}")
-
-    def progress(what: str, done: int, total: int) -> None:
-        session.progress(what, number * total + done, count * total)
-
-    return Session(checkpoint=checkpoint, keep=True, progress=progress)
+        recipe = {form.kind: recipes.chosen(config) for form, config in configs.items()}
+        return FittedMethod(lambda examples: training.predict(network, examples), network, recipe)
 
 
 METHOD = Best()

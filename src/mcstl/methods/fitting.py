@@ -1,6 +1,8 @@
 """How a study fits a method: it predicts the test rows, recalibrated if the study says so."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from mcstl import methods
 from mcstl._support.arrays import FloatArray
@@ -33,7 +35,21 @@ def is_trained(config: BaseMethodConfig) -> bool:
     return methods.find(config.name).is_trained and config.recalibrate is None
 
 
-def fit_method(prepared: Prepared, settings: RunSettings) -> tuple[FloatArray, BaseNetwork | None]:
+class FittedRun(NamedTuple):
+    """One method, fitted with one seed.
+
+    Attributes:
+        p: The class probabilities of the test rows, (n, L).
+        network: The network, None for a method without one and for one that is recalibrated.
+        recipe: What was chosen on the validation rows of how it is trained.
+    """
+
+    p: FloatArray
+    network: BaseNetwork | None
+    recipe: Mapping[str, Any]
+
+
+def fit_method(prepared: Prepared, settings: RunSettings) -> FittedRun:
     """Fit a method and predict the test rows.
 
     A method with `recalibrate` is fitted as without it, then its probabilities are mapped to the
@@ -45,15 +61,14 @@ def fit_method(prepared: Prepared, settings: RunSettings) -> tuple[FloatArray, B
         settings: The method as it stands in the study, its training and its seed.
 
     Returns:
-        (n, L) the class probabilities of the test rows, and the network, None for a method without
-        one and for one that is recalibrated.
+        The predictions of the test rows, and what made them.
 
     Raises:
         InputError: If the data lack a column that the method needs, or if it cannot be fitted.
     """
     config = settings.config
     if config.recalibrate is not None:
-        return _recalibrated(prepared, settings), None
+        return FittedRun(_recalibrated(prepared, settings), None, {})
     method = methods.find(config.name)
     session = settings.session
 
@@ -68,7 +83,7 @@ def fit_method(prepared: Prepared, settings: RunSettings) -> tuple[FloatArray, B
         for part in parts
     }
     prepared.predicted[config.plain.model_dump_json()] = p
-    return p["test"], fitted.network
+    return FittedRun(p["test"], fitted.network, fitted.recipe)
 
 
 def _recalibrated(prepared: Prepared, settings: RunSettings) -> FloatArray:

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from mcstl.methods.base import FittedMethod, Method, Prepared, RunSettings
-from mcstl.models import training
+from mcstl.models import recipes, training
 from mcstl.models.examples import Examples
 from mcstl.models.networks import Network
 from mcstl.models.training import TrainingConfig
@@ -46,7 +46,7 @@ class NetworkMethod(Method):
 
     def fit(self, prepared: Prepared, settings: RunSettings) -> FittedMethod:
         """See `Method.fit`."""
-        fitted = training.fit(
+        fitted = recipes.fit(
             *self.training_examples(prepared, settings.seed),
             prepared.problem,
             self.training_config(settings.training),
@@ -55,4 +55,8 @@ class NetworkMethod(Method):
             session=settings.session,
         )
         network = fitted.network
-        return FittedMethod(lambda examples: training.predict(network, examples), network)
+        return FittedMethod(
+            lambda examples: training.predict(network, examples),
+            network,
+            recipes.chosen(fitted.config),
+        )

@@ -38,6 +38,8 @@ _VALIDATION_DRAWS = 8
 class TrainingConfig(BaseModel):
     """The `training` part of a study: what the paper leaves open, and its two lambdas.
 
+    `mcstl.models.recipes` chooses the learning rate and the dropout where they are not given.
+
     Attributes:
         hidden: The number of hidden units of o(.).
         layer: The hidden layer: ``normed`` (layer norm and ReLU) or ``smooth`` (GELU).
@@ -101,6 +103,31 @@ class Session:
     on_epoch: OnEpoch | None = None
     progress: Progress = silent
 
+    def part(self, number: int, count: int) -> "Session":
+        """Follow one of several trainings of a run, whose epochs are of no interest.
+
+        Args:
+            number: Which one, from 0.
+            count: How many there are.
+
+        Returns:
+            A session with a checkpoint of its own, which stays until `forget`, and its share of
+            the progress.
+        """
+        checkpoint = self.checkpoint
+        if checkpoint is not None:
+            checkpoint = checkpoint.with_name(f"{checkpoint.name}-{number}")
+
+        def progress(what: str, done: int, total: int) -> None:
+            self.progress(what, number * total + done, count * total)
+
+        return Session(checkpoint=checkpoint, keep=True, progress=progress)
+
+    def forget(self) -> None:
+        """Remove the checkpoint."""
+        if self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -111,12 +138,14 @@ class Fitted:
         epochs: How many epochs were trained.
         best_epoch: The epoch with the lowest validation NLL.
         validation_nll: That NLL, in nats.
+        config: How it was trained.
     """
 
     network: Network
     epochs: int
     best_epoch: int
     validation_nll: float
+    config: TrainingConfig
 
 
 def fit(
@@ -180,7 +209,7 @@ def fit(
         )
         examples = WeightedExamples.from_examples(train, problem.n_classes, device)
         loss = Loss.of(examples, problem, config)
-        state = _State(initial.to(device), config.learning_rate)
+        state = _State(initial.to(device), config)
         _descend(state, loss, examples, validation, seed, session)
         return state.fitted()
 
@@ -292,9 +321,9 @@ class _State:
     many a training.
     """
 
-    def __init__(self, network: Network, learning_rate: float) -> None:
+    def __init__(self, network: Network, config: TrainingConfig) -> None:
         self.network, self.average = network, copy.deepcopy(network)
-        self.learning_rate = learning_rate
+        self.config = config
         self.parameters: list[Tensor] = list(network.parameters())
         self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
@@ -321,7 +350,7 @@ class _State:
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
-            lr=self.learning_rate,
+            lr=self.config.learning_rate,
             weight_decay=0,
             eps=1e-8,
             maximize=False,
@@ -378,7 +407,7 @@ class _State:
         network = copy.deepcopy(self.network).cpu().eval()
         for parameter in network.parameters():
             parameter.grad = None
-        return Fitted(network, self.epoch, self.best_epoch, self.best_nll)
+        return Fitted(network, self.epoch, self.best_epoch, self.best_nll, self.config)
 
 
 def _descend(

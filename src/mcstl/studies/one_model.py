@@ -69,7 +69,7 @@ def fit(
     examples = make_examples(data, scheme.assign(data, encoder), encoder, progress)
     prepared = Prepared(data, minority_rows(data), parts, scheme, examples, encoder)
     settings = RunSettings(MethodConfig(name=method), trained, seed, Session(progress=progress))
-    _, network = fit_method(prepared, settings)
+    _, network, _ = fit_method(prepared, settings)
     if network is None:
         raise InputError(f"the method {method} leaves no model; choose mc-stl")
     if isinstance(network, Network) and not network.n_annotators:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mcstl.data.annotations import Annotations
 from mcstl.data.splits import Split, SplitBy
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups.base import LeftOut
+from mcstl.models import recipes
 from mcstl.studies.study_file import Study, with_paths
 
 _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "transformers")
@@ -46,6 +48,9 @@ def resolve(study: Study, annotations: Annotations, encoder: Encoder, out: Path)
     fields["methods"] = [
         {key: value for key, value in method.items() if value} for method in fields["methods"]
     ]
+    # What is left open is chosen anew, run by run, and noted in `made_with` at the end.
+    is_open = set(recipes.CHOSEN) - study.training.model_fields_set
+    fields["training"] = {k: v for k, v in fields["training"].items() if k not in is_open}
     fields["made_with"] = {
         "mcstl": __version__,
         "python": platform.python_version(),
@@ -54,6 +59,23 @@ def resolve(study: Study, annotations: Annotations, encoder: Encoder, out: Path)
         "data": fingerprint(annotations),
     }
     return fields
+
+
+def with_recipes(resolved: dict[str, Any], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Note in a resolved study what its runs chose on their validation rows.
+
+    Args:
+        resolved: The resolved study.
+        runs: The runs of results.json.
+
+    Returns:
+        The same with the recipes of each method and seed under ``made_with``.
+    """
+    chosen: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        if run["recipe"]:
+            chosen.setdefault(run["method"], {})[str(run["seed"])] = run["recipe"]
+    return {**resolved, "made_with": {**resolved["made_with"], "recipes": chosen}}
 
 
 def portable(resolved: dict[str, Any]) -> dict[str, Any]:

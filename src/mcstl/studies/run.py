@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from mcstl import evaluation
+from mcstl._support import files
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
@@ -24,7 +25,7 @@ from mcstl.studies import model_card
 from mcstl.studies.build_model import build_model
 from mcstl.studies.parallel import in_processes
 from mcstl.studies.preparation import prepare, training_rows
-from mcstl.studies.resolved import describe_data, portable, resolve
+from mcstl.studies.resolved import describe_data, portable, resolve, with_recipes
 from mcstl.studies.results import SCHEMA, Results, prediction_rows, read, write
 from mcstl.studies.study_file import Study, rationale_config, reads_rationales
 from mcstl.studies.trace import tracer
@@ -103,6 +104,7 @@ def run(
         with working(folder, resolved) as work:
             setup = Setup(study, annotations, encoder, resolved, work)
             results = protocol(setup, jobs, progress)
+            files.write_yaml(folder / "study.yaml", results.results["study"])
             _write_choice_of_groups(setup, folder / "groups", progress)
             work.publish_model(folder, model_card.of_study(results.results))
             write(folder, results, annotations.items(), work.epochs())
@@ -167,7 +169,7 @@ def run_method(
     session = Session(checkpoint=checkpoint, on_epoch=on_epoch, progress=progress)
     settings = setup.study.settings_of(method, seed, session)
 
-    p, network = fit_method(prepared, settings)
+    p, network, recipe = fit_method(prepared, settings)
     seconds = round(time.perf_counter() - started, 3)
     data, test = prepared.annotations, prepared.parts.test
     inside, minority = prepared.groups("test"), prepared.minority[test]
@@ -181,7 +183,7 @@ def run_method(
         from_texts = reads_rationales(setup.study.groups_for(data))
         group_encoder = setup.encoder if from_texts else None
         work.keep_model(build_model(network, prepared, settings, group_encoder, facts))
-    row = {**head, **measured, "seconds": seconds}
+    row = {**head, **measured, "recipe": dict(recipe), "seconds": seconds}
     work.keep(method.title, seed, FinishedRun(row, predictions))
 
 
@@ -206,7 +208,7 @@ def _summarised(
     )
     results: dict[str, Any] = {
         "schema": SCHEMA,
-        "study": setup.resolved,
+        "study": with_recipes(setup.resolved, runs),
         "data": data,
         "groups": [asdict(group) for group in first.scheme.groups],
         "runs": runs,
@@ -236,7 +238,7 @@ def seed_data(study: Study, prepared: Prepared) -> leak_checks.SeedData:
         InputError: If that method cannot be fitted.
     """
     settings = study.settings_of(MethodConfig(name="groups-only"), study.seeds[0])
-    p, _ = fit_method(prepared, settings)
+    p, *_ = fit_method(prepared, settings)
     membership = prepared.examples.S
     return leak_checks.SeedData(prepared.annotations, prepared.parts, membership, p)
 

@@ -221,7 +221,8 @@ class Study(_Config):
         """
         changes = method.training if isinstance(method, MethodConfig) else {}
         place = ("methods", method.title, "training")
-        return training_config({**self.training.model_dump(), **changes}, *place)
+        given = self.training.model_dump(exclude_unset=True)
+        return training_config({**given, **changes}, *place)
 
     def settings_of(
         self, method: BaseMethodConfig, seed: int, session: Session | None = None

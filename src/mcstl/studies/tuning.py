@@ -260,7 +260,7 @@ def _judged(
     method: BaseMethodConfig, study: Study, seed: int, prepared: Prepared
 ) -> dict[str, Any]:
     """The metrics of one method and seed on the validation rows."""
-    p, _ = fit_method(prepared, study.settings_of(method, seed))
+    p, *_ = fit_method(prepared, study.settings_of(method, seed))
     data, rows = prepared.annotations, prepared.parts.validation
     inside, minority = prepared.groups("validation"), prepared.minority[rows]
     names = prepared.scheme.names

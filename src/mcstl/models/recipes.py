@@ -1,0 +1,89 @@
+"""The recipe of a training where it is left open: chosen on the validation rows, in three fits."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from mcstl.models import training
+from mcstl.models.examples import Examples
+from mcstl.models.networks import Network
+from mcstl.models.training import Fitted, Problem, Session, TrainingConfig
+
+#: The recipes that are compared, as changes of `TrainingConfig`'s defaults (LOG.md, 23).
+_RECIPES: tuple[Mapping[str, Any], ...] = (
+    {"learning_rate": 0.001, "dropout": 0.5},
+    {"learning_rate": 0.003, "dropout": 0.8},
+    {"learning_rate": 0.001, "dropout": 0.2},
+)
+#: The keys of `TrainingConfig` that are chosen where they are not given.
+CHOSEN = ("learning_rate", "dropout")
+
+
+def fit(
+    train: Examples,
+    validation: Examples,
+    problem: Problem,
+    config: TrainingConfig,
+    *,
+    network: type[Network] = Network,
+    seed: int = 0,
+    session: Session | None = None,
+) -> Fitted:
+    """Fit a network by the recipe of the lowest validation NLL, where `config` leaves it open.
+
+    Args:
+        train: The rows to learn from.
+        validation: The rows to stop on and to choose by.
+        problem: What is to be learnt.
+        config: The network's form and how it is trained; what it was given is kept.
+        network: The class of the network.
+        seed: Decides the initial weights, the order of rows and dropout.
+        session: How the training is followed, and where it goes on. Epochs are followed of the
+            chosen recipe alone.
+
+    Returns:
+        The network and how its training went, with the whole recipe as its `config`.
+
+    Raises:
+        InputError: As `mcstl.models.training.fit`.
+    """
+    session = session or Session()
+    recipes = _open_recipes(config)
+    if len(recipes) == 1:
+        return training.fit(
+            train, validation, problem, config, network=network, seed=seed, session=session
+        )
+    sessions = [session.part(i, len(recipes)) for i in range(len(recipes))]
+    tried = [
+        training.fit(train, validation, problem, recipe, network=network, seed=seed, session=each)
+        for recipe, each in zip(recipes, sessions, strict=True)
+    ]
+    best = min(tried, key=lambda fitted: fitted.validation_nll)
+    if session.on_epoch is not None:  # the same again, followed
+        followed = replace(session, progress=sessions[-1].progress)
+        best = training.fit(
+            train, validation, problem, best.config, network=network, seed=seed, session=followed
+        )
+    if not session.keep:
+        for each in sessions:
+            each.forget()
+    return best
+
+
+def chosen(config: TrainingConfig) -> dict[str, Any]:
+    """Return what can be chosen of a recipe.
+
+    Args:
+        config: The recipe of a fitted network.
+
+    Returns:
+        Its values by the keys of `CHOSEN`.
+    """
+    return config.model_dump(include=set(CHOSEN))
+
+
+def _open_recipes(config: TrainingConfig) -> list[TrainingConfig]:
+    """List the recipes that agree with what was given, each once."""
+    given = config.model_dump(include=config.model_fields_set)
+    recipes = [TrainingConfig(**{**recipe, **given}) for recipe in _RECIPES]
+    return [recipe for i, recipe in enumerate(recipes) if recipe not in recipes[:i]]
