@@ -304,7 +304,7 @@ class Section(BaseModel):
     [
         ({"by": "attributes", "min_sise": 3}, r"groups.attributes.min_sise\n  Extra inputs"),
         ({"by": "atributes"}, "'atributes' are not known.*Did you mean 'attributes'"),
-        ({"bye": "rationale"}, "groups need `by: attributes`.*found: bye. Did you mean 'by'"),
+        ({"bye": "rationale"}, "groups need .*`by: attributes`.*found: bye. Did you mean 'by'"),
         ({}, "groups need .*found: nothing"),
         ("attributes", "groups need .*found: attributes"),
         ({"by": "rationale", "k": 1}, r"groups.rationale.k\n .*greater than or equal to 2"),

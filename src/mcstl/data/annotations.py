@@ -5,7 +5,6 @@ two) and a class index; a text is never empty; one item is one text (or one unor
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcstl._support.arrays import BoolArray, Float32Array, IntArray
-from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_extra, need_names
+from mcstl._support.errors import InputError, brief, listed, need_extra, need_names
 from mcstl.data.cells import (
     as_values,
     cell_text,
@@ -27,7 +26,9 @@ from mcstl.data.cells import (
     objects,
     shown,
 )
+from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, is_object, renamed
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
+from mcstl.data.layouts import Layout, LayoutForm, to_long
 from mcstl.data.tables import read_table
 
 TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
@@ -35,26 +36,6 @@ TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
     "ordinal": ("text",),
     "preference": ("text_a", "text_b"),
 }
-#: Columns with a meaning of their own; every other column is an attribute of the annotator.
-KNOWN_COLUMNS = (
-    "annotation_id",
-    "item",
-    "text",
-    "text_a",
-    "text_b",
-    "chosen",
-    "rejected",
-    "label",
-    "annotator",
-    "rationale",
-    "inferred",
-    "values",
-    "weight",
-)
-#: A longer "name" of a column is rather a text of a file without a header.
-_LONGEST_NAME = 60
-#: The names that a saved index gets.
-_NAMELESS = re.compile(r"$|Unnamed: \d+$|__index_level_\d+__$")
 
 
 @dataclass(frozen=True)
@@ -65,14 +46,15 @@ class Annotations:
 
     Attributes:
         frame: The table; its index is 0 ... n-1. Columns that every table has: ``row`` (position
-            in the table as read, before anything is dropped), ``item`` (text), ``text`` or
-            ``text_a`` and ``text_b``, ``label`` (class index; in preference 1 means that A is
-            preferred), ``flipped`` (the row shows its pair the other way round than the item's
+            in the table with a row per annotation, before anything is dropped), ``item`` (text),
+            ``text`` or ``text_a`` and ``text_b``, ``label`` (class index; in preference 1 means A
+            is preferred), ``flipped`` (the row shows its pair the other way round than the item's
             first row; always False for single texts). Columns that it may have: ``weight`` (a
             number above 0: a row of weight 2 is trained on as two would be; metrics count it
             once), ``annotator`` (text, missing as None), ``rationale`` (text, missing as ""),
             ``inferred`` (whether the rationale is a language model's guess), ``values`` (a list
-            of names), and the `attributes` (text, missing as None).
+            of names), ``split`` (the part that the source puts the row into, as it is written),
+            and the `attributes` (text, missing as None).
         task: The task form.
         classes: Names of the L classes, lowest first.
         attributes: Columns that describe the annotators.
@@ -94,7 +76,7 @@ class Annotations:
         """Say whether the table has a column.
 
         Args:
-            column: An optional column: annotator, rationale, values, weight or an attribute.
+            column: An optional column: annotator, rationale, values, weight, split or an attribute.
 
         Returns:
             True if it is there.
@@ -163,7 +145,8 @@ class Annotations:
         cls,
         frame: pd.DataFrame,
         *,
-        columns: Mapping[str, str] | None = None,
+        columns: Columns | None = None,
+        layout: LayoutForm | None = None,
         labels: Labels | None = None,
         task: Task | None = None,
         source: str = "a table",
@@ -173,12 +156,17 @@ class Annotations:
         The column ``item`` may be left out where a text is its own item. A preference table has
         ``text_a``, ``text_b`` and ``label``, or ``chosen`` and ``rejected``, which get an
         orientation that does not tell the label. Columns without a name (a saved index) are left
-        out, and columns ``row`` and ``flipped`` unless they are mapped.
+        out, and columns ``row`` and ``flipped`` unless they are mapped. An index that has a name
+        is a column like others.
 
         Args:
-            frame: A row per annotation; it is not modified.
+            frame: A row per annotation, or what `layout` says; it is not modified.
             columns: The table's names of our columns, as in ``{"text": "comment"}``; our names
-                that are not mapped are taken as they stand.
+                that are not mapped are taken as they stand. Several columns for a text are its
+                parts, joined by a blank line. ``text.reply`` is the entry reply of the objects,
+                or of JSON, in the column text.
+            layout: How the table is laid out (`mcstl.data.layouts`), by default a row per
+                annotation. The columns that it makes, label and annotator, are not mapped.
             labels: Ordered classes, lowest first, and the raw values that each merges; rows with
                 other labels are dropped and counted. By default the classes are the sorted
                 numbers, or false/true and no/yes; in preference 0/1 or b/a.
@@ -200,7 +188,9 @@ class Annotations:
         """
         if frame.empty:
             raise InputError(f"{source} has no rows")
-        table = _renamed(frame, columns or {}, source)
+        table, dropped = to_long(
+            renamed(frame, columns or {}, source), Layout.parse(layout), source
+        )
         table.insert(0, "row", np.arange(len(table), dtype=np.int64))
         if {"chosen", "rejected"} <= set(table.columns) and "text_a" not in table.columns:
             _check_texts(table, ("chosen", "rejected"), source)
@@ -215,7 +205,7 @@ class Annotations:
         for needed in ("chosen", "rejected") if half else (*texts, "label"):
             if needed not in table.columns:
                 map_it = f"Map it with columns: {{{needed}: ...}} for task {task}"
-                hint = f"{map_it}. {_header_hint(columns_read)}".strip()
+                hint = f"{map_it}. {header_hint(columns_read)}".strip()
                 # A column of this name that is mapped to another of ours does not count.
                 need_names(
                     [needed], [name for name in columns_read if name != needed], source, hint=hint
@@ -223,7 +213,6 @@ class Annotations:
         _check_ids(table, source)
         classes, codes = classes_of(table["label"], labels, task, source)
         kept = codes >= 0
-        dropped = {}
         if not kept.all():
             dropped["label missing or outside `labels`"] = int((~kept).sum())
         if not kept.any():
@@ -238,13 +227,16 @@ class Annotations:
         _check_texts(table, texts, source)
         _set_items(table, texts, source)
         attributes = tuple(
-            str(name) for name in table.columns if name not in (*KNOWN_COLUMNS, "row", "flipped")
+            str(name)
+            for name in table.columns
+            if name not in (*KNOWN_COLUMNS, "row", "flipped") and not is_object(table[name])
         )
         readers: dict[str, Callable[[object], object]] = {
             "annotator": cell_text,
             "rationale": lambda cell: cell_text(cell) or "",
             "inferred": lambda cell: comparable(cell) in ("true", 1.0),
             "values": as_values,
+            "split": cell_text,
             **dict.fromkeys(attributes, cell_text),
         }
         for name in readers.keys() & set(table.columns):
@@ -252,7 +244,7 @@ class Annotations:
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
         order = ["row", "item", *texts, "label", "flipped", "weight"]
-        order += ["annotator", "rationale", "inferred", "values"]
+        order += ["annotator", "rationale", "inferred", "values", "split"]
         order = [name for name in order if name in table.columns] + list(attributes)
         return cls(
             frame=table[order],
@@ -317,7 +309,7 @@ class Annotations:
         """Read a table from a file and check it.
 
         Args:
-            path: CSV, TSV, JSON Lines (also .gz) or Parquet, by the file's name.
+            path: CSV, TSV, JSON Lines, JSON, Parquet or Excel (also .gz), by the file's name.
             options: As in `from_frame`.
 
         Returns:
@@ -387,44 +379,6 @@ def _votes(annotations: Annotations) -> IntArray:
     votes = np.zeros((int(items.max(initial=-1)) + 1, len(annotations.classes)), dtype=np.int64)
     np.add.at(votes, (items, labels), 1)
     return votes
-
-
-def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], source: str) -> pd.DataFrame:
-    """Copy the table under our names, without the columns that have none."""
-    named = [name for name in map(str, frame.columns) if not _NAMELESS.match(name)]
-    for ours, theirs in columns.items():
-        if ours not in KNOWN_COLUMNS:
-            raise InputError(
-                f"columns: {brief(ours)!r} is not a column that mcstl knows; "
-                f"known: {listed(KNOWN_COLUMNS)}.{did_you_mean(str(ours), KNOWN_COLUMNS)}"
-            )
-        need_names([str(theirs)], named, source, hint=_header_hint(named))
-    repeated = sorted({name for name in named if named.count(name) > 1})
-    if repeated:
-        raise InputError(
-            f"{source} has more than one column named {listed(repeated)}; rename all but one"
-        )
-    theirs_by_name = {str(name): frame[name] for name in frame.columns if str(name) in named}
-    # One of the table's columns may serve twice, so copy, not rename; a text that is mapped to be
-    # its own item stays the text, too.
-    taken = {ours: theirs_by_name[theirs] for ours, theirs in columns.items()}
-    unmapped = {
-        name: column
-        for name, column in theirs_by_name.items()
-        if name not in taken
-        and name not in ("row", "flipped")
-        and (name not in columns.values() or name in ("text", "text_a", "text_b"))
-    }
-    return pd.DataFrame({**taken, **unmapped}).reset_index(drop=True)
-
-
-def _header_hint(columns: Sequence[str]) -> str:
-    """Say what the names of the columns give away about a file that was saved in another way."""
-    if len(columns) == 1 and (by := re.search("[;\t|,]", columns[0])):
-        return f"The cells seem to be separated by {by.group()!r}: save it as CSV with commas."
-    if any(len(name) > _LONGEST_NAME or isinstance(comparable(name), float) for name in columns):
-        return "Is the row with the names of the columns missing?"
-    return ""
 
 
 def _orient(table: pd.DataFrame) -> None:

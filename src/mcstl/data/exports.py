@@ -12,7 +12,7 @@ import pandas as pd
 
 from mcstl._support import csv_files, files
 from mcstl._support.arrays import FloatArray
-from mcstl.data.tables import SEPARATORS, table_format
+from mcstl.data.tables import SEPARATORS, written_format
 
 
 def write_table(table: pd.DataFrame, path: Path, *, guard: bool = False) -> None:
@@ -30,7 +30,7 @@ def write_table(table: pd.DataFrame, path: Path, *, guard: bool = False) -> None
         InputError: The file's name has another ending.
 
     """
-    file_format = table_format(path)
+    file_format = written_format(path)
     columns = {str(name): list(map(_joined, column)) for name, column in table.items()}
     with files.replacing(path) as whole:
         part = whole.with_suffix(".part")

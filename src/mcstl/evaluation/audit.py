@@ -160,6 +160,8 @@ def _multicalibration(
 
 def _group_intervals(values: Resampled, names: Sequence[str]) -> list[dict[str, Any]]:
     """Per group the 95% interval of each metric; slope and bias are means over thresholds."""
+    if not names:  # of nothing there are no quantiles
+        return []
     by_metric: dict[str, FloatArray] = {
         name.removeprefix("group "): each
         for name, each in values.items()

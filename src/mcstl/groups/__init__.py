@@ -14,6 +14,7 @@ from mcstl.groups.combined import (
     load_scheme,
     settled,
 )
+from mcstl.groups.no_groups import NoGroupsConfig
 from mcstl.groups.rationale import RationaleConfig
 from mcstl.groups.taxonomy import TaxonomyConfig
 
@@ -24,6 +25,7 @@ __all__ = [
     "Group",
     "GroupsConfig",
     "IntersectConfig",
+    "NoGroupsConfig",
     "PluginConfig",
     "RationaleConfig",
     "Scheme",

@@ -39,9 +39,13 @@ from mcstl.groups.base import (
     make_groups,
 )
 from mcstl.groups.label_leakage import warn_of_leakage
+from mcstl.groups.no_groups import NoGroups, NoGroupsConfig
 
-_BY = ("attributes", "rationale", "taxonomy")
-_FORMS = "`by: attributes`, `by: rationale`, `by: taxonomy`, `combine: [...]` or `intersect: [...]`"
+_BY = ("attributes", "rationale", "taxonomy", "none")
+_FORMS = (
+    "`none`, `by: attributes`, `by: rationale`, `by: taxonomy`, `combine: [...]` or "
+    "`intersect: [...]`"
+)
 
 
 class CombineConfig(Config):
@@ -76,6 +80,8 @@ def _form(value: object) -> str | None:
 
 
 def _check_form(value: object) -> object:
+    if value == "none":
+        return NoGroupsConfig()
     form = _form(value)
     if form in (*_BY, "combine", "intersect"):
         return value
@@ -115,6 +121,7 @@ GroupsConfig = Annotated[
     Annotated[sociocultural.AttributesConfig, Tag("attributes")]
     | Annotated[rationale.RationaleConfig, Tag("rationale")]
     | Annotated[taxonomy.TaxonomyConfig, Tag("taxonomy")]
+    | Annotated[NoGroupsConfig, Tag("none")]
     | Annotated[CombineConfig, Tag("combine")]
     | Annotated[IntersectConfig, Tag("intersect")]
     | Annotated[SerializeAsAny[InstanceOf[PluginConfig]], Tag("plugin")],
@@ -161,7 +168,7 @@ def fit_scheme(
         [[0, 1], [1, 0], [0, 0]]
     """
     scheme = _fit(config, annotations, encoder, progress)
-    if not scheme.groups:
+    if not scheme.groups and not isinstance(config, NoGroupsConfig):
         reasons = "; ".join(f"{brief(name)} ({reason})" for name, reason in scheme.left_out[:5])
         raise InputError(
             f"no group is left: {reasons}; lower min_size or min_annotators"
@@ -239,6 +246,8 @@ def _fit(
             return taxonomy.fit(config, annotations, encoder, progress)
         case rationale.RationaleConfig():
             return rationale.fit(config, annotations, encoder, progress)
+        case NoGroupsConfig():
+            return NoGroups((), ())
         case PluginConfig():
             return config.fit(annotations, encoder, progress)
         case CombineConfig():
@@ -393,6 +402,7 @@ _SCHEMES: dict[str, type[Scheme]] = {
         sociocultural.AttributesScheme,
         rationale.RationaleScheme,
         taxonomy.TaxonomyScheme,
+        NoGroups,
         CombinedScheme,
         IntersectedScheme,
     )

@@ -34,7 +34,7 @@ def label_auc(S: csr_matrix, annotations: Annotations) -> float:
         annotations: The n annotations.
 
     Returns:
-        AUC, averaged over classes; NaN with too few rows.
+        AUC, averaged over classes; NaN with too few rows, or without groups.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -43,7 +43,8 @@ def label_auc(S: csr_matrix, annotations: Annotations) -> float:
     labels, items = annotations.labels, items_and_labels(annotations)[0]
     counts = np.bincount(labels)
     n_classes, rarest = (counts > 0).sum(), counts[counts > 0].min()
-    if rarest < _MIN_ROWS_PER_CLASS or n_classes < 2 or items.max() + 1 < _FOLDS:
+    too_few = rarest < _MIN_ROWS_PER_CLASS or n_classes < 2 or items.max() + 1 < _FOLDS
+    if too_few or not S.shape[1]:
         return float("nan")
     p = np.full((len(labels), len(counts)), np.nan)
     for train, rest in GroupKFold(_FOLDS, shuffle=True, random_state=0).split(S, groups=items):

@@ -92,9 +92,9 @@ def groups_alone(examples: Examples) -> list[FloatArray]:
         examples: n examples.
 
     Returns:
-        One array of features, (n, K).
+        One array of features, (n, K); without groups a constant, (n, 1), as models need one.
     """
-    return [examples.S.toarray()]
+    return [examples.S.toarray() if examples.S.shape[1] else np.zeros((len(examples), 1))]
 
 
 def predictor(model: Any, n_classes: int, features: Features) -> Predictor:

@@ -82,7 +82,7 @@ def calibration_data(
     the 95% band in which the observed share of a calibrated model would lie, with items as clusters
     (`evaluation.reliability`). A bin that ties leave empty in a seed is averaged over the other
     seeds, as is a group that a seed lacks. A group without any rows has a line of NaN and no
-    points.
+    points. Without groups there is one panel of all annotations.
 
     Args:
         predictions: The content of predictions.parquet.
@@ -102,10 +102,14 @@ def calibration_data(
     for _, part in rows.groupby("seed"):
         levels = metrics.exceedance(probabilities(part, len(classes)))
         labels = part["label"].to_numpy(dtype=int)
-        membership = membership_matrix(part["groups"], group_names)
+        membership = (
+            membership_matrix(part["groups"], group_names)
+            if group_names
+            else np.ones((len(part), 1), dtype=bool)
+        )
         seeds.append((levels, labels, membership, items[part.index].to_numpy()))
     points, lines = [], []
-    for k, name in enumerate(group_names):
+    for k, name in enumerate(group_names or ("everyone",)):
         for t in range(len(classes) - 1):
             outcomes = [
                 (levels[inside, t], labels[inside] > t, codes[inside])

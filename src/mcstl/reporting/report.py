@@ -133,7 +133,9 @@ def _calibration(output: Output, folder: Path, method: str) -> Picture:
         plots.plot_calibration(data),
         plots.plot_calibration(data, columns=2),
         f"Calibration of {method}, a panel per group ({len(names)}): mean slope {slope}, "
-        f"mean bias {bias}.",
+        f"mean bias {bias}."
+        if names
+        else f"Calibration of {method} over all annotations.",
     )
 
 

@@ -18,7 +18,7 @@ from mcstl._support.errors import InputError, listed, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data import exports
 from mcstl.data.annotations import TEXT_COLUMNS
-from mcstl.data.tables import Chunk, chunks, table_format
+from mcstl.data.tables import Chunk, chunks, written_format
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views, check_weights, mean_level
 from mcstl.serving.query import Query, probability_columns
@@ -162,7 +162,7 @@ class _Job:
         progress: Progress,
     ) -> "_Job":
         """Check all that could stop the work; read the source to its end."""
-        out_format = table_format(out)
+        out_format = written_format(out)
         if out.name.lower().endswith(".gz"):
             raise InputError(f"{out.name}: predictions are not packed; leave out .gz")
         if out.exists() and source.exists() and out.samefile(source):

@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from mcstl._support.arrays import IntArray
-from mcstl._support.errors import listed
+from mcstl._support.errors import brief, listed
+from mcstl._support.text_tables import plain_table
 from mcstl.data.annotations import Annotations, minority_rows
-from mcstl.groups import fit_scheme
+from mcstl.groups import NoGroupsConfig, fit_scheme
 from mcstl.groups.base import need_column
 from mcstl.groups.label_leakage import label_auc, leakage_message
 from mcstl.studies.preparation import split_rows
 from mcstl.studies.study_file import Study, reads_rationales
+
+#: How many rows are shown, how many columns of each, and how much of a cell.
+_ROWS_SHOWN, _COLUMNS_SHOWN, _CELL = 3, 8, 28
 
 
 def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple[str, str]]:
@@ -32,6 +36,7 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     """
     data = study.load(data_dir)
     yield from _describe_data(data)
+    yield from _first_rows(data)
     parts = split_rows(study, data, study.seeds[0])
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in parts._asdict().items())
     yield "split", f"by {study.split.by}: {sizes} (seed {study.seeds[0]})"
@@ -57,6 +62,19 @@ def _describe_data(data: Annotations) -> Iterator[tuple[str, str]]:
     yield "minority", f"{minority:,} annotations differ from their item's majority"
 
 
+def _first_rows(data: Annotations) -> Iterator[tuple[str, str]]:
+    """Show the first annotations as they are read."""
+    table = data.frame.head(_ROWS_SHOWN).copy()
+    table["label"] = [data.classes[label] for label in table["label"]]
+    shown = [name for name in table.columns if name not in ("row", "flipped")][:_COLUMNS_SHOWN]
+    cells = (
+        [brief("-" if c is None else c, _CELL) for c in row] for row in table[shown].to_numpy()
+    )
+    lines = plain_table([brief(name, _CELL) for name in shown], cells).splitlines()
+    for i, line in enumerate(lines):
+        yield "" if i else "first rows", line
+
+
 def _describe_groups(
     study: Study, data: Annotations, train_rows: IntArray
 ) -> Iterator[tuple[str, str]]:
@@ -67,6 +85,9 @@ def _describe_groups(
         return
     train = data.take(train_rows)
     scheme = fit_scheme(config, train, None)
+    if isinstance(config, NoGroupsConfig):
+        yield "groups", "none: nobody's view is told from another's"
+        return
     yield "groups", f"{len(scheme.groups)} (sizes in the training rows)"
     for group in scheme.groups:
         by_whom = "" if group.annotators is None else f" by {group.annotators:,} people"

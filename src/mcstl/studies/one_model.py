@@ -128,6 +128,6 @@ def load_for(model: Model, data: str | Path, data_dir: str | Path | None = None)
         return datasets.load(str(data), data_dir=data_dir, task=model.task, labels=labels)
     if not Path(data).exists() and (near := did_you_mean(str(data), datasets.sources())):
         raise InputError(f"{data} is neither a file nor a registered data set.{near}")
-    columns = made_by.get("data", {}).get("columns", {})
+    read_as = {key: made_by.get("data", {}).get(key) for key in ("columns", "layout")}
     labels = labels or {name: [name] for name in model.classes}
-    return Annotations.read(data, columns=columns, labels=labels, task=model.task)
+    return Annotations.read(data, **read_as, labels=labels, task=model.task)

@@ -184,7 +184,8 @@ def read_results(folder: Path) -> dict[str, Any]:
             "run the study again"
         )
     needed = ("study", "data", "groups", "runs", "summary")
-    if missing := [key for key in needed if not results.get(key)]:
+    # Groups may be none.
+    if missing := [k for k in needed if not results.get(k) and (k != "groups" or k not in results)]:
         raise InputError(f"{path} has no {listed(missing)}; run the study again")
     return results
 

@@ -26,6 +26,7 @@ from mcstl._support import files
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
+from mcstl.data.layouts import Layout
 from mcstl.data.splits import SplitBy
 from mcstl.encoding.encoders import PAPER_ENCODER
 from mcstl.encoding.finetuning import EncoderConfig
@@ -34,6 +35,7 @@ from mcstl.groups import (
     CombineConfig,
     GroupsConfig,
     IntersectConfig,
+    NoGroupsConfig,
     PluginConfig,
     RationaleConfig,
     TaxonomyConfig,
@@ -55,13 +57,22 @@ class DataConfig(_Config):
         dataset: The name of a registered data set.
         annotations: How many annotations are simulated, for the simulated data set.
         file: A file of annotations.
-        columns: The file's columns by the names that they have here.
+        columns: The file's columns by the names that they have here; several for a text are its
+            parts.
+        layout: How the file is laid out (`mcstl.data.layouts`), by default a row per annotation.
     """
 
     dataset: str | None = None
     annotations: Annotated[int, Field(ge=1)] | None = None
     file: str | None = None
-    columns: dict[str, str] = {}
+    columns: dict[str, str | tuple[str, ...]] = {}
+    layout: str | dict[str, Any] | None = None
+
+    @field_validator("layout")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        Layout.parse(value)
+        return value
 
 
 class SplitConfig(_Config):
@@ -290,8 +301,14 @@ class Study(_Config):
             if data.annotations is not None:
                 raise InputError("data: annotations sets the size of simulated data only")
             return Annotations.read(
-                data.file, columns=data.columns, labels=self.labels, task=self.task
+                data.file,
+                columns=data.columns,
+                layout=data.layout,
+                labels=self.labels,
+                task=self.task,
             )
+        if data.layout is not None:
+            raise InputError("data: layout is of a file; a registered data set has its own")
         assert data.dataset is not None  # noqa: S101 (for the type checker: seen above)
         return datasets.load(
             data.dataset,
@@ -299,7 +316,7 @@ class Study(_Config):
             task=self.task,
             labels=self.labels,
             annotations=data.annotations,
-            columns=data.columns,
+            columns=_single(data.columns),
         )
 
     def groups_for(self, annotations: Annotations) -> GroupsConfig:
@@ -317,6 +334,13 @@ class Study(_Config):
         if self.data.dataset is not None:
             return groups_config(datasets.sources()[self.data.dataset].groups)
         return default_groups(annotations)
+
+
+def _single(columns: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
+    """The columns of a registered data set, whose texts are put together by its loader."""
+    if several := [ours for ours, theirs in columns.items() if not isinstance(theirs, str)]:
+        raise InputError(f"data.columns: {several[0]} of a registered data set is one column")
+    return {ours: str(theirs) for ours, theirs in columns.items()}
 
 
 def explained(error: ValidationError, *place: str, given: Mapping[str, Any] | None = None) -> str:
@@ -367,6 +391,7 @@ _GROUPS: dict[str, type[BaseModel]] = {
     "attributes": AttributesConfig,
     "rationale": RationaleConfig,
     "taxonomy": TaxonomyConfig,
+    "none": NoGroupsConfig,
     "combine": CombineConfig,
     "intersect": IntersectConfig,
 }
@@ -451,13 +476,13 @@ def default_groups(annotations: Annotations) -> GroupsConfig:
 
     Returns:
         A group for each value if they have values, else clusters of the rationales if they have
-        rationales, else groups by the annotators' attributes.
+        rationales, else groups by the annotators' attributes if they have any, else none.
     """
     if annotations.has("values"):
         return TaxonomyConfig()
     if annotations.has("rationale"):
         return RationaleConfig()
-    return AttributesConfig()
+    return AttributesConfig() if annotations.attributes else NoGroupsConfig()
 
 
 def reads_rationales(config: GroupsConfig) -> bool:

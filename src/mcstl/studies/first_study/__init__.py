@@ -15,7 +15,8 @@ import pandas as pd
 
 from mcstl._support import files
 from mcstl._support.errors import InputError, brief, listed
-from mcstl.data.annotations import KNOWN_COLUMNS, Annotations
+from mcstl.data.annotations import Annotations
+from mcstl.data.columns import KNOWN_COLUMNS
 from mcstl.data.labels import TASK_FORMS
 from mcstl.data.splits import SplitBy, split
 from mcstl.data.tables import read_table

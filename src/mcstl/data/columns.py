@@ -1,0 +1,190 @@
+"""The columns of a table under our names: mapped, joined from parts, or taken out of objects."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_names
+from mcstl.data.cells import comparable, is_missing, is_usable_text, mapped, objects
+
+#: The table's names by ours; a text in parts has several.
+Columns = Mapping[str, str | Sequence[str]]
+#: Columns with a meaning of their own; every other column is an attribute of the annotator.
+KNOWN_COLUMNS = (
+    "annotation_id",
+    "item",
+    "text",
+    "text_a",
+    "text_b",
+    "chosen",
+    "rejected",
+    "label",
+    "annotator",
+    "rationale",
+    "inferred",
+    "values",
+    "weight",
+    "split",
+)
+#: Columns that may be put together from several.
+_TEXTS = ("text", "text_a", "text_b")
+#: What stands between the parts of a text.
+PARTS_JOINED_BY = "\n\n"
+#: A longer "name" of a column is rather a text of a file without a header.
+_LONGEST_NAME = 60
+#: The names that a saved index gets.
+_NAMELESS = re.compile(r"$|Unnamed: \d+$|__index_level_\d+__$")
+
+
+def renamed(frame: pd.DataFrame, columns: Columns, source: str) -> pd.DataFrame:
+    """Copy a table under our names, without the columns that have none.
+
+    Args:
+        frame: The table.
+        columns: The table's names by ours.
+        source: What the table was read from, for messages.
+
+    Returns:
+        The columns that are mapped, and those that are not, whose names stay.
+
+    Raises:
+        InputError: A column is missing, there twice, or one that mcstl does not know.
+    """
+    frame = with_index(frame)
+    named = [name for name in map(str, frame.columns) if not _NAMELESS.match(name)]
+    repeated = sorted({name for name in named if named.count(name) > 1})
+    if repeated:
+        raise InputError(
+            f"{source} has more than one column named {listed(repeated)}; rename all but one"
+        )
+    theirs_by_name = {str(name): frame[name] for name in frame.columns if str(name) in named}
+    taken, used = dict[str, pd.Series](), set[str]()
+    for ours, theirs in columns.items():
+        if ours not in KNOWN_COLUMNS:
+            raise InputError(
+                f"columns: {brief(ours)!r} is not a column that mcstl knows; "
+                f"known: {listed(KNOWN_COLUMNS)}.{did_you_mean(str(ours), KNOWN_COLUMNS)}"
+            )
+        parts = [theirs] if isinstance(theirs, str) or not isinstance(theirs, Sequence) else theirs
+        if len(parts) != 1 and ours not in _TEXTS:
+            raise InputError(
+                f"columns: {ours} is one column, got {listed(parts) or 'none'}; only a text is put "
+                "together from several"
+            )
+        series = [_column(theirs_by_name, str(part), used, source) for part in parts]
+        taken[ours] = series[0] if len(series) == 1 else _joined(series)
+    # One of the table's columns may serve twice, so copy, not rename; a text that is mapped to be
+    # its own item stays the text, too.
+    unmapped = {
+        name: column
+        for name, column in theirs_by_name.items()
+        if name not in taken
+        and name not in ("row", "flipped")
+        and (name not in used or name in _TEXTS)
+    }
+    return pd.DataFrame({**taken, **unmapped}).reset_index(drop=True)
+
+
+def with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make columns of the levels of the index that have names.
+
+    Args:
+        frame: A table.
+
+    Returns:
+        The table; a level whose name is also a column's stays out.
+    """
+    levels = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return frame.reset_index(level=levels) if levels else frame
+
+
+def entries_of(column: pd.Series) -> pd.Series | None:
+    """Read the objects in the cells of a column.
+
+    Args:
+        column: Mappings, or JSON of mappings.
+
+    Returns:
+        Mappings, missing as None; None where a cell is anything else, or all are missing.
+    """
+    found = mapped(column, _as_object)
+    if all(cell is None for cell in found) or any(cell is False for cell in found):
+        return None
+    return objects(found)
+
+
+def is_object(column: pd.Series) -> bool:
+    """Say whether cells are objects, which are no answer of a person.
+
+    Args:
+        column: The column.
+
+    Returns:
+        True if a cell is a mapping.
+    """
+    return any(isinstance(cell, Mapping) for cell in column)
+
+
+def header_hint(columns: Sequence[str]) -> str:
+    """Say what the names of the columns give away about a file that was saved in another way.
+
+    Args:
+        columns: The names.
+
+    Returns:
+        A sentence, or nothing.
+    """
+    if len(columns) == 1 and (by := re.search("[;\t|,]", columns[0])):
+        return f"The cells seem to be separated by {by.group()!r}: save it as CSV with commas."
+    if any(len(name) > _LONGEST_NAME or isinstance(comparable(name), float) for name in columns):
+        return "Is the row with the names of the columns missing?"
+    return ""
+
+
+def _column(columns: Mapping[str, pd.Series], name: str, used: set[str], source: str) -> pd.Series:
+    """Look up a column, or an entry of the objects in one: ``text.reply``."""
+    base = next((each for each in columns if name.startswith(f"{each}.")), None)
+    if name not in columns and base is not None:
+        entries = entries_of(columns[base])
+        if entries is not None:
+            used.add(base)
+            keys = name.removeprefix(f"{base}.").split(".")
+            cells = _entries(entries, keys, f"{brief(base)!r} of {source}")
+            return cells.set_axis(columns[base].index)
+    need_names([name], columns, source, hint=header_hint([*columns]))
+    used.add(name)
+    return columns[name]
+
+
+def _entries(cells: pd.Series, keys: Sequence[str], source: str) -> pd.Series:
+    """Follow keys into objects; what is not there is missing."""
+    for key in keys:
+        names = dict.fromkeys(str(k) for cell in cells if isinstance(cell, Mapping) for k in cell)
+        need_names([key], names, source, what="entry")
+        cells = objects(cell.get(key) if isinstance(cell, Mapping) else None for cell in cells)
+    return cells
+
+
+def _joined(parts: Sequence[pd.Series]) -> pd.Series:
+    """Join the parts of texts by a blank line; a part that is missing is left out."""
+    rows = zip(*(part.to_numpy(dtype=object) for part in parts), strict=True)
+    texts = (PARTS_JOINED_BY.join(map(str, filter(is_usable_text, row))) or None for row in rows)
+    return objects(texts).set_axis(parts[0].index)
+
+
+def _as_object(cell: Any) -> Mapping[str, Any] | bool | None:
+    """The mapping that a cell is, or is JSON of; None if it is missing, False if it is neither."""
+    if isinstance(cell, Mapping):
+        return cell
+    if is_missing(cell):
+        return None
+    if isinstance(cell, str) and cell.lstrip().startswith("{"):
+        try:
+            value = json.loads(cell)
+        except ValueError:
+            return False
+        return value if isinstance(value, dict) else False
+    return False
