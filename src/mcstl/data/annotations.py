@@ -18,9 +18,11 @@ import pandas as pd
 from mcstl._support.arrays import BoolArray, Float32Array, IntArray
 from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_extra, need_names
 from mcstl.data.cells import (
+    as_first_written,
     as_values,
     cell_text,
     comparable,
+    identifier,
     is_missing,
     is_usable_text,
     mapped,
@@ -243,12 +245,13 @@ class Annotations:
         readers: dict[str, Callable[[object], object]] = {
             "annotator": cell_text,
             "rationale": lambda cell: cell_text(cell) or "",
-            "inferred": lambda cell: comparable(cell) in ("true", 1.0),
+            "inferred": lambda cell: comparable(cell) == comparable(True),
             "values": as_values,
-            **dict.fromkeys(attributes, cell_text),
         }
         for name in readers.keys() & set(table.columns):
             table[name] = objects(mapped(table[name], readers[name]))
+        for name in attributes:
+            table[name] = objects(as_first_written(table[name]))
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
         order = ["row", "item", *texts, "label", "flipped", "weight"]
@@ -510,7 +513,7 @@ def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None
                 "column out where every text is its own item"
             )
         # A name that is text stays as it is: two texts that differ in a blank may be two items.
-        names = mapped(table["item"], lambda v: v if isinstance(v, str) else shown(v))
+        names = mapped(table["item"], identifier)
         texts_of_item = pd.Series(codes).groupby(names).nunique()
         if (texts_of_item > 1).any():
             bad = texts_of_item.index[texts_of_item > 1]
