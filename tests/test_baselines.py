@@ -262,9 +262,7 @@ def test_a_group_with_one_label_has_everybodys_map() -> None:
 
 @pytest.mark.parametrize("how", ["temperature", "platt", "isotonic", "mcgrad"])
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [2, 2, 2, 2], [1]])
-def test_recalibration_with_too_little_to_learn_from(
-    how: Recalibration, labels: list[int]
-) -> None:
+def test_recalibration_with_too_little_to_learn_from(how: Recalibration, labels: list[int]) -> None:
     known = np.tile([[0.2, 0.5, 0.3]], (len(labels), 1))
     p = np.array([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0]])
     group = np.ones((len(labels), 1), dtype=bool)

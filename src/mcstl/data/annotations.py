@@ -26,6 +26,7 @@ from mcstl.data.cells import (
     is_missing,
     is_usable_text,
     mapped,
+    need_whole_letters,
     objects,
     shown,
 )
@@ -203,6 +204,7 @@ class Annotations:
         if frame.empty:
             raise InputError(f"{source} has no rows")
         table = _renamed(frame, columns or {}, source)
+        need_whole_letters(table, source)
         table.insert(0, "row", np.arange(len(table), dtype=np.int64))
         if {"chosen", "rejected"} <= set(table.columns) and "text_a" not in table.columns:
             _check_texts(table, ("chosen", "rejected"), source)
@@ -282,11 +284,7 @@ class Annotations:
             InputError: As in `from_frame`; also for a `DatasetDict`, of which one split has to be
                 chosen, and for a dataset that is streamed.
         """
-        if isinstance(dataset, dict):
-            raise InputError(
-                f"this is a DatasetDict with the splits {listed(dataset)}; "
-                f"pass one, as dataset[{next(iter(dataset), 'train')!r}]"
-            )
+        need_rows(dataset)
         if not hasattr(dataset, "__len__"):
             raise InputError(
                 f"a table with an end is needed, this is a {type(dataset).__name__}; "
@@ -332,6 +330,22 @@ class Annotations:
         """
         options.setdefault("source", Path(path).name)
         return cls.from_frame(read_table(path), **options)
+
+
+def need_rows(dataset: Any) -> None:
+    """Check that a data set is one table, not several splits.
+
+    Args:
+        dataset: A `datasets.Dataset`, rows in memory, or a `datasets.DatasetDict`.
+
+    Raises:
+        InputError: It is a DatasetDict.
+    """
+    if isinstance(dataset, dict):
+        raise InputError(
+            f"this is a {type(dataset).__name__} with the splits {listed(dataset)}; "
+            f"pass one, as dataset[{next(iter(dataset), 'train')!r}]"
+        )
 
 
 def minority_rows(annotations: Annotations) -> BoolArray:

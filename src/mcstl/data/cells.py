@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from mcstl._support.arrays import ObjectArray
+from mcstl._support.errors import InputError, brief, listed
 
 _TRUTH = {"true": 1.0, "false": 0.0}
+_HALF_OF_A_PAIR = re.compile(r"[\ud800-\udfff]")
 _LONGEST_EXACT = 2**53
 _DECIMAL_OF_ZEROS = re.compile(r"(-?\d+)\.0+")
 _WHOLE_AS_DECIMAL = re.compile(r"(0|-?[1-9]\d*)\.0")
@@ -182,6 +184,26 @@ def is_missing(value: object) -> bool:
     if isinstance(value, float | np.floating):
         return bool(np.isnan(value))
     return value is None or value is pd.NA or value is pd.NaT
+
+
+def need_whole_letters(table: pd.DataFrame, source: str) -> None:
+    """Check that no text holds half of a surrogate pair, which no file can hold.
+
+    Args:
+        table: Any table.
+        source: What errors call it.
+
+    Raises:
+        InputError: A text does; the message names its row and column.
+    """
+    for name, column in table.items():
+        halves = mapped(column, lambda c: isinstance(c, str) and bool(_HALF_OF_A_PAIR.search(c)))
+        if (rows := np.flatnonzero(halves)).size:
+            raise InputError(
+                f"{len(rows)} rows of {source} hold half of a surrogate pair (a cut emoji), which "
+                f"is no text, in the column {brief(name)!r}: row {listed(rows, 5)} (counted from "
+                "0); drop it, as text.encode(errors='ignore').decode() does"
+            )
 
 
 def is_usable_text(value: object) -> bool:

@@ -1,6 +1,5 @@
 """The ordered classes that a label column seems to have."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from mcstl._support import files
