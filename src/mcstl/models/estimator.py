@@ -134,8 +134,6 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.group_names_ = tuple(sorted(first_spellings(pd.Series(names, dtype=object)).values()))
         rows = self._rows(vectors, groups)
         w = _check_sample_weight(sample_weight, vectors, dtype=np.float32, ensure_non_negative=True)
-        if not w.any():
-            raise InputError("every sample_weight is 0, which leaves nothing to learn from")
         rows = Examples(rows.vectors, rows.positions, rows.S, codes.astype(np.int64), w)
         random = check_random_state(self.random_state)
         train, held_out = _split(codes, w, self.validation_fraction, random)
