@@ -77,7 +77,7 @@ def classes_of(
         )
     index: dict[float | str, int] = {}
     for position, (name, values) in enumerate(classes.items()):
-        if isinstance(values, str) or not isinstance(values, Sequence):
+        if isinstance(values, str) or not isinstance(values, Iterable):
             raise InputError(
                 f"labels: {brief(name)} needs a list of raw values, as in {_LABELS_EXAMPLE}"
             )
