@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 import mcstl
 from mcstl._support.arrays import FloatArray
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, Notice
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.evaluation import metrics
@@ -258,6 +258,20 @@ def test_a_group_with_one_label_has_everybodys_map() -> None:
     nobody = np.zeros((500, 0), dtype=bool)
     alone = recalibrate("isotonic", p, labels, nobody, p, nobody)
     np.testing.assert_allclose(recalibrate("isotonic", p, labels, group, p, group), alone)
+
+
+@pytest.mark.parametrize("how", ["temperature", "platt", "isotonic", "mcgrad"])
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [2, 2, 2, 2], [1]])
+def test_recalibration_with_too_little_to_learn_from(how: Recalibration, labels: list[int]) -> None:
+    known = np.tile([[0.2, 0.5, 0.3]], (len(labels), 1))
+    p = np.array([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0]])
+    group = np.ones((len(labels), 1), dtype=bool)
+    with pytest.warns(Notice, match="leaves threshold . of 2 as it is"):
+        after = recalibrate(how, known, np.array(labels), group, p, np.ones((3, 1), dtype=bool))
+    np.testing.assert_allclose(after, p, atol=1e-5)
+    assert (after > 0).all()
+    assert (after < 1).all()
+    np.testing.assert_allclose(after.sum(axis=1), 1)
 
 
 @pytest.mark.system

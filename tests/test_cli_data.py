@@ -83,14 +83,16 @@ def test_import_writes_a_table_that_can_be_annotated(tmp_path: Path, name: str) 
     export.write_text(json.dumps(LABEL_STUDIO).replace("It is warm", "=SUM(A1)"))
     words = f"data import {export} --tool label-studio --label mood --values topics --out {out}"
     done = CliRunner().invoke(app, [*words.split(), "--rationale", "why"])
-    assert done.output == f"2 annotations by 2 people: {out}\nNext: mcstl init {out}\n"
+    assert done.output == (
+        f"2 annotations by 2 people: {out}\nLeft out: 1 annotations that were cancelled.\n"
+        f"Next: mcstl init {out}\n"
+    )
     data = Annotations.read(out, labels={"bad": ["bad"], "good": ["good"]})
     assert data.frame["text"].tolist() == [TEXT, TEXT]
     assert data.labels.tolist() == [1, 0]
     assert data.frame["values"].tolist() == [["food", "comfort"], []]
-    # A spreadsheet shall not run what an annotator wrote.
-    inert = "'=SUM(A1)" if name == "out.csv" else "=SUM(A1)"
-    assert data.frame["rationale"].tolist() == [inert, ""]
+    # It is read again by mcstl: the guard is for files that people open.
+    assert data.frame["rationale"].tolist() == ["=SUM(A1)", ""]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["export.json", name])
 
 

@@ -1,16 +1,23 @@
 """Exports of annotation tools, key for key as Label Studio 2.1, Argilla 2.8 and potato 2.12 write
 them (made with their own exporters), and TRL's preference formats."""
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mcstl._support.errors import InputError
 from mcstl.data import importers
 from mcstl.data.annotations import Annotations
+from mcstl.data.exports import write_table
+from mcstl.data.tables import read_table
 
 TEXT = "Tea is fine."
 TIMES = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
@@ -252,6 +259,161 @@ def test_potato(tmp_path: Path) -> None:
         importers.potato(export, [{"id": "i2", "text": TEXT}], label="mood")
 
 
+def lines(records: list[Any]) -> bytes:
+    return "\n".join(map(json.dumps, records)).encode()
+
+
+#: The same records in every container.
+CONTAINERS: dict[str, Callable[[list[Any]], bytes]] = {
+    "export.json": lambda records: json.dumps(records).encode(),
+    "bom.json": lambda records: b"\xef\xbb\xbf" + json.dumps(records).encode(),
+    "lines.json": lines,
+    "export.jsonl": lines,
+    "export.ndjson": lines,
+    "bom.jsonl": lambda records: b"\xef\xbb\xbf" + lines(records),
+    "export.jsonl.gz": lambda records: gzip.compress(lines(records)),
+    "export.json.gz": lambda records: gzip.compress(json.dumps(records).encode()),
+}
+UNLABELLED: dict[str, Any] = {
+    "label studio": {"id": 8, "data": {"text": "Rain"}},
+    "argilla": {"id": "r2", "fields": {"text": "Rain"}},
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_the_same_records_in_any_container_give_the_same_table(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    questions = {"label": "mood", "rationale": "why", "values": "topics"}
+    path.write_bytes(CONTAINERS[name]([*LABEL_STUDIO, UNLABELLED["label studio"]]))
+    table = importers.label_studio(path, **questions)
+    assert table["annotator"].tolist() == ["3", "4"]
+    assert table["values"].tolist() == [["food", "comfort"], None]
+    assert table.attrs["left_out"] == {
+        "annotations that were cancelled": 1,
+        "items that nobody annotated": 1,
+    }
+    path.write_bytes(CONTAINERS[name]([*ARGILLA_NESTED, UNLABELLED["argilla"]]))
+    table = importers.argilla(path, **questions)
+    assert table["annotator"].tolist() == [user(1), user(2)]
+    assert table["rationale"].tolist() == ["It is warm", None]
+    assert table.attrs["left_out"] == {"items that nobody annotated": 1}
+    path.write_bytes(CONTAINERS[name](POTATO))
+    assert importers.potato(path, [{"id": "i1", "text": "Tea"}], label="mood").shape == (2, 4)
+
+
+def test_records_in_memory_give_the_same_table(tmp_path: Path) -> None:
+    records = [*ARGILLA_FLAT, {"id": "r2", "text": "Rain"}]
+    whole = importers.argilla(records, label="mood", values="topics")
+    frame = pd.DataFrame(records)
+    frame.to_parquet(tmp_path / "export.parquet")
+    for form in (frame, Dataset.from_list(records), tmp_path / "export.parquet"):
+        table = importers.argilla(form, label="mood", values="topics")
+        assert table.to_dict("records") == whole.to_dict("records")
+    with pytest.raises(InputError, match=r"DatasetDict with the splits train; pass one"):
+        importers.argilla(DatasetDict(train=Dataset.from_list(records)), label="mood")
+
+
+def span(name: str, start: int, labels: list[str], kind: str = "labels") -> dict[str, Any]:
+    return result(name, kind, {"start": start, "end": start + 3, "text": TEXT[:3], kind: labels})
+
+
+@pytest.mark.parametrize("kind", ["labels", "hypertextlabels", "paragraphlabels"])
+@pytest.mark.parametrize("small", [False, True])
+def test_spans_are_read_as_their_labels(tmp_path: Path, kind: str, small: bool) -> None:
+    spans = [span("vals", 0, ["Care"], kind), span("vals", 5, ["Order", "Care"], kind)]
+    why = result("why", "textarea", {"text": ["It is safe", "It is kind"]})
+    mood = result("mood", "choices", {"choices": ["good"]})
+    task: dict[str, Any] = {"id": 1, "data": {"text": TEXT}}
+    task["annotations"] = [annotation(1, 3, [mood, *spans, why], False)]
+    if small:
+        values = [each["value"] for each in spans]
+        task = {"id": 1, "text": TEXT, "mood": "good", "vals": values, "annotator": 3}
+        task["why"] = ["It is safe", "It is kind"]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task]))
+    table = importers.label_studio(path, label="mood", rationale="why", values="vals")
+    assert table["values"].tolist() == [["Care", "Order"]]
+    assert table["rationale"].tolist() == ["It is safe\nIt is kind"]
+
+
+def test_argilla_1_and_spans_and_rankings() -> None:
+    def record(**answers: Any) -> dict[str, Any]:
+        values = {name: {"value": value} for name, value in answers.items()}
+        response = {"user_id": user(1), "status": "submitted", "values": values}
+        draft = {"user_id": user(2), "status": "discarded", "values": {"mood": {"value": "bad"}}}
+        return {"fields": {"text": TEXT, "b": "Coffee"}, "responses": [response, draft]}
+
+    spans = [{"label": "Care", "start": 0, "end": 3}, {"label": "Order", "start": 4, "end": 6}]
+    table = importers.argilla([record(mood="good", vals=spans)], label="mood", values="vals")
+    assert table["values"].tolist() == [["Care", "Order"]]
+    assert "item" not in table  # the record has no name, and gets none
+    ranks = [{"value": "text", "rank": 2}, {"value": "b", "rank": 1}]
+    tied = [{"value": "text", "rank": 1}, {"value": "b", "rank": 1}]
+    pairs = importers.argilla(
+        [record(better=ranks), record(better=tied)], label="better", text=("text", "b")
+    )
+    assert pairs["label"].tolist() == ["b"]
+    assert pairs.attrs["left_out"] == {
+        "responses that were not submitted": 2,
+        "annotations without an answer to 'better'": 1,
+    }
+
+
+def test_nobody_and_nothing_is_made_up(tmp_path: Path) -> None:
+    path = tmp_path / "export.json"
+    task = {"data": {"text": TEXT}, "annotations": [{"result": []}]}
+    mood = result("mood", "choices", {"choices": ["good"]})
+    task["annotations"] = [{"result": [mood]}, {"result": [mood], "completed_by": {"id": 0}}]
+    path.write_text(json.dumps([task]))
+    table = importers.label_studio(path, label="mood")
+    assert table.to_dict("records") == [
+        {"text": TEXT, "label": "good", "annotator": None},
+        {"text": TEXT, "label": "good", "annotator": "0"},
+    ]
+    path.write_text(json.dumps([{"id": 1, "data": {"text": TEXT}}]))
+    with pytest.raises(InputError, match="holds no annotation; found: 1 items that nobody"):
+        importers.label_studio(path, label="mood")
+    box = result("mood", "brush", {"rle": [1, 2]})
+    path.write_text(json.dumps([{**task, "annotations": [{"result": [box]}]}]))
+    with pytest.raises(InputError, match=r"answer to 'mood' about .* cannot be the label"):
+        importers.label_studio(path, label="mood")
+    with pytest.raises(InputError, match="field 'id' is not in the items"):
+        importers.potato(path, [{"text": TEXT}], label="mood")
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        *(({"slider": n}, n) for n in (0, 1, 2, 50, 0.5)),
+        *(({"slider": n}, n) for n in ("0", "1")),
+        *(({"good": tick}, "good") for tick in (True, "true", "good")),
+        *(({"good": blank, "bad": True}, "bad") for blank in (False, "false", "", None)),
+        *((number, number) for number in (0, 1, "0")),
+    ],
+)
+def test_zero_one_false_and_empty_are_told_apart(
+    tmp_path: Path, given: object, answer: object
+) -> None:
+    path = tmp_path / "export.jsonl"
+    path.write_bytes(lines([{"instance_id": 1, "user_id": 0, "labels": {"score": given}}]))
+    table = importers.potato(path, [{"id": "1", "text": TEXT}], label="score")
+    (row,) = table.to_dict("records")
+    assert (row["label"], type(row["label"])) == (answer, type(answer))
+    assert row["annotator"] == "0"
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip), min_size=1))
+def test_what_an_import_writes_is_read_back_equal(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("written")
+    cells = ["-", "+1", "=SUM(A1)", "@home", "'-", "a\rb\r\nc", *cells]
+    table = pd.DataFrame({"text": cells, "label": cells[::-1]}, dtype=object)
+    for name in ("t.csv", "t.tsv", "t.jsonl", "t.parquet"):
+        write_table(table, folder / name)
+        assert read_table(folder / name).to_dict("list") == table.to_dict("list")
+
+
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     path = tmp_path / "export.json"
     path.write_text(json.dumps(LABEL_STUDIO))
@@ -288,15 +450,24 @@ CONVERSATION = "user: Sky?\n\nassistant: {}."
             {"prompt": ASKED, "chosen": BLUE, "rejected": GREEN},
             [CONVERSATION.format("Blue"), CONVERSATION.format("Green")],
         ),
-        (
-            {"chosen": ASKED + BLUE, "rejected": ASKED + GREEN},
-            [CONVERSATION.format("Blue"), CONVERSATION.format("Green")],
+        *(
+            (row, [CONVERSATION.format("Blue"), CONVERSATION.format("Green")])
+            for row in (
+                {"chosen": ASKED + BLUE, "rejected": ASKED + GREEN},
+                {"prompt": "Sky?", "chosen": ASKED + BLUE, "rejected": ASKED + GREEN},
+                {"prompt": ASKED, "chosen": ASKED + BLUE, "rejected": ASKED + GREEN},
+                {
+                    "prompt": [say("user", [{"type": "text", "text": "Sky?"}])],
+                    "chosen": BLUE,
+                    "rejected": GREEN,
+                },
+            )
         ),
     ],
 )
 def test_trl_preferences(row: dict[str, Any], texts: list[str]) -> None:
     """Standard and conversational, the prompt explicit and implicit, from a Dataset too."""
-    for source in ([row], Dataset.from_list([row])):
+    for source in ([row], Dataset.from_list([row]), pd.DataFrame([row])):
         table = importers.trl_preferences(source)
         assert table[["chosen", "rejected"]].to_numpy().tolist() == [texts]
     data = Annotations.from_frame(importers.trl_preferences([row] * 2))
@@ -314,3 +485,13 @@ def test_trl_rows_keep_their_other_columns_and_lack_no_text() -> None:
         importers.trl_preferences([STANDARD, {"prompt": "x", "chosen": "y"}])
     with pytest.raises(InputError, match="both texts or both lists"):
         importers.conversation_text("Sky?", BLUE)
+    for prompt, expected in (
+        ("Sky?", "row 1: .* the prompt is the text 'Sky.'.*Drop the prompt"),
+        ([{"from": "human", "value": "Sky?"}], "row 1: a message has a role and a content"),
+    ):
+        with pytest.raises(InputError, match=expected):
+            importers.trl_preferences(
+                [STANDARD, {"prompt": prompt, "chosen": BLUE, "rejected": GREEN}]
+            )
+    with pytest.raises(InputError, match=r"DatasetDict with the splits train; pass one, as"):
+        importers.trl_preferences(DatasetDict(train=Dataset.from_list([STANDARD])))

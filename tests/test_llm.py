@@ -122,10 +122,10 @@ def test_a_limited_rate_is_waited_for_as_long_as_the_server_says(form: str) -> N
     "reply",
     [
         'Sure! ["Power"]',
-        '```json\n["Power"]\n```',
+        '```json\n["Power"]\n``` Is that right?',
+        '<think>["Power"]',
         '["Power"',
         '["Powr"]',
-        '["power"]',
         "[]",
         '"Power"',
         '{"label": "Power"}',
@@ -156,6 +156,48 @@ def test_a_reply_that_was_cut_is_none() -> None:
     assert answer == llm.Answer(
         None, "no usable reply in 3 attempts, the last one because it was cut off"
     )
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '```json\n["Power", "Security"]\n```',
+        '```\n["Power", "Security"]```',
+        '~~~\n["Power", "Security"]\n~~~\n',
+        '`["Power", "Security"]`',
+        '<think>\nIs it ["Tradition"]?\n</think>\n\n["Power", "Security"]',
+        'Is it?</think>["Power", "Security"]',
+        '<Thinking>Hm.</Thinking>\n```JSON\n["POWER", "security "]\n```',
+        '["power", "Security", "Power"]',
+        '{"values": ["Power", "Security"]}',
+    ],
+)
+def test_what_stands_around_an_answer_is_no_guess(reply: str) -> None:
+    assert list_of(LABELS)(reply) == ["Power", "Security"]
+    with serving(lambda *_: reply) as server:
+        assert client(server).ask(prompts("a"), list_of(LABELS))[0].value == ["Power", "Security"]
+        assert server.requests == 1
+
+
+def test_thinking_and_fences_are_no_part_of_a_text() -> None:
+    assert text_of(20)("<think>\nHm.\n</think>\n```\nIt is fair.\n```") == "It is fair."
+    assert text_of(20)("Say `a` or `b`.") == "Say `a` or `b`."
+
+
+def test_where_everything_fails_alike_the_work_ends_early() -> None:
+    texts = list(map(str, range(100)))
+    with serving(lambda *_: "I cannot say.") as server:
+        asked = client(server, workers=2)
+        with pytest.raises(InputError, match="none of 10 prompts a usable answer") as caught:
+            asked.ask(prompts(*texts), list_of(LABELS))
+        assert server.requests < 40
+    for part in ("is not one list of labels", "'I cannot say.'", "--prompt", "a-model.jsonl"):
+        assert part in str(caught.value)
+    # Where others were answered, the rest is left out.
+    with serving(lambda text, _: '["Power"]' if text == "0" else "?") as server:
+        asked = Client("b", base_url=server.url, workers=1)
+        found = asked.ask(prompts(*texts[:15]), list_of(LABELS))
+        assert [each.value for each in found] == [["Power"], *[None] * 14]
 
 
 def test_lists_are_read_strictly() -> None:

@@ -91,6 +91,13 @@ def test_prompts_and_conversations_are_read_as_in_training(model: Model) -> None
     reply = [{"role": "assistant", "content": "Blue."}]
     expected = score_population(model, [conversation_text(question, reply)])
     assert reward([question], [reply]) == pytest.approx(expected)
+    parts = [{"role": "user", "content": [{"type": "text", "text": "Sky?"}]}]
+    for prompt, completion in (
+        (parts, reply),
+        (question, question + reply),
+        ("Sky?", parts + reply),
+    ):
+        assert reward([prompt], [completion]) == pytest.approx(expected)
 
 
 def score_population(model: Model, texts: list[str]) -> list[float]:
@@ -135,8 +142,10 @@ def test_the_classifier_gives_the_same_rewards(model: Model, saved: Path) -> Non
             logits = classifier(**inputs).logits
         assert logits.shape == (6, 1)
         np.testing.assert_allclose(logits[:, 0].numpy(), expected, atol=1e-4)
-    question = [{"role": "user", "content": "Sky?"}, {"role": "assistant", "content": "Blue."}]
-    assert tokenizer.apply_chat_template(question, tokenize=False) == conversation_text(question)
+    parts = [{"type": "image"}, {"type": "text", "text": "Sky"}, {"type": "text", "text": "blue?"}]
+    for content in ("Sky?", parts, []):
+        chat = [{"role": "user", "content": content}, {"role": "assistant", "content": "Blue."}]
+        assert tokenizer.apply_chat_template(chat, tokenize=False) == conversation_text(chat)
     assert not list(saved.glob("*.bin"))
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -347,3 +349,33 @@ def test_yaml_that_is_written_reads_the_same(
     write_yaml(path, fields)
     assert read_yaml(path) == fields
     assert list(read_yaml(path)) == list(fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "same"),
+    [
+        ({"labels": {str(v): [v] for v in np.unique([0, 1])}}, {"labels": {"0": [0], "1": [1]}}),
+        ({"labels": {np.int8(0): np.array([0]), 1: (True,)}}, {"labels": {0: [0], 1: [True]}}),
+        ({"labels": {"a": range(2), "b": pd.Series([2.5])}}, {"labels": {"a": [0, 1], "b": [2.5]}}),
+        ({"data": {"file": Path("a") / "t.csv"}}, {"data": {"file": str(Path("a") / "t.csv")}}),
+        ({"seeds": np.int64(2)}, {"seeds": 2}),
+        ({"seeds": np.arange(2), "methods": ("none",)}, {"seeds": 2, "methods": ["none"]}),
+        ({"split": {"test": np.float64(0.5)}}, {"split": {"test": 0.5}}),
+        (
+            {"groups": {"by": "attributes", "attributes": pd.Index(["age"])}, "name": np.str_("x")},
+            {"groups": {"by": "attributes", "attributes": ["age"]}, "name": "x"},
+        ),
+    ],
+)
+def test_what_python_users_pass_is_what_a_file_holds(
+    fields: dict[str, Any], same: dict[str, Any]
+) -> None:
+    data = {"data": {"file": "t.csv"}}
+    study = Study(**data | fields)
+    assert study == Study(**data | same)
+    assert Study.model_validate_json(study.model_dump_json()).labels == study.labels
+
+
+def test_what_no_file_can_hold_is_refused_before_anything_runs() -> None:
+    with pytest.raises(InputError, match=r"labels: a raw value is a text or a number; got <object"):
+        Study(data={"file": "t.csv"}, labels={"a": [object()], "b": [1]})

@@ -424,7 +424,7 @@ def test_a_step_is_adams_and_the_average_is_torchs(network: type[Network]) -> No
     problem = problem_of(task)
     ours = network.for_training(rows, problem.n_classes, preference=problem.preference, dropout=0)
     theirs = copy.deepcopy(ours)
-    state = training._State(ours, TrainingConfig())
+    state = training._State(ours, TrainingConfig(learning_rate=0.01))
     adam = torch.optim.Adam(theirs.parameters(), lr=0.01)
     average = AveragedModel(theirs, multi_avg_fn=get_ema_multi_avg_fn(training._AVERAGE_DECAY))
     for _ in range(10):

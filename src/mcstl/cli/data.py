@@ -88,9 +88,12 @@ def import_(
     shown = text or ["text"]
     fields = shown[0] if len(shown) == 1 else (shown[0], shown[1])
     table = read(export, label=label, text=fields, rationale=rationale, values=values)
-    exports.write_table(table, out, guard=True)
+    exports.write_table(table, out)
     people = table["annotator"].nunique()
-    typer.echo(f"{len(table):,} annotations by {people:,} people: {out}\nNext: mcstl init {out}")
+    typer.echo(f"{len(table):,} annotations by {people:,} people: {out}")
+    for what, count in table.attrs["left_out"].items():
+        typer.echo(f"Left out: {count:,} {what}.")
+    typer.echo(f"Next: mcstl init {out}")
 
 
 def _described(source: "Source", data_dir: Path | None) -> Iterator[str]:

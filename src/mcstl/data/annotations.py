@@ -17,12 +17,15 @@ import pandas as pd
 from mcstl._support.arrays import BoolArray, Float32Array, IntArray
 from mcstl._support.errors import InputError, brief, listed, need_extra, need_names
 from mcstl.data.cells import (
+    as_first_written,
     as_values,
     cell_text,
     comparable,
+    identifier,
     is_missing,
     is_usable_text,
     mapped,
+    need_whole_letters,
     objects,
     shown,
 )
@@ -191,6 +194,7 @@ class Annotations:
         table, dropped = to_long(
             renamed(frame, columns or {}, source), Layout.parse(layout), source
         )
+        need_whole_letters(table, source)
         table.insert(0, "row", np.arange(len(table), dtype=np.int64))
         if {"chosen", "rejected"} <= set(table.columns) and "text_a" not in table.columns:
             _check_texts(table, ("chosen", "rejected"), source)
@@ -234,13 +238,14 @@ class Annotations:
         readers: dict[str, Callable[[object], object]] = {
             "annotator": cell_text,
             "rationale": lambda cell: cell_text(cell) or "",
-            "inferred": lambda cell: comparable(cell) in ("true", 1.0),
+            "inferred": lambda cell: comparable(cell) == comparable(True),
             "values": as_values,
             "split": cell_text,
-            **dict.fromkeys(attributes, cell_text),
         }
         for name in readers.keys() & set(table.columns):
             table[name] = objects(mapped(table[name], readers[name]))
+        for name in attributes:
+            table[name] = objects(as_first_written(table[name]))
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
         order = ["row", "item", *texts, "label", "flipped", "weight"]
@@ -271,11 +276,7 @@ class Annotations:
             InputError: As in `from_frame`; also for a `DatasetDict`, of which one split has to be
                 chosen, and for a dataset that is streamed.
         """
-        if isinstance(dataset, dict):
-            raise InputError(
-                f"this is a DatasetDict with the splits {listed(dataset)}; "
-                f"pass one, as dataset[{next(iter(dataset), 'train')!r}]"
-            )
+        need_rows(dataset)
         if not hasattr(dataset, "__len__"):
             raise InputError(
                 f"a table with an end is needed, this is a {type(dataset).__name__}; "
@@ -321,6 +322,22 @@ class Annotations:
         """
         options.setdefault("source", Path(path).name)
         return cls.from_frame(read_table(path), **options)
+
+
+def need_rows(dataset: Any) -> None:
+    """Check that a data set is one table, not several splits.
+
+    Args:
+        dataset: A `datasets.Dataset`, rows in memory, or a `datasets.DatasetDict`.
+
+    Raises:
+        InputError: It is a DatasetDict.
+    """
+    if isinstance(dataset, dict):
+        raise InputError(
+            f"this is a {type(dataset).__name__} with the splits {listed(dataset)}; "
+            f"pass one, as dataset[{next(iter(dataset), 'train')!r}]"
+        )
 
 
 def minority_rows(annotations: Annotations) -> BoolArray:
@@ -464,7 +481,7 @@ def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None
                 "column out where every text is its own item"
             )
         # A name that is text stays as it is: two texts that differ in a blank may be two items.
-        names = mapped(table["item"], lambda v: v if isinstance(v, str) else shown(v))
+        names = mapped(table["item"], identifier)
         texts_of_item = pd.Series(codes).groupby(names).nunique()
         if (texts_of_item > 1).any():
             bad = texts_of_item.index[texts_of_item > 1]

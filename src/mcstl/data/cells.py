@@ -1,6 +1,12 @@
-"""Cells of a table: which are missing, which are equal, and how they read as text."""
+"""Cells of a table: which are missing, which are the same answer, and how they read as text.
+
+One rule says when two cells are the same answer, for labels, attributes and values, in training
+and in a model's input alike: `comparable`. What names something, an item or an annotator, stays as
+it is written: `identifier`.
+"""
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,6 +14,13 @@ import numpy as np
 import pandas as pd
 
 from mcstl._support.arrays import ObjectArray
+from mcstl._support.errors import InputError, brief, listed
+
+_TRUTH = {"true": 1.0, "false": 0.0}
+_HALF_OF_A_PAIR = re.compile(r"[\ud800-\udfff]")
+_LONGEST_EXACT = 2**53
+_DECIMAL_OF_ZEROS = re.compile(r"(-?\d+)\.0+")
+_WHOLE_AS_DECIMAL = re.compile(r"(0|-?[1-9]\d*)\.0")
 
 
 def mapped(column: pd.Series, function: Callable[[Any], object]) -> ObjectArray:
@@ -47,20 +60,60 @@ def comparable(value: object) -> float | str:
         value: A cell that is not missing.
 
     Returns:
-        A number where it is one, else its text without outer blanks.
+        A number where it is one, where true is 1 and false is 0; else its text without outer
+        blanks and without regard to case.
 
-    >>> comparable("1.0"), comparable(" No "), comparable(True)
-    (1.0, 'No', 'true')
+    >>> comparable("1.0"), comparable(" No "), comparable(True), comparable("TRUE")
+    (1.0, 'no', 1.0, 1.0)
     """
-    text = str(value).strip()
-    if text.casefold() in ("true", "false"):
-        return text.casefold()
+    text = str(value).strip().casefold()
+    if text in _TRUTH:
+        return _TRUTH[text]
+    if "_" in text:  # Python also reads "1_0" as a number, which people write as a word
+        return text
     try:
         number = float(text)
     except ValueError:
         return text
-    # Python also reads "nan", "infinity" and "1_0" as numbers, which people write as words.
-    return number if math.isfinite(number) and "_" not in text else text
+    if not math.isfinite(number):  # "nan" and "infinity" are words, too
+        return text
+    # Long codes that differ in their last digits are the same decimal.
+    return number if abs(number) < _LONGEST_EXACT else int(text) if text.isdecimal() else number
+
+
+def first_spellings(column: pd.Series) -> dict[float | str, str]:
+    """Collect the distinct answers in a column.
+
+    Args:
+        column: The column, (n,).
+
+    Returns:
+        By answer, as `comparable` makes it, its first spelling, as `shown` writes it.
+
+    >>> first_spellings(pd.Series(["Yes", "YES ", 1.0, "1", None, "no"]))
+    {'yes': 'Yes', 1.0: '1', 'no': 'no'}
+    """
+    spellings: dict[float | str, str] = {}
+
+    def note(cell: object) -> None:
+        if not is_missing(cell):
+            spellings.setdefault(comparable(cell), shown(cell))
+
+    mapped(column, note)
+    return spellings
+
+
+def as_first_written(column: pd.Series) -> ObjectArray:
+    """Write every answer in a column as its first spelling.
+
+    Args:
+        column: The column, (n,).
+
+    Returns:
+        The answers as text, None where one is missing, (n,).
+    """
+    spellings = first_spellings(column)
+    return mapped(column, lambda cell: None if is_missing(cell) else spellings[comparable(cell)])
 
 
 def shown(value: object) -> str:
@@ -71,10 +124,35 @@ def shown(value: object) -> str:
 
     Returns:
         Its text without outer blanks; whole numbers have no decimal point.
+
+    >>> shown(2.0), shown("2.00"), shown("2.10"), shown(" No ")
+    ('2', '2', '2.10', 'No')
+    """
+    text = identifier(value).strip()
+    decimal = _DECIMAL_OF_ZEROS.fullmatch(text)
+    return decimal[1] if decimal else text
+
+
+def identifier(value: object) -> str:
+    """Write the name of an item or an annotator as text.
+
+    A missing cell turns the whole numbers of its column into decimals, in pandas and in what pandas
+    writes; 7.0 is 7, then. Otherwise a name is as it is written: 007 is somebody else.
+
+    Args:
+        value: A cell that is not missing.
+
+    Returns:
+        Its text.
+
+    >>> identifier(7.0), identifier("7.0"), identifier("007"), identifier("v1.10")
+    ('7', '7', '007', 'v1.10')
     """
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
-    return str(value).strip()
+    text = str(value)
+    decimal = _WHOLE_AS_DECIMAL.fullmatch(text.strip())
+    return decimal[1] if decimal else text
 
 
 def cell_text(value: object) -> str | None:
@@ -106,6 +184,26 @@ def is_missing(value: object) -> bool:
     if isinstance(value, float | np.floating):
         return bool(np.isnan(value))
     return value is None or value is pd.NA or value is pd.NaT
+
+
+def need_whole_letters(table: pd.DataFrame, source: str) -> None:
+    """Check that no text holds half of a surrogate pair, which no file can hold.
+
+    Args:
+        table: Any table.
+        source: What errors call it.
+
+    Raises:
+        InputError: A text does; the message names its row and column.
+    """
+    for name, column in table.items():
+        halves = mapped(column, lambda c: isinstance(c, str) and bool(_HALF_OF_A_PAIR.search(c)))
+        if (rows := np.flatnonzero(halves)).size:
+            raise InputError(
+                f"{len(rows)} rows of {source} hold half of a surrogate pair (a cut emoji), which "
+                f"is no text, in the column {brief(name)!r}: row {listed(rows, 5)} (counted from "
+                "0); drop it, as text.encode(errors='ignore').decode() does"
+            )
 
 
 def is_usable_text(value: object) -> bool:

@@ -2,34 +2,54 @@
 
 Each tool's own export is read: Label Studio (JSON and JSON_MIN), Argilla (records as JSON or a
 Dataset, flat or nested), potato (`python -m potato.export`, JSON Lines), TRL's preference data
-(standard and conversational, prompt explicit or implicit).
+(standard and conversational, prompt explicit or implicit). JSON, JSON Lines, Parquet and records
+in memory give the same table. Nothing is made up: who or what is not named has no name, what nobody
+answered is left out and counted in ``table.attrs["left_out"]``, and an answer of an unknown form is
+an error.
 
 >>> rows = [{"prompt": "Sky?", "chosen": " Blue.", "rejected": " Green."}]
 >>> trl_preferences(rows).to_dict("records")
 [{'chosen': 'Sky? Blue.', 'rejected': 'Sky? Green.'}]
 """
 
+import gzip
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_names
-from mcstl.data.tables import read_table
+from mcstl.data.annotations import need_rows
+from mcstl.data.cells import identifier, need_whole_letters
+from mcstl.data.tables import chunks
 
 #: The field of a text, or the two fields of a pair.
 TextFields = str | tuple[str, str]
+_BOTH_ALIKE = "a prompt and its completion are both texts or both lists of messages"
 
 
-class _Answered(NamedTuple):
+@dataclass(frozen=True)
+class _Answered:
     """One person's answers to one item."""
 
-    item: str
+    item: str | None
     fields: Mapping[str, Any]
     annotator: str | None
     answers: Mapping[str, Any]
+
+
+@dataclass
+class _Answers:
+    """All answers of an export, and what of it is none."""
+
+    source: str
+    given: list[_Answered] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def label_studio(
@@ -57,10 +77,11 @@ def label_studio(
     Raises:
         InputError: It is another file, or a name is not in it.
     """
-    tasks = _json(path)
-    full = any("annotations" in task for task in tasks)
-    answered = (_label_studio_full if full else _label_studio_min)(tasks)
-    return _table(Path(path).name, answered, text, label, rationale, values)
+    tasks = _records(path)
+    full = any(isinstance(task.get("data"), Mapping) for task in tasks)
+    answers = _Answers(Path(path).name)
+    (_label_studio_full if full else _label_studio_min)(tasks, answers)
+    return _table(answers, text, label, rationale, values)
 
 
 def argilla(
@@ -89,10 +110,9 @@ def argilla(
     Raises:
         InputError: As in `label_studio`.
     """
-    is_file = isinstance(records, str | Path)
-    source = Path(records).name if is_file else "the records"  # type: ignore[arg-type]
-    rows: Iterable[Mapping[str, Any]] = _json(records) if is_file else records  # type: ignore
-    return _table(source, list(_argilla(rows, text)), text, label, rationale, values)
+    answers = _Answers(Path(records).name if isinstance(records, str | Path) else "the records")
+    _argilla(_records(records), text, answers)
+    return _table(answers, text, label, rationale, values)
 
 
 def potato(
@@ -124,24 +144,27 @@ def potato(
     Raises:
         InputError: As in `label_studio`; also for an item that is not among `items`.
     """
-    rows = _records(items)
-    shown = {str(row.get(item_key)): row for row in rows}
-    answered = []
-    for record in read_table(path).to_dict("records"):
-        item = str(record.get("instance_id"))
+    shown = {}
+    for row in _records(items):
+        need_names([item_key], row, "the items", what="field", hint="Give item_key")
+        shown[identifier(row[item_key])] = row
+    answers = _Answers(Path(path).name)
+    for record in _records(path):
+        need_names(["instance_id"], record, answers.source, what="field")
+        item = identifier(record["instance_id"])
         if item not in shown:
             raise InputError(
-                f"item {brief(item)!r} of {Path(path).name} is not among the items; found under "
+                f"item {brief(item)!r} of {answers.source} is not among the items; found under "
                 f"{item_key!r}: {listed(shown, 5)}. Give potato's data file and item_key"
             )
         labels = record.get("labels")
         schemes = labels if isinstance(labels, dict) else {}
-        answers = {str(name): _potato_answer(given) for name, given in schemes.items()}
-        answered.append(_Answered(item, shown[item], str(record.get("user_id")), answers))
-    return _table(Path(path).name, answered, text, label, rationale, values)
+        given = {str(name): _potato_answer(scheme) for name, scheme in schemes.items()}
+        answers.given.append(_Answered(item, shown[item], _name(record.get("user_id")), given))
+    return _table(answers, text, label, rationale, values)
 
 
-def trl_preferences(dataset: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def trl_preferences(dataset: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """Read TRL's preference data: standard or conversational, prompt explicit or implicit.
 
     Args:
@@ -152,18 +175,27 @@ def trl_preferences(dataset: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         the other columns as they are.
 
     Raises:
-        InputError: A row lacks a text.
+        InputError: A row lacks a text, or its prompt and texts do not belong together; or this is
+            a `DatasetDict`, of which one split has to be chosen.
     """
+    need_rows(dataset)
+    if isinstance(dataset, pd.DataFrame):
+        dataset = [{str(k): v for k, v in row.items()} for row in dataset.to_dict("records")]
     rows = []
     for number, row in enumerate(dataset):
-        missing = [name for name in ("chosen", "rejected") if not row.get(name)]
+        missing = [name for name in ("chosen", "rejected") if _is_empty(row.get(name))]
         if missing:
             raise InputError(
                 f"row {number} has no {listed(missing)}; found: {listed(row)}. TRL's preference "
                 "data has chosen and rejected, and may have a prompt"
             )
-        prompt = row.get("prompt")
-        texts = {name: conversation_text(prompt, row[name]) for name in ("chosen", "rejected")}
+        try:
+            texts = {
+                name: conversation_text(row.get("prompt"), row[name])
+                for name in ("chosen", "rejected")
+            }
+        except InputError as error:
+            raise InputError(f"row {number}: {error}") from None
         rows.append(texts | {k: v for k, v in row.items() if k not in ("prompt", *texts)})
     return pd.DataFrame(rows, dtype=object)
 
@@ -173,7 +205,7 @@ def conversation_text(prompt: object, completion: object = "") -> str:
 
     Args:
         prompt: A text, or a list of messages.
-        completion: Like the prompt, or empty.
+        completion: Like the prompt, or empty. Messages that begin with the prompt hold it already.
 
     Returns:
         Texts joined as they are, or messages as a paragraph each, ``role: content``; parts of a
@@ -188,43 +220,105 @@ def conversation_text(prompt: object, completion: object = "") -> str:
     <BLANKLINE>
     assistant: Blue.
     """
-    parts = [part for part in (prompt, completion) if part]
+    parts = [part for part in (prompt, completion) if not _is_empty(part)]
     if all(isinstance(part, str) for part in parts):
         return "".join(map(str, parts))
-    if not all(isinstance(part, list | tuple) for part in parts):
+    if isinstance(prompt, str) and len(parts) == 2:
+        messages = _paragraphs(completion)
+        asked = messages[0].partition(": ")[2]
+        if asked.strip() != prompt.strip():
+            raise InputError(
+                f"{_BOTH_ALIKE}; the prompt is the text {brief(prompt)!r}, and the messages do not "
+                "begin with it. Drop the prompt if they are whole without it, or make it messages, "
+                'as [{"role": "user", "content": "..."}]'
+            )
+        return "\n\n".join(messages)
+    if any(isinstance(part, str) for part in parts):
         raise InputError(
-            "a prompt and its completion are both texts or both lists of messages; got "
-            f"{listed(type(part).__name__ for part in parts)}"
+            f"{_BOTH_ALIKE}; the prompt is messages and the completion a text. Make the completion "
+            'messages, as [{"role": "assistant", "content": "..."}]'
         )
-    messages: list[Any] = [message for part in parts for message in part]  # type: ignore
-    return "\n\n".join(f"{message.get('role')}: {_content(message)}" for message in messages)
+    first, *rest = map(_paragraphs, parts)
+    continued = rest[0] if rest else []
+    return "\n\n".join(continued if continued[: len(first)] == first else first + continued)
 
 
-def _content(message: Mapping[str, Any]) -> str:
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return " ".join(str(part["text"]) for part in content if part.get("type") == "text")
+def _paragraphs(messages: object) -> list[str]:
+    """Write each of some messages as ``role: content``."""
+    if not isinstance(messages, list | tuple | np.ndarray):
+        raise InputError(f"{_BOTH_ALIKE}; got {type(messages).__name__}")
+    paragraphs = []
+    for message in messages:
+        if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
+            raise InputError(
+                'a message has a role and a content, as {"role": "user", "content": "..."}; got '
+                f"{brief(message)}"
+            )
+        paragraphs.append(f"{message['role']}: {_content(message['content'])}")
+    return paragraphs
 
 
-def _records(source: str | Path | Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _content(content: object) -> str:
+    """Return the text of a message, whose content may be a text or parts, some of them texts."""
+    if isinstance(content, Mapping):
+        return str(content["text"]) if isinstance(content.get("text"), str) else ""
+    if isinstance(content, list | tuple | np.ndarray):
+        return " ".join(filter(None, map(_content, content)))
+    return content if isinstance(content, str) else ""
+
+
+def _is_empty(value: object) -> bool:
+    """Say whether a text or a list of messages is missing or holds nothing."""
+    if isinstance(value, str | list | tuple | np.ndarray):
+        return len(value) == 0
+    return value is None or (isinstance(value, float) and np.isnan(value))
+
+
+def _records(source: str | Path | Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Read records from a file or from memory, without the keys under which there is nothing.
+
+    Data frames, Parquet and Datasets give every record the keys of all others.
+    """
+    records: Iterable[Mapping[Any, Any]]
     if not isinstance(source, str | Path):
-        return list(source)
-    if Path(source).suffix == ".json":
-        return list(_json(source))
-    return [
-        {str(key): value for key, value in row.items()}
-        for row in read_table(source).to_dict("records")
-    ]
+        need_rows(source)
+        records = source.to_dict("records") if isinstance(source, pd.DataFrame) else source
+    elif Path(source).name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson", ".parquet")):
+        records = [
+            row
+            for chunk in chunks(source)
+            for row in (
+                chunk.frame.to_dict("records") if chunk.arrow is None else chunk.arrow.to_pylist()
+            )
+        ]
+    else:
+        records = _json(Path(source))
+    return [_without_nothing(record) for record in records]
 
 
-def _json(path: str | Path) -> list[dict[str, Any]]:
-    """Read a JSON list of objects, or JSON Lines."""
-    path = Path(path)
-    if path.suffix == ".jsonl":
-        return [{str(k): v for k, v in row.items()} for row in read_table(path).to_dict("records")]
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(key): _without_nothing(each)
+            for key, each in value.items()
+            if each is not None and not (isinstance(each, float) and np.isnan(each))
+        }
+    return list(map(_without_nothing, value)) if isinstance(value, list | np.ndarray) else value
+
+
+def _json(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON list of objects, or objects line by line."""
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        packed = path.name.lower().endswith(".gz")
+        text = (gzip.decompress(path.read_bytes()) if packed else path.read_bytes()).decode(
+            "utf-8-sig"
+        )
+        try:
+            records = json.loads(text)
+        except json.JSONDecodeError as error:
+            if error.msg != "Extra data":
+                raise
+            records = [json.loads(line) for line in text.splitlines() if line.strip()]
     except FileNotFoundError:
         near = did_you_mean(path.name, [each.name for each in path.parent.glob("*")])
         raise InputError(f"there is no file {path}.{near}") from None
@@ -235,127 +329,204 @@ def _json(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
-def _label_studio_full(tasks: Iterable[Mapping[str, Any]]) -> Iterator[_Answered]:
+def _label_studio_full(tasks: Iterable[Mapping[str, Any]], answers: _Answers) -> None:
     for task in tasks:
-        for annotation in task.get("annotations") or []:
+        annotations = task.get("annotations") or []
+        answers.left_out["items that nobody annotated"] += not annotations
+        for annotation in annotations:
             if annotation.get("was_cancelled"):
+                answers.left_out["annotations that were cancelled"] += 1
                 continue
-            answers: dict[str, Any] = {}
+            given: dict[str, list[Any]] = {}
             for result in annotation.get("result") or []:
-                answer = _label_studio_value(result.get("value") or {})
                 name = str(result.get("from_name"))
-                answers[name] = answer if name not in answers else [answers[name], answer]
-            yield _Answered(
-                str(task.get("id")),
-                task.get("data") or {},
-                _person(annotation.get("completed_by")),
-                answers,
+                given.setdefault(name, []).extend(_label_studio_parts(result.get("value") or {}))
+            answers.given.append(
+                _Answered(
+                    _name(task.get("id")),
+                    task.get("data") or {},
+                    _person(annotation.get("completed_by")),
+                    {name: _alone(parts) for name, parts in given.items()},
+                )
             )
 
 
-def _label_studio_min(tasks: Iterable[Mapping[str, Any]]) -> Iterator[_Answered]:
+def _label_studio_min(tasks: Iterable[Mapping[str, Any]], answers: _Answers) -> None:
     for task in tasks:
-        answers = {name: _label_studio_min_value(value) for name, value in task.items()}
-        yield _Answered(str(task.get("id")), task, _person(task.get("annotator")), answers)
+        given = {}
+        for name, value in task.items():
+            results = value if isinstance(value, list) else [value]
+            given[name] = _alone(
+                [
+                    part
+                    for result in results
+                    for part in (
+                        _label_studio_parts(result) if isinstance(result, Mapping) else [result]
+                    )
+                ]
+            )
+        person = _person(task.get("annotator"))
+        answers.given.append(_Answered(_name(task.get("id")), task, person, given))
 
 
-def _label_studio_value(value: Mapping[str, Any]) -> Any:
-    """Return the answer in one result, whatever control gave it."""
+def _label_studio_parts(value: Mapping[str, Any]) -> list[Any]:
+    """Return the answers in one result, whatever control gave it; a span's is its labels."""
     if "selected" in value:
-        return {"left": "a", "right": "b"}.get(value["selected"], value["selected"])
-    for control in ("choices", "text", "taxonomy", "rating", "number", "datetime"):
+        return [{"left": "a", "right": "b"}.get(value["selected"], value["selected"])]
+    labels = [key for key in value if key.endswith("labels")]
+    for control in (*labels, "choices", "taxonomy", "rating", "number", "datetime", "text"):
         if control in value:
-            answer = value[control]
-            if control == "taxonomy":
-                answer = [path[-1] for path in answer]
-            return answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
-    return None
+            answer = value[control] if isinstance(value[control], list) else [value[control]]
+            return [path[-1] for path in answer] if control == "taxonomy" else answer
+    return [] if not value else [value]
 
 
-def _label_studio_min_value(value: Any) -> Any:
-    """Return an answer of JSON_MIN: bare, an object with several, or a list of objects."""
-    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-        answers = [_label_studio_value(each) for each in value]
-        return answers[0] if len(answers) == 1 else answers
-    return _label_studio_value(value) if isinstance(value, dict) else value
+def _alone(parts: list[Any]) -> Any:
+    """Return the one answer, or all in a list; None where there is none."""
+    distinct = [part for i, part in enumerate(parts) if part not in parts[:i]]
+    return distinct[0] if len(distinct) == 1 else distinct or None
+
+
+def _name(cell: Any) -> str | None:
+    """Return the name of an item or a person, or None where there is none."""
+    return None if cell is None or cell == "" else identifier(cell)
 
 
 def _person(completed_by: Any) -> str | None:
     if isinstance(completed_by, Mapping):
-        completed_by = completed_by.get("id") or completed_by.get("email")
-    return None if completed_by is None else str(completed_by)
+        completed_by = next((completed_by[k] for k in ("id", "email") if k in completed_by), None)
+    return _name(completed_by)
 
 
-def _argilla(records: Iterable[Mapping[str, Any]], text: TextFields) -> Iterator[_Answered]:
+def _argilla(records: Iterable[Mapping[str, Any]], text: TextFields, answers: _Answers) -> None:
     for record in records:
         nested = isinstance(record.get("fields"), Mapping)
         fields = record["fields"] if nested else record
-        responses: dict[str, dict[str, Any]] = {}  # per person
+        by_person: dict[str | None, dict[str, Any]] = {}
         for question, user, status, value in _argilla_responses(record, nested):
-            if status in (None, "submitted"):
-                answer = _ranked(value, text) if isinstance(value, list) else value
-                responses.setdefault(user, {})[question] = answer
-        for user, answers in responses.items():
-            yield _Answered(str(record.get("id")), fields, user, answers)
+            if status not in (None, "submitted"):
+                answers.left_out["responses that were not submitted"] += 1
+            else:
+                by_person.setdefault(user, {})[question] = _argilla_answer(value, text)
+        answers.left_out["items that nobody annotated"] += not by_person
+        for user, given in by_person.items():
+            answers.given.append(_Answered(_name(record.get("id")), fields, user, given))
 
 
 def _argilla_responses(
     record: Mapping[str, Any], nested: bool
-) -> Iterator[tuple[str, str, str | None, Any]]:
+) -> Iterator[tuple[str, str | None, str | None, Any]]:
     if nested:
-        for question, answers in (record.get("responses") or {}).items():
-            for each in answers:
-                yield question, str(each["user_id"]), each.get("status"), each["value"]
+        responses = record.get("responses") or {}
+        if isinstance(responses, list):  # as Argilla 1 writes them, by person
+            for each in responses:
+                user, status = _name(each.get("user_id")), each.get("status")
+                for question, answer in (each.get("values") or {}).items():
+                    yield question, user, status, answer.get("value")
+            return
+        for question, given in responses.items():
+            for each in given:
+                yield question, _name(each.get("user_id")), each.get("status"), each.get("value")
         return
-    for name, answers in record.items():
-        if name.endswith(".responses") and answers:
-            users = record.get(f"{name}.users") or [None] * len(answers)
-            statuses = record.get(f"{name}.status") or [None] * len(answers)
-            for value, user, status in zip(answers, users, statuses, strict=True):
-                yield name.removesuffix(".responses"), str(user), status, value
+    for name, given in record.items():
+        if name.endswith(".responses") and given:
+            users = record.get(f"{name}.users") or [None] * len(given)
+            statuses = record.get(f"{name}.status") or [None] * len(given)
+            for value, user, status in zip(given, users, statuses, strict=True):
+                yield name.removesuffix(".responses"), _name(user), status, value
 
 
-def _ranked(value: list[Any], text: TextFields) -> Any:
-    """Write a ranking of the two fields, best first, as "a" or "b"; leave any other list."""
+def _argilla_answer(value: Any, text: TextFields) -> Any:
+    """Return an answer, a ranking of the two fields as "a" or "b", and spans as their labels."""
+    if not isinstance(value, list):
+        return value
+    if all(isinstance(each, Mapping) and "rank" in each for each in value):
+        ranks = [each["rank"] for each in value]
+        if len(set(ranks)) < len(ranks):
+            return None  # neither is preferred
+        value = [each["value"] for each in sorted(value, key=lambda each: each["rank"])]
     if isinstance(text, tuple) and sorted(map(str, value)) == sorted(text):
         return "a" if value[0] == text[0] else "b"
-    return value
+    return [
+        each["label"] if isinstance(each, Mapping) and "label" in each else each for each in value
+    ]
 
 
 def _potato_answer(given: Any) -> Any:
     """Return the value of a radio button, a slider or a text, or a list of those ticked."""
     if not isinstance(given, Mapping):
         return given
-    values = [
-        name if value in (True, "true") else value
-        for name, value in given.items()
-        if value not in (None, "", False, "false")
-    ]
-    return values[0] if len(values) == 1 else values or None
+    # By identity: 1 and 0 are answers, True and False are ticks.
+    return _alone(
+        [
+            name if value is True or value == "true" else value
+            for name, value in given.items()
+            if value is not None and value is not False and value not in ("", "false")
+        ]
+    )
 
 
 def _table(
-    source: str,
-    answered: Iterable[_Answered],
-    text: TextFields,
-    label: str,
-    rationale: str | None,
-    values: str | None,
+    answers: _Answers, text: TextFields, label: str, rationale: str | None, values: str | None
 ) -> pd.DataFrame:
     """Make a table with a row per person and item that has a label."""
-    answered = list(answered)
+    source, answered = answers.source, answers.given
+    if not answered:
+        counts = [f"{n:,} {what}" for what, n in answers.left_out.items() if n]
+        raise InputError(f"{source} holds no annotation; found: {listed(counts) or 'nothing'}")
     texts = {"text": text} if isinstance(text, str) else {"text_a": text[0], "text_b": text[1]}
     fields = dict.fromkeys(name for each in answered for name in each.fields)
     need_names(texts.values(), fields, source, what="field")
-    questions_by_column = {"label": label, "rationale": rationale, "values": values}
-    wanted = {ours: theirs for ours, theirs in questions_by_column.items() if theirs is not None}
+    readers = {"label": _plain, "rationale": _prose, "values": _names}
+    wanted = {
+        ours: theirs
+        for ours, theirs in (("label", label), ("rationale", rationale), ("values", values))
+        if theirs is not None
+    }
     questions = dict.fromkeys(name for each in answered for name in each.answers)
     need_names(wanted.values(), questions, source, what="answer")
+    named = all(each.item is not None for each in answered)
     rows = []
     for each in answered:
         if each.answers.get(label) is None:
+            answers.left_out[f"annotations without an answer to {label!r}"] += 1
             continue
-        row = {"item": each.item, **{ours: each.fields.get(t) for ours, t in texts.items()}}
-        row |= {ours: each.answers.get(theirs) for ours, theirs in wanted.items()}
+        row: dict[str, Any] = {"item": each.item} if named else {}
+        row |= {ours: each.fields.get(theirs) for ours, theirs in texts.items()}
+        for ours, theirs in wanted.items():
+            try:
+                row[ours] = readers[ours](each.answers.get(theirs))
+            except ValueError as error:
+                raise InputError(
+                    f"the answer to {theirs!r} about {brief(each.item or each.fields)!r} in "
+                    f"{source} cannot be the {ours}: {error}"
+                ) from None
         rows.append(row | {"annotator": each.annotator})
-    return pd.DataFrame(rows, dtype=object)
+    if not rows:
+        raise InputError(f"{source} holds no annotation with an answer to {label!r}")
+    table = pd.DataFrame(rows, dtype=object)
+    need_whole_letters(table, source)
+    table.attrs["left_out"] = {what: n for what, n in answers.left_out.items() if n}
+    return table
+
+
+def _plain(answer: Any) -> Any:
+    """Return an answer that is a text, a number or a list of them."""
+    for part in answer if isinstance(answer, list) else [answer]:
+        if not isinstance(part, str | int | float | bool | None):
+            raise ValueError(f"expected a text or a number; got {brief(part)}")
+    return answer
+
+
+def _prose(answer: Any) -> Any:
+    """Return a reason as text, one line for each of several."""
+    answer = _plain(answer)
+    return "\n".join(map(str, answer)) if isinstance(answer, list) else answer
+
+
+def _names(answer: Any) -> list[str] | None:
+    """Return values as a list."""
+    answer = _plain(answer)
+    if answer is None:
+        return None
+    return [str(part) for part in (answer if isinstance(answer, list) else [answer])]

@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mcstl._support.arrays import IntArray, ObjectArray
+from mcstl._support.arrays import IntArray
 from mcstl._support.errors import InputError, brief, listed
-from mcstl.data.cells import comparable, is_missing, mapped, shown
+from mcstl.data.cells import comparable, first_spellings, is_missing, mapped
+from mcstl.data.scales import usual_order
 
 Task = Literal["binary", "ordinal", "preference"]
 Labels = Mapping[str, Sequence[object]]
@@ -38,8 +39,8 @@ def guess_task(table: pd.DataFrame, labels: Labels | None) -> Task:
         return "binary" if len(labels) == 2 else "ordinal"
     if "label" not in table.columns:
         return "ordinal"
-    values = set(mapped(table["label"], lambda v: None if is_missing(v) else comparable(v)))
-    return "binary" if len(values - {None}) <= 2 else "ordinal"
+    answers = first_spellings(table["label"])
+    return "binary" if len(answers) <= 2 else "ordinal"
 
 
 def classes_of(
@@ -61,13 +62,12 @@ def classes_of(
     Raises:
         InputError: The labels have no classes that can be read off them, or too many or too few.
     """
-    cells = raw.to_numpy(dtype=object)
-    if any(isinstance(cell, list | tuple | set | dict | np.ndarray) for cell in cells):
+    if any(isinstance(cell, list | tuple | set | dict | np.ndarray) for cell in raw):
         raise InputError(
             f"labels in {source} are lists (multi-label); {TASK_FORMS}. Make one row per label, "
             "or put the lists into `values` as groups"
         )
-    classes = _inferred_labels(cells, task, source) if labels is None else labels
+    classes = _inferred_labels(raw, task, source) if labels is None else labels
     if len(classes) < 2 or (task != "ordinal" and len(classes) != 2):
         expected = "two or more" if task == "ordinal" else "exactly two"
         whose = f"the labels in {source} are" if labels is None else "`labels` has"
@@ -77,7 +77,7 @@ def classes_of(
         )
     index: dict[float | str, int] = {}
     for position, (name, values) in enumerate(classes.items()):
-        if isinstance(values, str) or not isinstance(values, Sequence):
+        if isinstance(values, str) or not isinstance(values, Iterable):
             raise InputError(
                 f"labels: {brief(name)} needs a list of raw values, as in {_LABELS_EXAMPLE}"
             )
@@ -88,16 +88,16 @@ def classes_of(
     return tuple(str(name) for name in classes), codes.astype(np.int64)
 
 
-def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, list[object]]:
+def _inferred_labels(raw: pd.Series, task: Task, source: str) -> dict[str, list[object]]:
     """Read the ordered classes off the labels, or say why they have to be written down."""
-    spelt = {comparable(cell): shown(cell) for cell in pd.unique(cells) if not is_missing(cell)}
+    spelt = first_spellings(raw)
     if not spelt:
         raise InputError(f"every label in {source} is missing")
     names = sorted(spelt.values())
     texts = [key for key in spelt if isinstance(key, str)]
     numbers = sorted(key for key in spelt if not isinstance(key, str))
     if task == "preference" and set(spelt) <= {0.0, 1.0}:
-        return {"0": [0], "1": [1]}
+        return {spelt.get(number, str(number)): [number] for number in (0, 1)}
     if not texts and task != "preference":
         if len(numbers) > _MOST_INFERRED_CLASSES:
             raise InputError(
@@ -105,12 +105,12 @@ def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, l
                 f"{numbers[-1]:g} and look continuous; {TASK_FORMS}. Cut them into a few ordered "
                 f"classes first, or merge them, as in {_LABELS_EXAMPLE}"
             )
-        return {shown(number): [number] for number in numbers}
-    pairs = [("false", "true"), ("no", "yes")] + [("b", "a")] * (task == "preference")
-    for pair in pairs:
-        if {str(key).casefold() for key in spelt} <= set(pair):
-            by_folded = {name.casefold(): name for name in names}
-            return {name: [name] for name in (by_folded.get(end, end) for end in pair)}
+        return {spelt[number]: [number] for number in numbers}
+    for low, high in [("no", "yes")] + [("b", "a")] * (task == "preference"):
+        if spelt.keys() <= {low, high}:
+            return {spelt.get(end, end): [end] for end in (low, high)}
+    if task != "preference" and (levels := usual_order([str(key) for key in spelt])):
+        return {spelt[level[0]]: [*level] for level in levels}
     if len(names) > _MOST_INFERRED_CLASSES:
         raise InputError(
             f"labels in {source} have {len(names)} distinct texts, as {brief(names[0])!r}; "
@@ -126,7 +126,7 @@ def _inferred_labels(cells: ObjectArray, task: Task, source: str) -> dict[str, l
     if several := [text for text in texts if _holds_several(text, spelt)]:
         raise InputError(
             f"labels in {source} hold several values each (multi-label), as "
-            f"{brief(sorted(several)[0])!r}; {TASK_FORMS}. Make one row per label, or put them "
+            f"{brief(spelt[min(several)])!r}; {TASK_FORMS}. Make one row per label, or put them "
             "into `values` as groups"
         )
     raise InputError(

@@ -213,7 +213,8 @@ def _error_rates(seeds: Sequence[Predictions], names: Sequence[str]) -> dict[str
     result: dict[str, Any] = {}
     for name in per_seed[0]:
         rates = nanmean(np.stack([each[name] for each in per_seed]), axis=0)  # (K, L - 1)
-        gaps = [float(np.ptp(each[~np.isnan(each)])) if len(each) else np.nan for each in rates.T]
+        defined = [each[~np.isnan(each)] for each in rates.T]  # per threshold, of some groups
+        gaps = [float(np.ptp(each)) if len(each) else np.nan for each in defined]
         by_group = dict(zip(names, rates.tolist(), strict=True))
         result[name] = {"gap": gaps, "groups": by_group}
     return result

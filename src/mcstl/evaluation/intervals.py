@@ -474,5 +474,6 @@ class ReweightedCounts(NamedTuple):
         mean_x, mean_y = nanmean(x, axis=1), nanmean(y, axis=1)
         centred = np.where(n > 0, x - mean_x[:, None], 0.0)
         slope = ratio((centred * np.where(n > 0, y, 0.0)).sum(axis=1), (centred**2).sum(axis=1))
-        slope[np.ptp(centred, axis=1) < metrics.LEAST_SPREAD] = np.nan
+        undefined = (np.ptp(centred, axis=1) < metrics.LEAST_SPREAD) | (mean_y == 0) | (mean_y == 1)
+        slope[undefined] = np.nan
         return np.stack([slope, mean_y - slope * mean_x])

@@ -173,7 +173,7 @@ def calibration_line(p: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
 
     Returns:
         Slope and bias, 1 and 0 where predictions are calibrated; NaN, NaN where there are fewer
-        than two bins.
+        than two bins, or where all outcomes are the same, which tells no slope.
     """
     return _line(calibration_curve(p, y))
 
@@ -425,7 +425,7 @@ def _curve(values: FloatArray, codes: IntArray, y: FloatArray) -> CalibrationCur
 
 def _line(curve: CalibrationCurve) -> tuple[float, float]:
     x, y = curve.predicted, curve.observed
-    if len(x) < 2 or np.ptp(x) < LEAST_SPREAD:
+    if len(x) < 2 or np.ptp(x) < LEAST_SPREAD or not 0 < y.mean() < 1:
         return float("nan"), float("nan")
     centred = x - x.mean()
     slope = float(centred @ y / (centred @ centred))

@@ -1,16 +1,19 @@
 """Groups from what is known of the annotators: one per answer, or one per combination (§2.1)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy.typing as npt
+import pandas as pd
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from mcstl._support.errors import InputError, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
+from mcstl.data.cells import comparable, mapped
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups.base import (
     Arrays,
@@ -61,8 +64,15 @@ class AttributesScheme(Scheme):
         progress: Progress = silent,
     ) -> csr_matrix:
         """See `Scheme.assign`; a missing attribute puts the annotation in no group of it."""
-        rows = zip(*_answers(annotations, self.attributes, self.crossed), strict=True)
-        return memberships(rows, self.names)
+        names = {_same_answers(name, self.attributes, self.crossed): name for name in self.names}
+        columns = [
+            mapped(
+                pd.Series(column, dtype=object),
+                lambda name: names.get(_same_answers(name, self.attributes, self.crossed), ""),
+            )
+            for column in _answers(annotations, self.attributes, self.crossed)
+        ]
+        return memberships(zip(*columns, strict=True), self.names)
 
     def _extra_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         return {"attributes": self.attributes, "crossed": self.crossed}, {}
@@ -121,3 +131,12 @@ def _answers(
     if not crossed:
         return named
     return [[" & ".join(parts) if all(parts) else "" for parts in zip(*named, strict=True)]]
+
+
+def _same_answers(name: str, attributes: tuple[str, ...], crossed: bool) -> tuple[object, ...]:
+    """Make the names of a group equal, however its answers are spelt."""
+    for parts in [attributes] if crossed else [(attribute,) for attribute in attributes]:
+        pattern = " & ".join(f"{re.escape(attribute)}=(.*)" for attribute in parts)
+        if match := re.fullmatch(pattern, name, re.DOTALL):
+            return (*parts, *map(comparable, match.groups()))
+    return (name,)

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
+from mcstl.data.cells import comparable
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups import value_sources
 from mcstl.groups.base import (
@@ -174,8 +175,8 @@ def _description(config: TaxonomyConfig, name: str) -> str:
 
 def _columns(membership: csr_matrix, names: tuple[str, ...], wanted: Sequence[str]) -> csr_matrix:
     """Return the columns of the `wanted` values, empty where one is not among `names`."""
-    position = {name: k for k, name in enumerate(names)}
-    present = [k for k, name in enumerate(wanted) if name in position]
-    chosen = membership[:, [position[wanted[k]] for k in present]].tocoo()
+    position = {comparable(name): k for k, name in enumerate(names)}
+    present = [k for k, name in enumerate(wanted) if comparable(name) in position]
+    chosen = membership[:, [position[comparable(wanted[k])] for k in present]].tocoo()
     flat = (chosen.data, (chosen.row, [present[c] for c in chosen.col]))
     return csr_matrix(flat, shape=(membership.shape[0], len(wanted)), dtype="float32")

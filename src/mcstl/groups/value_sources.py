@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress
 from mcstl.data.annotations import Annotations
+from mcstl.data.cells import comparable
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups.base import memberships, need_column
 from mcstl.labelling import by_embedding, taxonomies
@@ -63,18 +64,18 @@ class Column(NamedTuple):
     ) -> tuple[tuple[str, ...], csr_matrix]:
         """See `ValueSource.values`; the names are all that occur, sorted."""
         need_column(annotations, "values", "Groups by taxonomy need")
-        per_row = [parse_memberships(values, soft) for values in annotations.frame["values"]]
-        if self.merge:
-            per_row = [self._merged(row) for row in per_row]
-        names = tuple(sorted({name for row in per_row for name in row}))
+        parents = _parents(self.merge) if self.merge else {}
+        spellings: dict[float | str, str] = {}
+        per_row = []
+        for values in annotations.frame["values"]:
+            row: dict[str, float] = {}
+            for name, membership in parse_memberships(values, soft).items():
+                for each in parents.get(comparable(name), (name,)):
+                    value = spellings.setdefault(comparable(each), each)
+                    row[value] = max(membership, row.get(value, 0.0))
+            per_row.append(row)
+        names = tuple(sorted(spellings.values()))
         return names, memberships(per_row, names)
-
-    def _merged(self, row: Mapping[str, float]) -> dict[str, float]:
-        merged: dict[str, float] = {}
-        for name, membership in row.items():
-            for parent in _parents(self.merge).get(name, (name,)):
-                merged[parent] = max(membership, merged.get(parent, 0.0))
-        return merged
 
     def state(self) -> State:
         """See `ValueSource.state`."""
@@ -260,15 +261,16 @@ def definition(taxonomy: str, name: str) -> str:
     if not taxonomy or taxonomy not in taxonomies.built_in():
         return ""
     for each in (taxonomies.load(taxonomy), *taxonomies.refinements(taxonomy)):
-        if name in each.names:
-            return each.value(name).definition
+        for value in each.values:
+            if comparable(value.name) == comparable(name):
+                return value.definition
     return ""
 
 
-def _parents(taxonomy: str) -> dict[str, tuple[str, ...]]:
-    """By value that refines some of a taxonomy, the names of those."""
+def _parents(taxonomy: str) -> dict[float | str, tuple[str, ...]]:
+    """By value that refines some of a taxonomy, however it is spelt, the names of those."""
     values = [value for each in taxonomies.refinements(taxonomy) for value in each.values]
-    return {value.name: value.refines for value in values}
+    return {comparable(value.name): value.refines for value in values}
 
 
 def _rationales(annotations: Annotations) -> list[str]:

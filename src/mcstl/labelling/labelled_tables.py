@@ -202,7 +202,7 @@ def with_llm(
         The values of each case.
 
     Raises:
-        InputError: The language model cannot be used; see `Client.ask`.
+        InputError: The language model cannot be used, see `Client.ask`, or labels no case.
     """
     answers = by_llm.label(cases, taxonomy, client, template, progress)
     given = np.zeros((len(answers), len(taxonomy.names)), dtype=np.float32)
@@ -213,6 +213,11 @@ def with_llm(
         for row, answer in enumerate(answers)
         if answer.value is None and cases.rationales[row].strip()
     }
+    if unlabelled and not given.any():
+        raise InputError(
+            f"the language model {client.model} labelled none of {len(unlabelled):,} rationales: "
+            f"{next(iter(unlabelled.values()))}"
+        )
     return Labelled(taxonomy.names, csr_matrix(given), unlabelled)
 
 

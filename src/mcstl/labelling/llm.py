@@ -1,6 +1,7 @@
 """One client for any OpenAI-compatible server: prompts, a cache of replies, parsing of replies.
 
-A reply is paid for once: it is kept on disk as soon as it is there, by prompt and model. A reply of
+A reply is paid for once: it is kept on disk as soon as it is there, by prompt and model. What
+stands around an answer, thinking before it or a fence of a code block, is taken off; a reply of
 another form than the prompt wants is requested again and then left out with the reason: nothing is
 guessed. The key is in no file, message or representation.
 """
@@ -23,6 +24,7 @@ import jinja2
 from mcstl._support import files
 from mcstl._support.errors import InputError, brief, listed, need_extra
 from mcstl._support.progress import Progress, silent
+from mcstl.data.cells import comparable
 
 T = TypeVar("T")
 _Messages = list[dict[str, str]]
@@ -33,6 +35,10 @@ _USER_MARK = "=== user ===\n"
 _ATTEMPTS = 3
 #: This many failed requests, one after the other, end the work.
 _MAX_FAILURES = 5
+#: This many prompts without a usable reply, before any has one, end the work, too.
+_MAX_UNUSABLE = 10
+_THINKING = re.compile(r".*</(think|thinking|thought|reasoning|reflection|analysis)>", re.S | re.I)
+_FENCED = re.compile(r"(`{3,}|~{3,})[^\n`]*\n(.*?)\n?\s*\1|`([^`\n]+)`", re.S)
 _CHARACTERS_PER_TOKEN = 4
 
 
@@ -209,6 +215,7 @@ class Client:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._failures = 0
+        self._unusable_replies: int | None = 0  # None once there was a usable one
         self._temperature: dict[str, Any] = {"temperature": 0}
 
     def count(self, prompts: Sequence[Prompt]) -> Count:
@@ -245,12 +252,12 @@ class Client:
             and says why.
 
         Raises:
-            InputError: The server refuses everything, or does not answer. The replies so far are
-                kept, and the same call continues from there.
+            InputError: The server refuses everything, or does not answer, or the first replies are
+                all of no use. The replies so far are kept, and the same call continues from there.
         """
         distinct = list(dict.fromkeys(prompts))
         self._stopped.clear()
-        self._failures = 0
+        self._failures, self._unusable_replies = 0, 0
         answers: dict[Prompt, Answer[T]] = {}
         progress("asking the language model", 0, len(distinct))
         pool = ThreadPoolExecutor(self._workers)
@@ -266,13 +273,16 @@ class Client:
         return [answers[prompt] for prompt in prompts]
 
     def _answer(self, prompt: Prompt, parse: Callable[[str], T]) -> Answer[T]:
-        messages, reason = _messages(prompt), ""
+        messages, reason, is_new = _messages(prompt), "", False
         for _ in range(_ATTEMPTS):
+            is_new |= self._replies.get(self._hash(messages)) is None
             try:
                 reply = self._reply(messages)
                 if reply.is_cut:
                     raise ValueError("it was cut off")
-                return Answer(parse(reply.text))
+                value = parse(reply.text)
+                self._unusable_replies = None
+                return Answer(value)
             except _FailedError as error:
                 return Answer(None, str(error))
             except ValueError as error:
@@ -288,9 +298,18 @@ class Client:
                         "the form that was asked for and with nothing else.",
                     },
                 ]
-        return Answer(
-            None, f"no usable reply in {_ATTEMPTS} attempts, the last one because {reason}"
-        )
+        reason = f"no usable reply in {_ATTEMPTS} attempts, the last one because {reason}"
+        with self._lock:
+            if is_new and self._unusable_replies is not None:
+                self._unusable_replies += 1
+                if self._unusable_replies >= _MAX_UNUSABLE:
+                    raise InputError(
+                        f"the language model {self.model} has given none of "
+                        f"{self._unusable_replies} prompts a usable answer: {reason} (it replied "
+                        f"{brief(reply.text, 80)!r}). Try another --model or --prompt; the replies "
+                        f"are kept in {self._replies.path}"
+                    )
+        return Answer(None, reason)
 
     def _reply(self, messages: _Messages) -> _Reply:
         """Return the reply that is kept, or else request one and keep it."""
@@ -364,7 +383,7 @@ class _Replies:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lock = threading.Lock()
         self._known: dict[str, _Reply] = {}
         if path.exists():
@@ -382,11 +401,29 @@ class _Replies:
         line = json.dumps({"key": key, "text": reply.text, "cut": reply.is_cut})
         with self._lock:
             self._known[key] = reply
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a+b") as file:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as file:
                 # The half line of a process that was killed is ended, or it would spoil this one.
-                start = "\n" if file.tell() and not _ends_a_line(self._path) else ""
+                start = "\n" if file.tell() and not _ends_a_line(self.path) else ""
                 file.write(f"{start}{line}\n".encode())
+
+
+def answer_in(reply: str) -> str:
+    r"""Take off what stands around an answer: thinking before it, a fence around all of it.
+
+    Args:
+        reply: What a language model replied.
+
+    Returns:
+        The answer, without outer blanks.
+
+    Examples:
+        >>> answer_in('<think>Safety?</think>\n```json\n["Security"]\n```')
+        '["Security"]'
+    """
+    answer = _THINKING.sub("", reply, count=1).strip()
+    fenced = _FENCED.fullmatch(answer)
+    return (fenced[2] or fenced[3] or "").strip() if fenced else answer
 
 
 def list_of(labels: Sequence[str]) -> Callable[[str], list[str]]:
@@ -396,23 +433,26 @@ def list_of(labels: Sequence[str]) -> Callable[[str], list[str]]:
         labels: The labels that the list may hold.
 
     Returns:
-        A function that makes such a reply the list of its distinct labels, and raises ValueError
-        for any other.
+        A function that makes such a reply the list of its distinct labels, in any case and in an
+        object with one key, too, and raises ValueError for any other.
 
     Examples:
         >>> list_of(["Power", "Security"])(' ["Security"] ')
         ['Security']
     """
+    by_answer = {comparable(label): label for label in labels}
 
     def parse(reply: str) -> list[str]:
-        literal = _literal(reply.strip())
+        literal = _literal(answer_in(reply))
+        if isinstance(literal, dict) and len(literal) == 1:
+            (literal,) = literal.values()
         if not isinstance(literal, list) or not all(isinstance(each, str) for each in literal):
             raise ValueError("it is not one list of labels and nothing else")
         if not literal:
             raise ValueError("the list is empty")
-        if unknown := [each for each in literal if each not in labels]:
+        if unknown := [each for each in literal if comparable(each) not in by_answer]:
             raise ValueError(f"{listed(unknown)} is none of the labels")
-        return list(dict.fromkeys(literal))
+        return list(dict.fromkeys(by_answer[comparable(each)] for each in literal))
 
     return parse
 
@@ -429,7 +469,7 @@ def text_of(max_length: int) -> Callable[[str], str]:
     """
 
     def parse(reply: str) -> str:
-        text = " ".join(reply.split())
+        text = " ".join(answer_in(reply).split())
         if not text:
             raise ValueError("it is empty")
         if len(text) > max_length:

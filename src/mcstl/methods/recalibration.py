@@ -6,6 +6,7 @@ the logit scale. MCGrad (Tax et al., 2025) boosts trees on the logit and the gro
 """
 
 import logging
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray
-from mcstl._support.errors import need_extra
+from mcstl._support.errors import Notice, need_extra
 from mcstl.evaluation import metrics
 from mcstl.methods.base import Recalibration
 
@@ -21,6 +22,8 @@ from mcstl.methods.base import Recalibration
 _Map = Callable[[FloatArray], FloatArray]
 _Fit = Callable[[FloatArray, BoolArray], _Map]
 _MARGIN = 1e-6
+#: Labels above and below a threshold that a map needs: MCGrad's are in five folds.
+_LEAST = {"mcgrad": 5}
 
 
 def recalibrate(
@@ -36,7 +39,8 @@ def recalibrate(
 ) -> FloatArray:
     """Map class probabilities to the labels, as the validation rows teach.
 
-    Every threshold P(y > t) is mapped by itself, and they are kept in order.
+    Every threshold P(y > t) is mapped by itself, and they are kept in order. One with too few
+    validation labels above or below it stays as it is; a `Notice` says so.
 
     Args:
         how: temperature, platt, isotonic or mcgrad.
@@ -49,7 +53,7 @@ def recalibrate(
         seed: What decides all that is drawn.
 
     Returns:
-        (n, L) the recalibrated class probabilities.
+        (n, L) the recalibrated class probabilities, never exactly 0 or 1.
 
     Raises:
         InputError: If mcgrad is to be used and not installed.
@@ -60,6 +64,17 @@ def recalibrate(
         z, y, inside = _logit(above_validation[:, t]), labels > t, groups_validation
         if symmetric:
             z, y, inside = np.r_[z, -z], np.r_[y, ~y], np.r_[inside, inside]
+        least, fewest = _LEAST.get(how, 1), min(y.sum(), len(y) - y.sum())
+        if fewest < least:
+            mapped[:, t] = above[:, t]
+            warnings.warn(
+                f"recalibration by {how} leaves threshold {t + 1} of {above.shape[1]} as it is: of "
+                f"{len(y):,} validation labels {fewest} are on one side of it, and {least} have to "
+                "be",
+                Notice,
+                stacklevel=2,
+            )
+            continue
         if how == "mcgrad":
             predict = _fit_mcgrad(z, y, inside, seed)
         else:
@@ -71,7 +86,9 @@ def recalibrate(
     edges = np.ones((len(p), mapped.shape[1] + 2))
     edges[:, 1:-1] = np.minimum.accumulate(mapped, axis=1)
     edges[:, -1] = 0
-    return -np.diff(edges, axis=1)
+    # Validation rows, which are few, do not tell that a class is impossible.
+    p = np.maximum(-np.diff(edges, axis=1), _MARGIN)
+    return np.asarray(p / p.sum(axis=1, keepdims=True))
 
 
 def _logit(p: FloatArray) -> FloatArray:

@@ -5,18 +5,22 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
+import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
+    check_consistent_length,
     check_is_fitted,
     check_random_state,
+    column_or_1d,
     validate_data,
 )
 
 from mcstl._support.arrays import Float32Array, FloatArray, IntArray
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, listed
+from mcstl.data.cells import comparable, first_spellings, is_missing, is_usable_text
 from mcstl.encoding.encoders import PAPER_ENCODER, load_encoder
 from mcstl.equations import KLForm
 from mcstl.groups.base import memberships
@@ -24,7 +28,8 @@ from mcstl.models import training
 from mcstl.models.examples import Examples
 from mcstl.models.training import TrainingConfig
 
-Memberships = Sequence[Sequence[str]]
+#: Per row the names of its value groups, or one name, or nothing.
+Memberships = Sequence[Sequence[str] | str | None]
 
 
 class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -47,6 +52,7 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         group_names_: The names of the groups, sorted.
         n_iter_: How many epochs were trained.
         network_: The network.
+        reads_texts_: Whether `X` was texts.
         n_features_in_: The number of columns of `X`, if it was numbers.
 
     Example:
@@ -92,29 +98,42 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Fit the network.
 
         Args:
-            X: Texts, which are encoded, or numbers (n, d), which are used as they are.
+            X: Texts (a list, an array, a Series or a frame of one column), which are encoded, or
+                numbers (n, d), which are used as they are.
             y: The labels, (n,).
-            groups: The names of each row's value groups; without it nobody is told apart.
-            sample_weight: Row weights, (n,), by default 1.
+            groups: Each row's value groups: a list of names, one name or nothing; without it
+                nobody is told apart. Where metadata is routed, ask for it by
+                ``set_fit_request(groups=True)``.
+            sample_weight: Row weights, (n,), 0 or more, by default 1.
 
         Returns:
             The classifier itself.
 
         Raises:
-            InputError: A ValueError, for groups of another length and for a single class.
+            InputError: A ValueError, for a missing text or label, for groups of another length and
+                for a single class.
         """
-        if _are_texts(X):
-            vectors, y = self._encoded(X), np.asarray(y)
-        else:
+        texts = _texts(X)
+        self.reads_texts_ = texts is not None
+        if missing := _missing(y):
+            raise InputError(
+                f"y: {len(missing)} labels are missing, row {listed(missing, 5)} (counted from 0); "
+                "drop these rows"
+            )
+        if texts is None:
             vectors, y = validate_data(self, X, y, dtype=np.float32)
+        else:
+            y = column_or_1d(y, warn=True)
+            check_consistent_length(texts, y)
+            vectors = self._encoded(texts)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError("y has only 1 class, and a classifier needs two or more")
-        names = [] if groups is None else [name for row in groups for name in row]
-        self.group_names_ = tuple(sorted(set(names)))
+        names = [name for row in _names_per_row(groups, len(vectors)) for name in row]
+        self.group_names_ = tuple(sorted(first_spellings(pd.Series(names, dtype=object)).values()))
         rows = self._rows(vectors, groups)
-        w = _check_sample_weight(sample_weight, vectors, dtype=np.float32)
+        w = _check_sample_weight(sample_weight, vectors, dtype=np.float32, ensure_non_negative=True)
         rows = Examples(rows.vectors, rows.positions, rows.S, codes.astype(np.int64), w)
         random = check_random_state(self.random_state)
         train, held_out = _split(codes, w, self.validation_fraction, random)
@@ -152,10 +171,14 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             InputError: A ValueError, for groups of another length.
         """
         check_is_fitted(self)
-        if _are_texts(X):
-            vectors = self._encoded(X)
-        else:
+        texts = _texts(X)
+        if (texts is not None) != self.reads_texts_:
+            kinds = ("texts", "numbers") if self.reads_texts_ else ("numbers", "texts")
+            raise InputError("this classifier was fitted on {}; X is {}".format(*kinds))
+        if texts is None:
             vectors = validate_data(self, X, dtype=np.float32, reset=False)
+        else:
+            vectors = self._encoded(texts)
         return training.predict(self.network_, self._rows(vectors, groups))
 
     def predict(self, X: Any, groups: Memberships | None = None) -> npt.NDArray[Any]:
@@ -174,21 +197,99 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         most = self.predict_proba(X, groups).argmax(axis=1)
         return self.classes_[most]  # type: ignore[no-any-return]
 
-    def _encoded(self, texts: Any) -> Float32Array:
-        return load_encoder(self.encoder).encode(list(texts))
+    def score(
+        self, X: Any, y: Any, groups: Memberships | None = None, sample_weight: Any = None
+    ) -> float:
+        """Compute the share of rows whose class is predicted.
+
+        Args:
+            X: Texts or numbers, as in `fit`.
+            y: The labels, (n,).
+            groups: The names of each row's groups, as in `predict_proba`.
+            sample_weight: Row weights, (n,), by default 1.
+
+        Returns:
+            The accuracy, from 0 to 1.
+
+        Raises:
+            InputError: As `predict_proba`.
+        """
+        return float(accuracy_score(y, self.predict(X, groups), sample_weight=sample_weight))
+
+    def _encoded(self, texts: list[str]) -> Float32Array:
+        return load_encoder(self.encoder).encode(texts)
 
     def _rows(self, vectors: Float32Array, groups: Memberships | None) -> Examples:
         n = len(vectors)
-        groups = [()] * n if groups is None else groups
-        if len(groups) != n:
-            raise InputError(f"there are {n} rows and groups of {len(groups)}; give one list a row")
-        S: csr_matrix = memberships(groups, self.group_names_)
+        known = {comparable(name): name for name in self.group_names_}
+        named = [
+            [known[comparable(name)] for name in row if comparable(name) in known]
+            for row in _names_per_row(groups, n)
+        ]
         positions = np.arange(n, dtype=np.int64)[:, None]
+        S = memberships(named, self.group_names_)
         return Examples(vectors, positions, S, np.zeros(n, np.int64), np.ones(n, np.float32))
 
 
-def _are_texts(X: Any) -> bool:
-    return isinstance(X, list | tuple | np.ndarray) and len(X) > 0 and isinstance(X[0], str)
+def _texts(X: Any) -> list[str] | None:
+    """Return the texts of a list, an array, a Series or one column; None for numbers."""
+    if isinstance(X, pd.DataFrame | pd.Series):
+        cells = X.to_numpy(dtype=object)
+    elif isinstance(X, np.ndarray) and X.dtype.kind in "OUT":
+        cells = X
+    elif isinstance(X, list | tuple) and any(isinstance(_first(cell), str) for cell in X):
+        cells = np.empty(len(X), dtype=object)
+        cells[:] = [_first(cell) for cell in X]
+    else:
+        return None
+    if not any(isinstance(cell, str) for cell in cells.ravel()):
+        return None
+    if cells.ndim != 1 and cells.shape[1:] != (1,):
+        raise InputError(
+            f"X has texts in {cells.shape[1]} columns; give one, as X[{_column(X)!r}], or join them"
+        )
+    texts = cells.ravel().tolist()
+    if unusable := [row for row, text in enumerate(texts) if not is_usable_text(text)]:
+        raise InputError(
+            f"X: {len(unusable)} texts are missing, empty or not text, row {listed(unusable, 5)} "
+            "(counted from 0); fill them or drop these rows"
+        )
+    return [str(text) for text in texts]
+
+
+def _missing(y: Any) -> list[int]:
+    """Return the rows without a label; in an array of texts NaN would be the word nan."""
+    cells = pd.Series(y, dtype=object) if isinstance(y, list | tuple) else y
+    if not isinstance(cells, pd.Series | np.ndarray):
+        return []
+    return np.flatnonzero(pd.isna(cells)).tolist()
+
+
+def _first(cell: Any) -> Any:
+    """Return a cell, or what is alone in a list."""
+    return cell[0] if isinstance(cell, list | tuple) and len(cell) == 1 else cell
+
+
+def _column(X: Any) -> object:
+    return X.columns[0] if isinstance(X, pd.DataFrame) else 0
+
+
+def _names_per_row(groups: Any, n: int) -> list[list[object]]:
+    """Return each row's names of groups, (n,)."""
+    if groups is None:
+        return [[] for _ in range(n)]
+    if isinstance(groups, str) or not hasattr(groups, "__len__") or len(groups) != n:
+        got = f"groups of {len(groups)}" if hasattr(groups, "__len__") else "groups are no list"
+        raise InputError(f"there are {n} rows and {got}; give one list of names per row")
+    if isinstance(groups, pd.DataFrame):
+        rows = groups.to_numpy(dtype=object).tolist()
+    else:
+        rows = list(groups)
+    listed_rows = [
+        list(row) if isinstance(row, list | tuple | set | frozenset | np.ndarray) else [row]
+        for row in rows
+    ]
+    return [[name for name in row if not is_missing(name)] for row in listed_rows]
 
 
 def _split(

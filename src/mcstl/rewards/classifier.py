@@ -33,8 +33,10 @@ _POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"
 
 #: Writes a conversation as `mcstl.data.importers.conversation_text` does.
 _TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}"
-    "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
+    "{% for message in messages %}{% set content = message['content'] or [] %}"
+    "{{ message['role'] }}: {% if content is string %}{{ content }}{% else %}"
+    "{{ content | selectattr('text', 'string') | map(attribute='text') | select | join(' ') }}"
+    "{% endif %}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
 )
 
 

@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Self
 
+import numpy as np
+import pandas as pd
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -23,7 +27,7 @@ from pydantic_core import PydanticKnownError
 from mcstl import datasets
 from mcstl import methods as registry
 from mcstl._support import files
-from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl._support.errors import InputError, brief, did_you_mean, listed
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.data.layouts import Layout
@@ -205,7 +209,16 @@ class Study(_Config):
             raise ValueError("give a list of distinct whole numbers from 0, or how many seeds")
         return value
 
+    @field_validator("labels")
+    @classmethod
+    def _raw_values(cls, value: dict[str, list[Any]] | None) -> dict[str, list[Any]] | None:
+        for raw in (each for values in (value or {}).values() for each in values):
+            if not isinstance(raw, str | int | float | Decimal | date | None):
+                raise ValueError(f"a raw value is a text or a number; got {brief(repr(raw))}")
+        return value
+
     def __init__(self, /, **fields: Any) -> None:
+        fields = {key: _as_in_a_file(value) for key, value in fields.items()}
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -341,6 +354,21 @@ def _single(columns: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
     if several := [ours for ours, theirs in columns.items() if not isinstance(theirs, str)]:
         raise InputError(f"data.columns: {several[0]} of a registered data set is one column")
     return {ours: str(theirs) for ours, theirs in columns.items()}
+
+
+def _as_in_a_file(value: Any) -> Any:
+    """Turn what Python users pass, at any depth, into what a study file can hold."""
+    if isinstance(value, Mapping):
+        return {_as_in_a_file(key): _as_in_a_file(each) for key, each in value.items()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(
+        value, list | tuple | set | frozenset | range | np.ndarray | pd.Series | pd.Index
+    ):
+        return [_as_in_a_file(each) for each in value]
+    return value
 
 
 def explained(error: ValidationError, *place: str, given: Mapping[str, Any] | None = None) -> str:

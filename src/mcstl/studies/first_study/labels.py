@@ -1,15 +1,14 @@
 """The ordered classes that a label column seems to have."""
 
-import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from mcstl._support import files
 from mcstl._support.errors import listed
 from mcstl.data.cells import cell_text, comparable
 from mcstl.data.labels import Task
+from mcstl.data.scales import usual_order
 from mcstl.studies.first_study.columns import Column, tokens_of
-from mcstl.studies.first_study.words import A_WINS, B_WINS, MOST_CLASSES, NO_ANSWER, SCALES
+from mcstl.studies.first_study.words import A_WINS, B_WINS, MOST_CLASSES, NO_ANSWER
 
 
 class LabelsGuess(NamedTuple):
@@ -43,13 +42,13 @@ def ordered_classes(label: Column) -> LabelsGuess:
     numbers = sorted(value for value in map(comparable, answers) if isinstance(value, float))
     classes: dict[str, list[object]] | None = None
     why = "in the order of the numbers"
-    if len(numbers) == len(answers):
+    if scale := usual_order(answers):
+        why = "in the usual order of these words"
+        classes = {members[0]: [*members] for members in scale}
+    elif len(numbers) == len(answers):
         kept = _without_codes(numbers)
         classes = {str(cell_text(number)): [_raw(number)] for number in kept}
         answers = [cell for cell in answers if comparable(cell) in kept]
-    elif scale := _scale(answers):
-        why = "in the usual order of these words"
-        classes = {members[0]: [*members] for members in scale}
     sure = classes is not None
     if classes is None and len(answers) == 2:
         sure, why = True, "two words; the probability given is that of the second"
@@ -113,23 +112,6 @@ def _without_codes(numbers: list[float]) -> list[float]:
     )
     kept = [number for number in numbers if number not in codes]
     return kept if len(kept) >= 2 else numbers
-
-
-def _scale(answers: Sequence[str]) -> list[list[str]] | None:
-    """Return the answers level by level, lowest first, if a known order has all of them."""
-    plain = {answer: re.sub(r"[\s_-]+", " ", answer.casefold()).strip(" .!") for answer in answers}
-    for order in SCALES:
-        level = {w: i for i, ws in enumerate(order.split(" < ")) for w in ws.split("/")}
-        if set(plain.values()) <= level.keys():
-            levels: dict[int, list[str]] = {}
-            for answer in answers:
-                levels.setdefault(level[plain[answer]], []).append(answer)
-            return [levels[i] for i in sorted(levels)] if len(levels) > 1 else None
-    if len(answers) == 2:
-        for low, high in (answers, answers[::-1]):
-            if plain[low] in (f"{no}{plain[high]}" for no in ("not ", "non ", "non", "un", "in")):
-                return [[low], [high]]
-    return None
 
 
 def _raw(number: float) -> int | float:

@@ -54,25 +54,6 @@ CHOSEN = (
     ("better", "worse"),
 )
 SIDES = (("a", "b"), ("1", "2"), ("0", "1"), ("left", "right"), ("first", "second"))
-#: Orders that words are known by, lowest first; / between words for the same level.
-SCALES = (
-    "false < true",
-    "no < unsure/not sure/maybe/unclear/unknown/don't know/undecided/neutral < yes",
-    "never < rarely/seldom < sometimes/occasionally < often/frequently < always",
-    "strongly disagree < disagree < somewhat disagree/slightly disagree < neutral/undecided"
-    "/neither agree nor disagree/neither < somewhat agree/slightly agree < agree < strongly agree",
-    "very low < low < medium/moderate < high < very high",
-    "none < slight/mild/minor < moderate < severe/extreme",
-    "not at all < slightly/a little < somewhat/moderately < very/quite < extremely",
-    "very bad/terrible < bad/poor < fair/ok/okay/average < good < very good < excellent",
-    "very negative < negative < neutral/mixed < positive < very positive",
-    "safe < unsure/ambiguous/borderline < unsafe",
-    "opposes/oppose/against/con < either/neither/neutral < supports/support/favor/in favor"
-    "/in favor of/in favour of/for/pro",
-    "dislike < neutral < like",
-    "reject < accept",
-    "ham < spam",
-)
 A_WINS = _words("a first left 1")
 B_WINS = _words("b second right 2")
 NO_ANSWER = frozenset(["n/a", "na", "nan", "null", "-", "?", "not understood", "skip", "skipped"])

@@ -1,0 +1,51 @@
+"""The orders that words of answers usually have."""
+
+import re
+from collections.abc import Sequence
+
+#: Orders that words are known by, lowest first; / between words for the same level.
+_SCALES = (
+    "false < true",
+    "no < unsure/not sure/maybe/unclear/unknown/don't know/undecided/neutral < yes",
+    "never < rarely/seldom < sometimes/occasionally < often/frequently < always",
+    "strongly disagree < disagree < somewhat disagree/slightly disagree < neutral/undecided"
+    "/neither agree nor disagree/neither < somewhat agree/slightly agree < agree < strongly agree",
+    "very low < low < medium/moderate < high < very high",
+    "none < slight/mild/minor < moderate < severe/extreme",
+    "not at all < slightly/a little < somewhat/moderately < very/quite < extremely",
+    "very bad/terrible < bad/poor < fair/ok/okay/average < good < very good < excellent",
+    "very negative < negative < neutral/mixed < positive < very positive",
+    "safe < unsure/ambiguous/borderline < unsafe",
+    "opposes/oppose/against/con < either/neither/neutral < supports/support/favor/in favor"
+    "/in favor of/in favour of/for/pro",
+    "dislike < neutral < like",
+    "reject < accept",
+    "ham < spam",
+)
+
+
+def usual_order(answers: Sequence[str]) -> list[list[str]] | None:
+    """Put answers in the order that such words usually have.
+
+    Args:
+        answers: The distinct answers.
+
+    Returns:
+        The answers level by level, lowest first; None if no known order has all of them.
+
+    >>> usual_order(["often", "Never", "sometimes"])
+    [['Never'], ['sometimes'], ['often']]
+    """
+    plain = {answer: re.sub(r"[\s_-]+", " ", answer.casefold()).strip(" .!") for answer in answers}
+    for order in _SCALES:
+        level = {w: i for i, ws in enumerate(order.split(" < ")) for w in ws.split("/")}
+        if set(plain.values()) <= level.keys():
+            levels: dict[int, list[str]] = {}
+            for answer in answers:
+                levels.setdefault(level[plain[answer]], []).append(answer)
+            return [levels[i] for i in sorted(levels)] if len(levels) > 1 else None
+    if len(answers) == 2:
+        for low, high in (answers, answers[::-1]):
+            if plain[low] in (f"{no}{plain[high]}" for no in ("not ", "non ", "non", "un", "in")):
+                return [[low], [high]]
+    return None
