@@ -25,6 +25,7 @@ from mcstl.data.cells import (
     mapped,
     objects,
     shown,
+    without_markers,
 )
 from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, is_object, renamed
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
@@ -241,6 +242,8 @@ class Annotations:
         }
         for name in readers.keys() & set(table.columns):
             table[name] = objects(mapped(table[name], readers[name]))
+        for name in attributes:
+            table[name] = objects(without_markers(table[name].to_numpy(dtype=object)))
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
         order = ["row", "item", *texts, "label", "flipped", "weight"]

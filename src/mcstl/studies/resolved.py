@@ -9,7 +9,7 @@ from typing import Any
 
 from mcstl import __version__, datasets, evaluation
 from mcstl.data.annotations import Annotations
-from mcstl.data.splits import Split, SplitBy
+from mcstl.data.splits import Split
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups.base import LeftOut
 from mcstl.studies.study_file import Study, with_paths
@@ -90,7 +90,7 @@ def describe_data(
     resolved: dict[str, Any],
     encoder: Encoder,
     parts: Split,
-    by: SplitBy,
+    by: str,
     left_out: LeftOut,
 ) -> dict[str, Any]:
     """Make the `data` part of results.json.
@@ -100,7 +100,7 @@ def describe_data(
         resolved: The resolved study.
         encoder: The encoder of its texts.
         parts: The split of the first seed.
-        by: What the split keeps on one side.
+        by: What the split keeps on one side, or official.
         left_out: The groups that are too small.
 
     Returns:
