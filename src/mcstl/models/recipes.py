@@ -1,4 +1,4 @@
-"""The recipe of a training where it is left open: chosen on the validation rows, in three fits."""
+"""The recipe of a training where it is left open: chosen on the validation rows, in two fits."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,14 +9,16 @@ from mcstl.models.examples import Examples
 from mcstl.models.networks import Network
 from mcstl.models.training import Fitted, Problem, Session, TrainingConfig
 
-#: The recipes that are compared, as changes of `TrainingConfig`'s defaults (LOG.md, 23).
+#: The recipes that are compared: careful steps, or much dropout with larger ones (LOG.md, 23).
 _RECIPES: tuple[Mapping[str, Any], ...] = (
-    {"learning_rate": 0.001, "dropout": 0.5},
-    {"learning_rate": 0.003, "dropout": 0.8},
-    {"learning_rate": 0.001, "dropout": 0.2},
+    {"learning_rate": 0.001, "dropout": 0.5, "batch_size": 512},
+    {"learning_rate": 0.003, "dropout": 0.8, "batch_size": 512},
 )
+#: Beyond so many training rows batches are four times as large and, as noise falls with the root of
+#: their size, steps twice as large: the same quality in a third of the time.
+_MANY_ROWS = 20_000
 #: The keys of `TrainingConfig` that are chosen where they are not given.
-CHOSEN = ("learning_rate", "dropout")
+CHOSEN = ("learning_rate", "dropout", "batch_size")
 
 
 def fit(
@@ -48,7 +50,7 @@ def fit(
         InputError: As `mcstl.models.training.fit`.
     """
     session = session or Session()
-    recipes = _open_recipes(config)
+    recipes = _open_recipes(config, len(train))
     if len(recipes) == 1:
         return training.fit(
             train, validation, problem, config, network=network, seed=seed, session=session
@@ -82,8 +84,14 @@ def chosen(config: TrainingConfig) -> dict[str, Any]:
     return config.model_dump(include=set(CHOSEN))
 
 
-def _open_recipes(config: TrainingConfig) -> list[TrainingConfig]:
+def _open_recipes(config: TrainingConfig, n_rows: int) -> list[TrainingConfig]:
     """List the recipes that agree with what was given, each once."""
     given = config.model_dump(include=config.model_fields_set)
-    recipes = [TrainingConfig(**{**recipe, **given}) for recipe in _RECIPES]
+    recipes = []
+    for recipe in _RECIPES:
+        values = dict(recipe)
+        if n_rows > _MANY_ROWS and "batch_size" not in given:
+            values["batch_size"] *= 4
+            values["learning_rate"] *= 2
+        recipes.append(TrainingConfig(**{**values, **given}))
     return [recipe for i, recipe in enumerate(recipes) if recipe not in recipes[:i]]
