@@ -18,6 +18,10 @@ from ruamel.yaml.representer import SafeRepresenter
 from mcstl._support.errors import InputError, brief, did_you_mean, first_line
 
 #: What to expect in each sort of YAML file, for messages.
+_OPTIONS = {
+    "--columns": '--columns "text: comment, label: verdict"',
+    "--labels": '--labels "low: [1, 2], high: [3]"',
+}
 _EXAMPLES = {"study": "data, groups and methods", "mix": "Security: 0.5"}
 
 
@@ -159,6 +163,36 @@ def read_yaml(path: Path, what: str = "study") -> dict[str, Any]:
         keys = _EXAMPLES[what]
         raise InputError(f"{path} is no {what}; expected keys such as {keys}")
     return fields
+
+
+def read_option(text: str | None, option: str) -> dict[str, Any] | None:
+    """Read a mapping that was typed as an option, as a study file has it.
+
+    Args:
+        text: The mapping, with or without its braces; None for an option that was not given.
+        option: The option, as ``--columns``.
+
+    Returns:
+        Its keys and values, or None.
+
+    Raises:
+        InputError: It is no mapping.
+
+    >>> read_option("text: comment, label: verdict", "--columns")
+    {'text': 'comment', 'label': 'verdict'}
+    """
+    if text is None:
+        return None
+    stripped = text.strip()
+    try:
+        fields = yaml().load(stripped if stripped.startswith("{") else f"{{{stripped}}}")
+    except YAMLError:
+        fields = None
+    if not isinstance(fields, dict) or not fields or None in fields.values():
+        raise InputError(
+            f"{option} is written as in a study file, as {_OPTIONS[option]}; got {brief(text, 80)}"
+        )
+    return {str(key): value for key, value in fields.items()}
 
 
 def write_yaml(path: Path, fields: dict[str, Any]) -> None:

@@ -44,6 +44,13 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder with one folder per registered data set.", envvar="MCSTL_DATA"),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help='The table\'s columns, as in a study: "text: comment, label: verdict".  '
+        "[default: as in training]"
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
 
 

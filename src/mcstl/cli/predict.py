@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcstl.cli.app import Quiet, app, display, plain_console
+from mcstl.cli.app import Columns, Quiet, app, display, plain_console
 
 if TYPE_CHECKING:
     from mcstl.serving.prediction import PredictionSummary
@@ -34,12 +34,14 @@ def predict(
         list[str] | None,
         typer.Option(help="The column of the text, twice for a pair.  [default: as in training]"),
     ] = None,
+    columns: Columns = None,
     quiet: Quiet = False,
 ) -> None:
     """Predict every text of a table as each group sees it, and tell where groups disagree.
 
     A run that was stopped goes on where it was when the same command is given again.
     """
+    from mcstl._support.files import read_option
     from mcstl.models.model import Model
     from mcstl.serving.prediction import predict_file, read_mix
 
@@ -47,11 +49,20 @@ def predict(
     loaded = Model.load(model)
     with display(quiet) as progress:
         summary = predict_file(
-            loaded, data, out, perspectives=perspective, mix=weights, text=text, progress=progress
+            loaded,
+            data,
+            out,
+            perspectives=perspective,
+            mix=weights,
+            text=text,
+            columns=read_option(columns, "--columns"),
+            progress=progress,
         )
     typer.echo(f"Predictions, {summary.rows:,} rows: {out}")
     if summary.without_text:
         typer.echo(f"Rows without a text, hence without probabilities: {summary.without_text:,}.")
+    if summary.truncated:
+        typer.echo(f"{summary.truncated:,} texts are longer than the encoder reads: cut.")
     if summary.disputed:
         _print_disputed(summary, loaded.classes)
 

@@ -16,6 +16,10 @@ def serve(
         str, typer.Option(help="Address to listen on; the default is reached from here alone.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    root_path: Annotated[
+        str,
+        typer.Option(help="Prefix under which a proxy shows the server, as /town."),
+    ] = "",
 ) -> None:
     """Serve a model over HTTP: an API (/docs), a page (/page), health and metrics.
 
@@ -28,5 +32,6 @@ def serve(
 
     loaded = Model.load(model)
     loaded.encoder = load_encoder(loaded.encoder.name, keep=False)
-    typer.echo(f"The page: http://{host}:{port}/page   the API: http://{host}:{port}/docs")
-    serve_model(loaded, host, port)
+    here = f"http://{host}:{port}{root_path.rstrip('/')}"
+    typer.echo(f"The page: {here}/page   the API: {here}/docs")
+    serve_model(loaded, host, port, root_path=root_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mcstl._support.errors import InputError
-from mcstl.cli.app import DataDir, Quiet, app, display, plain_console
+from mcstl.cli.app import Columns, DataDir, Quiet, app, display, plain_console
 
 if TYPE_CHECKING:
     from mcstl.studies.results import Results
@@ -131,10 +131,22 @@ def report(
         typer.echo(f"Report: {reporting.render(folders[0])}")
 
 
-@app.command(epilog="Example:  mcstl evaluate out/model new.csv")
+@app.command(epilog="Example:  mcstl evaluate out/model new.csv --out judged")
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A model directory, such as out/model.")],
     data: Annotated[str, typer.Argument(help="A file of annotations, or a registered data set.")],
+    columns: Columns = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help='The raw labels of each class: "low: [1, 2], high: [3]".  '
+            "[default: as in training]"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a report with intervals, figures and all predictions."),
+    ] = None,
     data_dir: DataDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quiet: Quiet = False,
@@ -142,18 +154,37 @@ def evaluate(
     """Measure a saved model on new annotations, each predicted under its own groups."""
     import json
 
+    from mcstl._support.files import read_option
     from mcstl.models.model import Model
     from mcstl.studies import one_model
 
     loaded = Model.load(model)
-    annotations = one_model.load_for(loaded, data, data_dir)
+    annotations = one_model.load_for(
+        loaded,
+        data,
+        data_dir,
+        columns=read_option(columns, "--columns"),
+        labels=read_option(labels, "--labels"),
+    )
+    report_file = None
     with display(quiet) as progress:
-        evaluation = one_model.evaluate(loaded, annotations, progress)
+        if out is None:
+            evaluation = one_model.evaluate(loaded, annotations, progress)
+        else:
+            from mcstl import reporting
+            from mcstl.studies.new_table import evaluate_into
+
+            (evaluation,) = evaluate_into(loaded, annotations, out, progress).results["runs"]
+            report_file = reporting.render(out)
     if as_json:
-        typer.echo(json.dumps(evaluation, indent=1))
+        typer.echo(json.dumps({key: evaluation[key] for key in ("metrics", "groups")}, indent=1))
         return
     _print_evaluation(evaluation, len(annotations))
     _print_dropped(annotations.dropped)
+    if loaded.encoder.truncated:
+        typer.echo(f"{loaded.encoder.truncated:,} texts are longer than the encoder reads: cut.")
+    if report_file is not None:
+        typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
 
 
 @cache_app.callback(invoke_without_command=True)

@@ -200,6 +200,8 @@ class Annotations:
         if {"chosen", "rejected"} <= set(table.columns) and "text_a" not in table.columns:
             _check_texts(table, ("chosen", "rejected"), source)
             _orient(table)
+            # Which text was chosen is in the columns' names, so `labels` can but name the classes.
+            labels = labels and {name: [i] for i, name in enumerate(labels)}
         task = task or guess_task(table, labels)
         if task not in TEXT_COLUMNS:
             raise InputError(f"task {brief(task)!r} is not known. {TASK_FORMS}")

@@ -83,8 +83,8 @@ def comparable(value: object) -> float | str:
         return text
     if not math.isfinite(number):  # "nan" and "infinity" are words, too
         return text
-    # Long codes that differ in their last digits are the same decimal.
-    return number if abs(number) < _LONGEST_EXACT else int(text) if text.isdecimal() else number
+    # Long codes that differ in their last digits only would be the same number.
+    return text if text.isdecimal() and number >= _LONGEST_EXACT else number
 
 
 def first_spellings(column: pd.Series) -> dict[float | str, str]:

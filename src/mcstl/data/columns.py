@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -86,6 +86,22 @@ def renamed(frame: pd.DataFrame, columns: Columns, source: str) -> pd.DataFrame:
         and (name not in used or name in _TEXTS)
     }
     return pd.DataFrame({**taken, **unmapped}).reset_index(drop=True)
+
+
+def has_columns(columns: Iterable[object], theirs: str | Sequence[str]) -> bool:
+    """Say whether a table has a column, or all parts of one.
+
+    Args:
+        columns: The columns of the table.
+        theirs: The name of the column, or those of its parts; entries of objects, as
+            ``text.reply``, are known by the name before the dot.
+
+    Returns:
+        True if they are there.
+    """
+    names = [theirs] if isinstance(theirs, str) else theirs
+    present = {*map(str, columns)}
+    return all(name in present or name.partition(".")[0] in present for name in names)
 
 
 def with_index(frame: pd.DataFrame) -> pd.DataFrame:

@@ -381,7 +381,7 @@ def _one_hot(
 
 
 def _marks(column: pd.Series, name: str, source: str) -> BoolArray:
-    answers = mapped(column, lambda cell: 0.0 if is_missing(cell) else _folded(cell))
+    answers = mapped(column, lambda cell: 0.0 if is_missing(cell) else comparable(cell))
     good = [answer in (*_YES, *_NO) for answer in answers]
     if not all(good):
         first = good.index(False)
@@ -390,11 +390,6 @@ def _marks(column: pd.Series, name: str, source: str) -> BoolArray:
             "(counted from 0), is neither 1 nor 0"
         )
     return np.array([answer in _YES for answer in answers], dtype=bool)
-
-
-def _folded(cell: object) -> float | str:
-    answer = comparable(cell)
-    return answer.casefold() if isinstance(answer, str) else answer
 
 
 def _parts(column: pd.Series) -> list[list[Any] | dict[str, Any]]:

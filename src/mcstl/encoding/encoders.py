@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from mcstl._support.arrays import Float32Array
+from mcstl._support.arrays import BoolArray, Float32Array
 from mcstl._support.errors import InputError, Notice, did_you_mean, first_line
 from mcstl._support.files import cache_root, folder_size
 from mcstl._support.progress import Progress, silent
@@ -232,6 +232,20 @@ class Encoder:
         Returns:
             (n, d) float32 vectors, a row per text in the order given.
         """
+        return self.encode_with_cuts(texts, progress)[0]
+
+    def encode_with_cuts(
+        self, texts: Sequence[str], progress: Progress = silent
+    ) -> tuple[Float32Array, BoolArray]:
+        """Encode texts as `encode` does, and tell which of them the encoder did not read whole.
+
+        Args:
+            texts: The n texts.
+            progress: As in `encode`.
+
+        Returns:
+            (n, d) float32 vectors, and (n,) whether a text was cut.
+        """
         keys = [text_key(text) for text in texts]
         distinct = dict(zip(keys, texts, strict=True))
         rows = self._cache.read(distinct)
@@ -254,7 +268,8 @@ class Encoder:
         order = {key: position for position, key in enumerate(distinct)}
         table = np.frombuffer(b"".join(rows[key].vector for key in distinct), dtype="<f4")
         table = table.reshape(len(distinct), -1 if len(distinct) else self.dimension)
-        return table[[order[key] for key in keys]].astype(np.float32, copy=False)
+        vectors = table[[order[key] for key in keys]].astype(np.float32, copy=False)
+        return vectors, np.array([rows[key].truncated for key in keys], dtype=bool)
 
     def encode_uncached(self, texts: Sequence[str]) -> Float32Array:
         """Encode texts without reading or filling the cache.

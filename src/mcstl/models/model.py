@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix, diags_array, hstack, vstack
 
 from mcstl import __version__
 from mcstl._support import files
-from mcstl._support.arrays import Float32Array, FloatArray, IntArray
+from mcstl._support.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from mcstl._support.errors import InputError, Notice, brief, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import TEXT_COLUMNS, Annotations
@@ -30,6 +30,7 @@ from mcstl.models.model_directory import (
     SCHEMA,
     check_form,
     check_replaceable,
+    model_in,
     population_of,
     population_tensors,
     read_card,
@@ -246,10 +247,11 @@ class Model(OnTheHub):
         """
         perspectives = self._each_group() if perspectives is None else perspectives
         respondents = self.respondents([*perspectives, ()], exactly=exactly)
-        p = self._predict(self.network, *self._vectors(texts, progress), respondents)
+        vectors, positions, truncated = self._encoded(texts, progress)
+        p = self._predict(self.network, vectors, positions, respondents)
         names = tuple(map(" + ".join, perspectives))
         unseen = tuple(names[i] for i in respondents.unseen)
-        return Views(names, self.classes, p[:, :-1], p[:, -1], unseen)
+        return Views(names, self.classes, p[:, :-1], p[:, -1], unseen, truncated)
 
     def disagreement(
         self,
@@ -397,6 +399,12 @@ class Model(OnTheHub):
 
     def _vectors(self, texts: Texts, progress: Progress) -> tuple[Float32Array, IntArray]:
         """Encode distinct texts: (m, d) vectors and (n, 1 or 2) positions."""
+        return self._encoded(texts, progress)[:2]
+
+    def _encoded(
+        self, texts: Texts, progress: Progress
+    ) -> tuple[Float32Array, IntArray, BoolArray]:
+        """Encode distinct texts: as `_vectors`, and (n,) whether a text was cut."""
         sides = 2 if self.task == "preference" else 1
         if isinstance(texts, str):
             raise InputError("texts is a list; write [text] for a single one")
@@ -411,7 +419,8 @@ class Model(OnTheHub):
         distinct = list(dict.fromkeys(flat))
         where = {text: i for i, text in enumerate(distinct)}
         positions = np.array([where[text] for text in flat], dtype=np.int64).reshape(-1, sides)
-        return self.encoder.encode(distinct, progress), positions
+        vectors, cut = self.encoder.encode_with_cuts(distinct, progress)
+        return vectors, positions, cut[positions].any(axis=1)
 
     def save(self, folder: str | Path, *, people: bool = False) -> None:
         """Write the model directory, whole or not: safetensors, JSON and README.md, the card.
@@ -497,7 +506,7 @@ class Model(OnTheHub):
         """Read a model directory.
 
         Args:
-            folder: The directory that `save` wrote.
+            folder: The directory that `save` wrote, or the outputs of a study that hold one.
             encoder: The encoder of the texts; by default it is found by its name.
 
         Returns:
@@ -507,7 +516,7 @@ class Model(OnTheHub):
             InputError: If the folder is no model, is of another schema, is damaged, or was trained
                 on other encoder weights than those found.
         """
-        folder = Path(folder)
+        folder = model_in(Path(folder))
         config = read_config(folder)
         tensors = read_tensors(folder / "model.safetensors")
         try:

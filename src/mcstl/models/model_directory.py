@@ -59,6 +59,28 @@ def check_replaceable(folder: Path) -> None:
         raise InputError(f"{folder} is not empty and holds no model; choose another folder")
 
 
+def model_in(folder: Path) -> Path:
+    """Find the model directory in the outputs of a study.
+
+    Args:
+        folder: A model directory, or a folder that a study wrote.
+
+    Returns:
+        The model directory.
+
+    Raises:
+        InputError: The study left no model.
+    """
+    if (folder / "config.json").exists() or not (folder / "results.json").exists():
+        return folder
+    if not (folder / "model").is_dir():
+        raise InputError(
+            f"{folder} holds the results of a study and no model: none of its methods leaves one, "
+            "as mc-stl and best do"
+        )
+    return folder / "model"
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json.
 

@@ -139,6 +139,8 @@ class Views:
         population: Those of the mixture over the training set's memberships, (n, L).
         unseen: The names of those perspectives that no training annotation has: the embeddings of
             their groups are added alone.
+        truncated: Whether the encoder did not read a text to its end, (n,); None where that is not
+            known.
     """
 
     names: tuple[str, ...]
@@ -146,6 +148,7 @@ class Views:
     p: FloatArray
     population: FloatArray
     unseen: tuple[str, ...] = ()
+    truncated: BoolArray | None = None
 
     @property
     def disagreement(self) -> FloatArray:
@@ -209,7 +212,9 @@ class Views:
         Returns:
             The views of these from all perspectives.
         """
-        return replace(self, p=self.p[texts], population=self.population[texts])
+        truncated = None if self.truncated is None else self.truncated[texts]
+        population = self.population[texts]
+        return replace(self, p=self.p[texts], population=population, truncated=truncated)
 
     def table(self) -> pd.DataFrame:
         """Tabulate the views, for each text the widest gap first.

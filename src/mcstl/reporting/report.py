@@ -20,6 +20,7 @@ from mcstl.reporting import plots
 from mcstl.reporting.page import Picture, environment, picture, slug
 from mcstl.studies import model_card as card
 from mcstl.studies.output import Output, read_output
+from mcstl.studies.results import NEW_TABLE
 
 _SPLITS = {
     "annotation": "annotation: a text may have other annotations in training, so this says how "
@@ -27,6 +28,8 @@ _SPLITS = {
     "item": "item: no text under test was seen in training",
     "annotator": "annotator: no person under test was seen in training",
     "official": "official: training, validation and test are the source's own parts",
+    NEW_TABLE: "nothing: all annotations of the table are judged. Whether their texts or people "
+    "were seen in training is not known",
 }
 #: Methods whose calibration is drawn: the first, and the next to compare it with.
 _MAX_CALIBRATION_FIGURES = 2

@@ -11,6 +11,7 @@ from mcstl._support.errors import InputError, brief, need_extra
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views
 from mcstl.serving.batching import Batcher, BusyError, Limits
+from mcstl.serving.prefix import Prefixed, checked
 from mcstl.serving.query import Query
 
 with need_extra("serve"):
@@ -60,12 +61,14 @@ class Answer(BaseModel):
         mix: L probabilities of the stated population, if there is one.
         perspectives: L probabilities of each of the P perspectives.
         disagreement: How much the perspectives disagree, from 0, all agree, to 1.
+        truncated: Whether the encoder did not read the text to its end.
     """
 
     population: list[float]
     mix: list[float] | None
     perspectives: list[list[float]]
     disagreement: float = Field(description="From 0, all agree, to 1.")
+    truncated: bool = Field(description="Whether the text is longer than the encoder reads.")
 
 
 class Predictions(BaseModel):
@@ -155,19 +158,23 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(model: Model, limits: Limits | None = None, *, page: bool = True) -> FastAPI:
+def create_app(
+    model: Model, limits: Limits | None = None, *, page: bool = True, root_path: str = ""
+) -> FastAPI:
     """Make the server of a model as an ASGI app, for uvicorn or a test's client.
 
     Args:
         model: The model that answers.
         limits: How much a request may ask; the defaults of `Limits` if None.
         page: Whether the page is served beside the API.
+        root_path: The prefix under which a proxy shows the server, as ``/town``; "" for none. A
+            proxy may name it in ``X-Forwarded-Prefix``, too.
 
     Returns:
         The app.
 
     Raises:
-        InputError: If the extra ``serve`` is not installed.
+        InputError: If the extra ``serve`` is not installed, or the prefix is none.
     """
     limits = limits or Limits()
     batcher, metrics = Batcher(model, limits), ServerMetrics()
@@ -215,10 +222,11 @@ def create_app(model: Model, limits: Limits | None = None, *, page: bool = True)
         from mcstl.serving.page import mount
 
         @app.get("/", include_in_schema=False)
-        async def front() -> RedirectResponse:
-            return RedirectResponse("/page")
+        async def front(request: Request) -> RedirectResponse:
+            return RedirectResponse(f"{request.scope.get('root_path', '')}/page")
 
         mount(app, batcher)
+    app.add_middleware(Prefixed, root_path=checked(root_path))
     app.add_middleware(
         RequestGuard, metrics=metrics, max_bytes=limits.body, max_seconds=_MAX_SECONDS_TO_SEND
     )
@@ -258,12 +266,19 @@ def _predictions(views: Views, query: Query) -> Predictions:
         perspectives=list(shown.names),
         unseen=list(shown.unseen),
         answers=[
-            Answer(population=population, mix=mix, perspectives=p, disagreement=disagreement)
-            for population, mix, p, disagreement in zip(
+            Answer(
+                population=population,
+                mix=mix,
+                perspectives=p,
+                disagreement=disagreement,
+                truncated=truncated,
+            )
+            for population, mix, p, disagreement, truncated in zip(
                 shown.population.tolist(),
                 mixes,
                 shown.p.tolist(),
                 shown.disagreement.tolist(),
+                [False] * n if shown.truncated is None else shown.truncated.tolist(),
                 strict=True,
             )
         ],
@@ -283,7 +298,9 @@ def _model_facts(model: Model, limits: Limits) -> ModelFacts:
     )
 
 
-def serve(model: Model, host: str, port: int, limits: Limits | None = None) -> None:
+def serve(
+    model: Model, host: str, port: int, limits: Limits | None = None, *, root_path: str = ""
+) -> None:
     """Serve a model until SIGTERM or Ctrl-C; what is in flight is finished first.
 
     Args:
@@ -291,16 +308,17 @@ def serve(model: Model, host: str, port: int, limits: Limits | None = None) -> N
         host: The address to listen on.
         port: The port to listen on.
         limits: How much a request may ask; the defaults of `Limits` if None.
+        root_path: As in `create_app`.
 
     Raises:
-        InputError: If the extra ``serve`` is not installed.
+        InputError: As `create_app`.
     """
     import uvicorn
 
     from mcstl.serving.monitoring import log_to_stderr
 
     limits = limits or Limits()
-    app = create_app(model, limits)
+    app = create_app(model, limits, root_path=root_path)
     log_to_stderr()
     # When all is finished uvicorn raises SIGTERM again, which would end the process as if killed.
     signal.signal(signal.SIGTERM, lambda *_: None)

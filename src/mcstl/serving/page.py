@@ -23,6 +23,7 @@ _WARNING = (
     "What a group is said to think is an estimate from its members' past annotations; it is not "
     "what any one person thinks, and no reason to treat anybody in a certain way.</p>"
 )
+_CUT = "This text is longer than the model reads: its end was not looked at."
 _CSS = """
 .gradio-container { max-width: 60rem !important; margin: auto !important; }
 .warning { border-left: .3rem solid #d97706; padding: .4rem .8rem; margin: 0; }
@@ -159,10 +160,12 @@ def _chart(
     for k in np.argsort(-np.abs(gaps), kind="stable"):
         note = f"{gaps[k]:+.2f} from the population; {notes[views.names[k]]}"
         lines.append(_line(views.names[k], note, views.p[0, k], colours))
+    is_cut = views.truncated is not None and views.truncated[0]
+    cut = f"<p class='problem'>{_CUT}</p>" if is_cut else ""
     score = f"<p>Disagreement between groups: <b id='disagreement'>{views.disagreement[0]:.2f}</b> "
     return (
-        f"<div class='views'>{score}(0 all agree, 1 opposite)</p><p class='legend'>{legend}</p>"
-        f"{''.join(lines)}</div>"
+        f"<div class='views'>{cut}{score}(0 all agree, 1 opposite)</p>"
+        f"<p class='legend'>{legend}</p>{''.join(lines)}</div>"
     )
 
 

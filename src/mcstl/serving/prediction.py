@@ -18,6 +18,8 @@ from mcstl._support.errors import InputError, listed, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data import exports
 from mcstl.data.annotations import TEXT_COLUMNS
+from mcstl.data.cells import is_usable_text
+from mcstl.data.columns import Columns, has_columns, renamed
 from mcstl.data.tables import Chunk, chunks, written_format
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views, check_weights, mean_level
@@ -37,6 +39,7 @@ class PredictionSummary:
     Attributes:
         rows: How many rows the table has.
         without_text: How many of them have no usable text, hence no probabilities.
+        truncated: How many of them have a text that the encoder did not read to its end.
         disputed: The at most ten texts of widest disagreement: ``row`` (counted from 0),
             ``texts``, ``disagreement``, and the perspectives furthest apart as ``lowest`` and
             ``highest``, each with the class it ``expected`` on a scale from 0 to 1.
@@ -45,6 +48,7 @@ class PredictionSummary:
 
     rows: int
     without_text: int
+    truncated: int
     disputed: list[dict[str, Any]]
     disputed_file: Path
 
@@ -75,6 +79,7 @@ def predict_file(
     perspectives: Sequence[str] | None = None,
     mix: Mapping[str, float] | None = None,
     text: Sequence[str] | None = None,
+    columns: Columns | None = None,
     progress: Progress = silent,
 ) -> PredictionSummary:
     """Predict every row of a table and write the table with what each perspective says of it.
@@ -98,6 +103,8 @@ def predict_file(
         mix: A stated population: weights of perspectives.
         text: The column of the text, or the two of a pair; those of the study that made the model
             if None.
+        columns: The table's names by ours, as in a study: ``{"text": "comment"}``, or a list for a
+            text in parts.
         progress: Called with what is being done, how many rows are finished and how many there
             are.
 
@@ -108,7 +115,8 @@ def predict_file(
         InputError: If a table, a perspective or a weight cannot be used.
     """
     source, out = Path(source), Path(out)
-    job = _Job.plan(model, source, out, Query.parse(model, perspectives, mix), text, progress)
+    query = Query.parse(model, perspectives, mix)
+    job = _Job.plan(model, source, out, query, _text_columns(model, text, columns or {}), progress)
     with _parts_of(out, job.identity()) as folder:
         parts = []
         for number, (first, chunk) in enumerate(_numbered(source)):
@@ -123,8 +131,10 @@ def predict_file(
         files.write_text(disputed_file, json.dumps(disputed, indent=1, ensure_ascii=False) + "\n")
         with files.replacing(out) as temporary:
             exports.join(parts, temporary, job.format, [*job.columns, *job.new_columns], guard=True)
-    without_text = sum(summary["without_text"] for summary in summaries)
-    return PredictionSummary(job.rows, without_text, disputed, disputed_file)
+    without_text, truncated = (
+        sum(summary[count] for summary in summaries) for count in ("without_text", "truncated")
+    )
+    return PredictionSummary(job.rows, without_text, truncated, disputed, disputed_file)
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,7 @@ class _Job:
     Attributes:
         model: The model that predicts.
         format: The format of the file that is written, such as "csv".
-        text_columns: The columns that hold the text, or the two of a pair.
+        text_columns: The columns that hold the text, or the two of a pair, by our names.
         query: The perspectives and the mixture.
         columns: The columns of the source.
         types: Their arrow schema, where the source has one.
@@ -144,7 +154,7 @@ class _Job:
 
     model: Model
     format: str
-    text_columns: list[str]
+    text_columns: Columns
     query: Query
     columns: list[str]
     types: Any
@@ -158,7 +168,7 @@ class _Job:
         source: Path,
         out: Path,
         query: Query,
-        text: Sequence[str] | None,
+        candidates: Sequence[Columns],
         progress: Progress,
     ) -> "_Job":
         """Check all that could stop the work; read the source to its end."""
@@ -174,7 +184,7 @@ class _Job:
                 "name fewer with --perspective"
             )
         columns, types, rows = _read_to_end(source, progress)
-        text_columns = _text_columns(model, text, columns, source)
+        text_columns = _present(candidates, columns, source)
         job = cls(model, out_format, text_columns, query, columns, types, rows, _digest(source))
         if taken := {*columns} & {*job.new_columns}:
             raise InputError(
@@ -210,14 +220,15 @@ class _Job:
 
     def write(self, part: Path, first: int, chunk: Chunk) -> None:
         """Predict one part of the table, which begins at row `first`; write it and its summary."""
+        frame = chunk.frame.reindex(columns=self.columns)
         if chunk.arrow is None:
-            frame = chunk.frame.reindex(columns=self.columns)
             carried = {name: frame[name].tolist() for name in self.columns}
         else:
             carried = {name: chunk.arrow.column(name).to_pylist() for name in self.columns}
-        items = list(zip(*(carried[name] for name in self.text_columns), strict=True))
-        usable = [i for i, item in enumerate(items) if all(map(_is_text, item))]
-        numbers, disputed = self._predict([items[i] for i in usable])
+        texts = renamed(frame, self.text_columns, "the table")[list(self.text_columns)]
+        items = list(zip(*(texts[name].tolist() for name in texts), strict=True))
+        usable = [i for i, item in enumerate(items) if all(map(is_usable_text, item))]
+        numbers, disputed, truncated = self._predict([items[i] for i in usable])
         for each in disputed:
             each["row"] = first + usable[each["row"]]
         table = np.full((len(items), len(self.new_columns)), np.nan)
@@ -225,31 +236,35 @@ class _Job:
         new = dict(zip(self.new_columns, table.T, strict=True))
         with files.replacing(part) as temporary:
             exports.write_part(temporary, self.format, carried, new, chunk.arrow, guard=True)
-        summary = {"without_text": len(items) - len(usable), "most": disputed}
+        summary = {
+            "without_text": len(items) - len(usable),
+            "truncated": truncated,
+            "most": disputed,
+        }
         files.write_text(part.with_suffix(".json"), json.dumps(summary))
 
-    def _predict(self, items: Sequence[tuple[str, ...]]) -> tuple[FloatArray, list[dict[str, Any]]]:
-        """Return one row of new columns per item, and the items disputed most."""
+    def _predict(
+        self, items: Sequence[tuple[str, ...]]
+    ) -> tuple[FloatArray, list[dict[str, Any]], int]:
+        """Return one row of new columns per item, the items disputed most, and how many are cut."""
         query = self.query
         per_item = max(1, len(query.perspectives) * len(self.model.classes))
         step = max(1, _MAX_PROBABILITIES // per_item)
         numbers = [np.empty((0, len(self.new_columns)))]
         disputed: list[dict[str, Any]] = []
+        truncated = 0
         for start in range(0, len(items), step):
             block = items[start : start + step]
             texts: Any = block if len(self.text_columns) == 2 else [text for (text,) in block]
             views = self.model.views(texts, query.perspectives)
+            truncated += int(np.count_nonzero(views.truncated))
             mixed = [views.mixture(query.mix)] if query.mix else []
             shown = views.first_perspectives(query.n_shown)
             p, disagreement = shown.p.reshape(len(block), -1), shown.disagreement
             numbers.append(np.hstack([views.population, *mixed, p, disagreement[:, None]]))
             if query.n_shown > 1:
                 disputed += _disputed(shown, block, start)
-        return np.concatenate(numbers), _most_disputed(disputed)
-
-
-def _is_text(cell: object) -> bool:
-    return isinstance(cell, str) and bool(cell.strip())
+        return np.concatenate(numbers), _most_disputed(disputed), truncated
 
 
 def _disputed(views: Views, items: Sequence[tuple[str, ...]], first: int) -> list[dict[str, Any]]:
@@ -309,28 +324,49 @@ def _read_to_end(source: Path, progress: Progress) -> tuple[list[str], Any, int]
 
 
 def _text_columns(
-    model: Model, text: Sequence[str] | None, columns: Sequence[str], source: Path
-) -> list[str]:
-    """Find the columns of the text: those named, else those of the model's study, else ours."""
+    model: Model, text: Sequence[str] | None, columns: Columns
+) -> list[dict[str, str | Sequence[str]]]:
+    """List what the columns of the text may be, the first that a table has is meant.
+
+    Those named, else those of the model's study, else ours; for a pair also chosen and rejected.
+    """
     standard = TEXT_COLUMNS[model.task]
-    if text is not None and len(text) != len(standard):
-        raise InputError(
-            f"a {model.task} model reads {len(standard)} column(s) of text; got {len(text)}: "
-            f"{listed(text)}"
-        )
+    if text is not None:
+        if len(text) != len(standard):
+            raise InputError(
+                f"a {model.task} model reads {len(standard)} column(s) of text; got {len(text)}: "
+                f"{listed(text)}"
+            )
+        return [dict(zip(standard, text, strict=True))]
     try:
         in_study = dict(model.facts["study"]["data"]["columns"])
     except (KeyError, TypeError, ValueError):  # made without a study
         in_study = {}
-    text_columns = []
-    for position, name in enumerate(standard):
-        names = [text[position]] if text is not None else [in_study.get(name, name), name]
-        present = [each for each in names if each in columns]
-        if not present:
-            hint = "Name the column of the text with --text"
-            need_names(names[:1], columns, source.name, hint=hint)
-        text_columns.append(present[0])
-    return text_columns
+    sides = [standard, ("chosen", "rejected")] if len(standard) == 2 else [standard]
+    candidates = [
+        {ours: each.get(name, name) for ours, name in zip(standard, names, strict=True)}
+        for names in sides
+        for each in ({**in_study, **columns}, columns)
+    ]
+    for names in sides:
+        if names[0] in columns:  # said for this table: nothing else is meant
+            return [{ours: columns.get(n, n) for ours, n in zip(standard, names, strict=True)}]
+    return candidates
+
+
+def _present(candidates: Sequence[Columns], columns: Sequence[str], source: Path) -> Columns:
+    """Choose the first candidates that a table has."""
+    for candidate in candidates:
+        if all(has_columns(columns, theirs) for theirs in candidate.values()):
+            return candidate
+    first = next(iter(candidates[0].values()))
+    need_names(
+        [first] if isinstance(first, str) else first,
+        columns,
+        source.name,
+        hint="Name the column of the text with --text",
+    )
+    return candidates[0]
 
 
 def _digest(source: Path) -> str:

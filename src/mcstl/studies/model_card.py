@@ -93,7 +93,10 @@ def notices(results: Mapping[str, Any]) -> list[str]:
         sentences.append("One seed only: differences between methods may be chance.")
     for key, what in (
         ("groups_without_auc", "have annotations of one class only, hence no AUC"),
-        ("lines_without_slope", "got (nearly) one prediction for all, hence no slope"),
+        (
+            "lines_without_slope",
+            "got (nearly) one prediction, or have one label, hence no slope",
+        ),
     ):
         most = {run["method"]: run["metrics"].get(key) or 0 for run in runs}
         for run in runs:

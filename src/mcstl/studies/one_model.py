@@ -1,5 +1,6 @@
 """One model instead of a study: fit it on a table, measure it on another."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -7,11 +8,15 @@ from typing import Any, Literal
 import numpy as np
 
 from mcstl import datasets, methods
-from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl._support.arrays import BoolArray, FloatArray
+from mcstl._support.errors import InputError, Notice, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.data.columns import Columns, has_columns
 from mcstl.data.joining import joined
+from mcstl.data.labels import Labels
 from mcstl.data.splits import Split, split
+from mcstl.data.tables import read_table
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.evaluation import metrics
 from mcstl.groups import fit_scheme
@@ -102,6 +107,29 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
     Raises:
         InputError: If the task or the classes are not the model's.
     """
+    p, inside = judged(model, data, progress)
+    return metrics.evaluate(
+        p, data.labels, inside, minority_rows(data), data.task, model.group_names
+    )
+
+
+def judged(
+    model: Model, data: Annotations, progress: Progress = silent
+) -> tuple[FloatArray, BoolArray]:
+    """Predict annotations, and say by a `Notice` where they and the model do not meet.
+
+    Args:
+        model: The model.
+        data: The n annotations.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The class probabilities, (n, L), and whether each annotation is in each group, (n, K).
+
+    Raises:
+        InputError: If the task or the classes are not the model's.
+    """
     if (data.task, data.classes) != (model.task, model.classes):
         raise InputError(
             f"the model is {model.task} with the classes {listed(model.classes)}; "
@@ -109,12 +137,33 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
         )
     p, S = model.predict_annotations(data, progress)
     inside = S.toarray() > 0
-    return metrics.evaluate(
-        p, data.labels, inside, minority_rows(data), data.task, model.group_names
-    )
+    if model.group_names and not inside.any():
+        warnings.warn(
+            f"none of the {len(data):,} annotations of {data.source} is in a group of the model "
+            f"({listed(model.group_names, 5)}), so nothing is measured of groups; do its columns "
+            "hold the same answers?",
+            Notice,
+            stacklevel=3,
+        )
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    if absent := [name for name, n in zip(data.classes, counts, strict=True) if not n]:
+        warnings.warn(
+            f"no annotation of {data.source} has the label {listed(absent)}; what cannot be "
+            "measured without it is left open",
+            Notice,
+            stacklevel=3,
+        )
+    return p, inside
 
 
-def load_for(model: Model, data: str | Path, data_dir: str | Path | None = None) -> Annotations:
+def load_for(
+    model: Model,
+    data: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    columns: Columns | None = None,
+    labels: Labels | None = None,
+) -> Annotations:
     """Load annotations in the form of those that a model was trained on.
 
     The columns and the meaning of the raw labels are those of the study that made the model; where
@@ -124,19 +173,40 @@ def load_for(model: Model, data: str | Path, data_dir: str | Path | None = None)
         model: The model.
         data: A file, or the name of a registered data set.
         data_dir: The folder of the registered data sets, by default that of MCSTL_DATA.
+        columns: The file's names by ours, where they are not those of the study.
+        labels: The raw labels of each class of the model, where they are not those of the study.
 
     Returns:
         The checked annotations.
 
     Raises:
-        InputError: If the data are not there or cannot be used.
+        InputError: If the data are not there or cannot be used, or the labels are of other classes.
     """
     made_by = model.facts.get("study", {})
-    labels = made_by.get("labels")
+    if labels is not None:
+        names = tuple(map(str, labels))
+        if {*names} != {*model.classes}:
+            raise InputError(
+                f"labels: the model's classes are {listed(model.classes)}; got {listed(names)}"
+            )
+        labels = {name: labels[name] for name in model.classes}
+    labels = labels or made_by.get("labels")
     if str(data) in datasets.sources():
         return datasets.load(str(data), data_dir=data_dir, task=model.task, labels=labels)
     if not Path(data).exists() and (near := did_you_mean(str(data), datasets.sources())):
         raise InputError(f"{data} is neither a file nor a registered data set.{near}")
-    read_as = {key: made_by.get("data", {}).get(key) for key in ("columns", "layout")}
-    labels = labels or {name: [name] for name in model.classes}
-    return Annotations.read(data, **read_as, labels=labels, task=model.task)
+    table = read_table(data)
+    in_study = made_by.get("data", {}).get("columns") or {}
+    known = {
+        ours: theirs
+        for ours, theirs in in_study.items()
+        if ours not in table.columns or has_columns(table.columns, theirs)
+    }
+    return Annotations.from_frame(
+        table,
+        columns={**known, **(columns or {})},
+        layout=made_by.get("data", {}).get("layout"),
+        labels=labels or {name: [name] for name in model.classes},
+        task=model.task,
+        source=Path(data).name,
+    )

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SCHEMA = 2
 #: The versions that can be read: in 1 only the number is another.
 READABLE_SCHEMAS = (1, 2)
+#: What stands for the split where a model is judged on all annotations of a new table.
+NEW_TABLE = "new table"
 #: The columns of predictions.parquet before the probabilities of the classes, p_0, p_1 and so on.
 PREDICTION_COLUMNS = (
     *("method", "seed", "split", "row", "item", "annotator", "label"),

@@ -1,0 +1,67 @@
+"""A server that stands under a prefix of another's address, as behind a reverse proxy."""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from mcstl._support.errors import InputError, brief
+
+Scope = MutableMapping[str, Any]
+Channel = Callable[..., Awaitable[Any]]
+App = Callable[[Scope, Channel, Channel], Awaitable[None]]
+
+#: No host can be in it: a client could send people elsewhere with a prefix as //elsewhere.
+_PREFIX = re.compile(r"(/[\w.~-]+)+")
+
+
+class Prefixed:
+    """Makes links of the page, the API and its documentation begin with the prefix.
+
+    Args:
+        app: The ASGI app.
+        root_path: The prefix, "" for none. A proxy may name another in ``X-Forwarded-Prefix``.
+    """
+
+    def __init__(self, app: App, root_path: str = "") -> None:
+        self.app = app
+        self.root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> None:
+        """Handle one connection, as ASGI has it.
+
+        Args:
+            scope: What is known of the connection.
+            receive: Gets what the client sends.
+            send: Sends the answer.
+        """
+        if scope["type"] in ("http", "websocket"):
+            forwarded = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode("latin1")
+            named = forwarded.rstrip("/")
+            prefix = named if _PREFIX.fullmatch(named) else self.root_path
+            if prefix:
+                path = scope["path"]
+                inside = path == prefix or path.startswith(f"{prefix}/")
+                # As ASGI has it, the path begins with the prefix, which proxies take away.
+                scope = {**scope, "root_path": prefix, "path": path if inside else prefix + path}
+        await self.app(scope, receive, send)
+
+
+def checked(root_path: str) -> str:
+    """Check a prefix.
+
+    Args:
+        root_path: The prefix, as ``/town``; "" for none.
+
+    Returns:
+        The prefix without a slash at its end.
+
+    Raises:
+        InputError: It is none.
+    """
+    prefix = root_path.rstrip("/")
+    if prefix and not _PREFIX.fullmatch(prefix):
+        raise InputError(
+            f"--root-path is the path under which a proxy shows the server, as /town; "
+            f"got {brief(root_path)!r}"
+        )
+    return prefix
