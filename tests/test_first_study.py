@@ -100,10 +100,16 @@ def drafted(path: Path) -> tuple[dict[str, Any], str]:
     study = YAML(typ="safe", pure=True).load(text)
     checked = Study(**study)
     data = Annotations.read(
-        path, columns=checked.data.columns, labels=checked.labels, task=checked.task
+        path,
+        columns=checked.data.columns,
+        layout=checked.data.layout,
+        labels=checked.labels,
+        task=checked.task,
     )
+    if checked.split.column is not None:
+        return study, text
     training = split(data, **study["split"]).train
-    if study.get("groups", {}).get("by") in ("attributes", "taxonomy"):
+    if study["groups"] != "none" and study["groups"]["by"] in ("attributes", "taxonomy"):
         scheme = fit_scheme(checked.groups_for(data), data.take(training))
         assert len(scheme.groups) > 1
     return study, text
@@ -117,7 +123,7 @@ def test_dices(tmp_path: Path) -> None:
             "columns": {
                 "annotation_id": "id",
                 "item": "item_id",
-                "text": "response",
+                "text": ["context", "response"],
                 "label": "Q_overall",
                 "annotator": "rater_id",
             },
@@ -138,7 +144,8 @@ def test_dices(tmp_path: Path) -> None:
         },
         "split": {"by": "item", "test": 0.2, "validation": 0.1},
     }
-    assert "or: context" in text
+    assert "text: [context, response]  # by their names, the parts of the text" in text
+    assert "of how the study was run or too thin to make groups: phase" in text
     # An expert's label is the same for all raters of an item, hence a late choice.
     others = "Q2_harmful_content_overall, Q3_bias_overall, Q4_misinformation_overall"
     assert f"by its name, 3 distinct values; or: {others}, Q1_whole" in text
@@ -154,8 +161,9 @@ def test_d3code(tmp_path: Path) -> None:
     }
     assert study["labels"] == {str(n): [n] for n in range(5)}
     assert "Left out, as they look like no answer: -1" in text
-    assert study["groups"]["attributes"] == ["Age", "Gender", "Region", "SES"]
-    assert "or: rating_binary" in text
+    assert study["groups"]["attributes"] == ["Age", "Gender", "Region", "SES", "care"]
+    assert study["groups"]["bands"] == {"SES": 3, "care": 3}
+    assert "LEAK, gives the label away: rating_binary" in text
 
 
 def test_popquorn(data_dir: Path) -> None:
@@ -219,7 +227,7 @@ def test_chosen_and_rejected_need_no_label(tmp_path: Path) -> None:
     assert study["data"]["columns"] == {"chosen": "chosen", "rejected": "rejected"}
     assert study["task"] == "preference"
     assert "labels" not in study
-    assert "groups" not in study
+    assert study["groups"] == "none"
     assert "NO GROUPS: no column says whose view a label is" in text
 
 
@@ -425,8 +433,8 @@ def test_lists_with_other_separators_are_pointed_out(tmp_path: Path) -> None:
 def test_numbers_about_people_need_bands(tmp_path: Path) -> None:
     table = d3code().drop(columns=["Gender", "Region", "SES", "Age"])
     table["age"] = [18 + int(who[2:], 16) for who in table["rater_id"]]
-    _, text = drafted(write(tmp_path, table))
-    assert "cut these numbers into bands first: age" in text
+    study, _ = drafted(write(tmp_path, table))
+    assert study["groups"]["bands"] == {"care": 3, "age": 3}
 
 
 def test_names_that_yaml_would_misread(tmp_path: Path) -> None:

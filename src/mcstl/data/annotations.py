@@ -28,6 +28,7 @@ from mcstl.data.cells import (
     need_whole_letters,
     objects,
     shown,
+    without_markers,
 )
 from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, is_object, renamed
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
@@ -245,7 +246,7 @@ class Annotations:
         for name in readers.keys() & set(table.columns):
             table[name] = objects(mapped(table[name], readers[name]))
         for name in attributes:
-            table[name] = objects(as_first_written(table[name]))
+            table[name] = objects(without_markers(as_first_written(table[name])))
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
         order = ["row", "item", *texts, "label", "flipped", "weight"]

@@ -22,6 +22,12 @@ _LONGEST_EXACT = 2**53
 _DECIMAL_OF_ZEROS = re.compile(r"(-?\d+)\.0+")
 _WHOLE_AS_DECIMAL = re.compile(r"(0|-?[1-9]\d*)\.0")
 
+#: What people and programs write where they give no answer, in small letters.
+_NO_ANSWER = frozenset(
+    ("-", "--", "n/a", "na", "#n/a", "nan", "null", "data expired", "consent revoked", "no answer")
+)
+_REFUSALS = ("prefer not to", "prefer to not", "rather not ", "decline to ", "declined to ")
+
 
 def mapped(column: pd.Series, function: Callable[[Any], object]) -> ObjectArray:
     """Apply a function to every cell of a column, calling it once per distinct cell.
@@ -234,3 +240,28 @@ def as_values(cell: object) -> list[str]:
     else:
         parts = (cell,)
     return list(dict.fromkeys(shown(part) for part in parts if not is_missing(part)))
+
+
+def without_markers(answers: ObjectArray) -> ObjectArray:
+    """Make answers that say there is none missing: ``Prefer not to say``, ``DATA_EXPIRED``, ``-``.
+
+    Args:
+        answers: The answers of people about themselves, as text or None, (n,).
+
+    Returns:
+        The same with None for them, (n,). ``NA`` stays among codes of two letters, as Namibia.
+    """
+    known = {answer for answer in set(answers.tolist()) - {None} if not _is_marker(str(answer))}
+    is_code = bool(known) and all(len(str(answer)) == 2 for answer in known)
+    return np.array(
+        [
+            None if a is not None and _is_marker(str(a)) and not (is_code and a == "NA") else a
+            for a in answers
+        ],
+        dtype=object,
+    )
+
+
+def _is_marker(answer: str) -> bool:
+    plain = " ".join(re.split(r"[\s_]+", answer.casefold())).strip(" .")
+    return plain in _NO_ANSWER or plain.startswith(_REFUSALS)

@@ -40,6 +40,8 @@ _FEW_WITH_SEVERAL = 0.05
 #: Columns that belong to the whole item, whatever they hold.
 _OF_THE_ITEM = ("row", "item", "text", "text_a", "text_b", "values", "split")
 _SEPARATORS = ("|", ";", ",")
+#: Plain text with commas is a list where what stands between them is this short.
+_MOST_WORDS_OF_A_NAME = 3
 #: What may stand in a 0/1 column.
 _YES, _NO = (1.0, "true", "yes", "x"), (0.0, "false", "no")
 
@@ -204,6 +206,23 @@ def separator_of(column: pd.Series) -> str:
     return " " if plain and all(re.fullmatch(r"[-\d.]+( [-\d.]+)*", text) for text in plain) else ""
 
 
+def list_cells(column: pd.Series) -> list[list[Any] | dict[str, Any]] | None:
+    """Take the cells of a column apart, if they seem to be lists or objects.
+
+    Args:
+        column: The column.
+
+    Returns:
+        The parts of each cell; None if cells hold one answer each.
+    """
+    cells = _parts(column)
+    several = any(len(cell) > 1 for cell in cells)
+    as_written = any(map(_is_list, column))
+    words = (len(str(part).split()) for cell in cells for part in cell)
+    is_names = as_written or max(words, default=0) <= _MOST_WORDS_OF_A_NAME
+    return cells if several and is_names else None
+
+
 def _shape_and_body(form: LayoutForm | None) -> tuple[Shape, Any]:
     shape, body = form or "long", None
     if isinstance(form, Mapping):
@@ -250,10 +269,12 @@ def _lists(table: pd.DataFrame, layout: Layout, source: str) -> tuple[pd.DataFra
     need_names(["label"], table.columns, source, hint="Map the column of lists: {label: ...}")
     cells = _parts(table["label"])
     labels = [list(cell.values()) if isinstance(cell, dict) else cell for cell in cells]
+    sizes = np.array([len(parts) for parts in labels], dtype=np.int64)
     annotators: list[list[Any]] | None = None
     if any(isinstance(cell, dict) for cell in cells):
         annotators = [list(cell) for cell in cells]
-    sizes = np.array([len(parts) for parts in labels], dtype=np.int64)
+    elif "annotator" in table.columns:
+        annotators = _aligned(table["annotator"], sizes, None, "annotator", source)
     places = np.repeat(np.arange(len(table)), sizes)
     columns: dict[str, pd.Series] = {}
     for name, column in table.items():

@@ -1,5 +1,9 @@
-"""Splits of annotations into training, validation and test rows, the same on every machine."""
+"""Splits of annotations into training, validation and test rows, the same on every machine.
 
+`split` draws the parts; `official_split` takes those that the table tells.
+"""
+
+import re
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -8,10 +12,23 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mcstl._support.arrays import IntArray
-from mcstl._support.errors import InputError, listed, need_names
+from mcstl._support.errors import InputError, brief, listed, need_names
 from mcstl.data.annotations import Annotations
 
 SplitBy = Literal["annotation", "item", "annotator"]
+#: What the parts are called in tables.
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "dev": "validation",
+    "devel": "validation",
+    "development": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
 
 
 class Split(NamedTuple):
@@ -54,11 +71,7 @@ def split(
         InputError: A share is not in [0, 1), annotators are missing, or a part would be empty or
             lack a class to train on.
     """
-    for name, share in (("test", test), ("validation", validation)):
-        if not 0 <= share < 1:
-            raise InputError(f"split: {name} is a share from 0 to below 1; got {share}")
-    if by not in get_args(SplitBy):
-        raise InputError(f"split by {by!r} is not known; choose from {listed(get_args(SplitBy))}")
+    _check_arguments(by, test=test, validation=validation)
     units = _units(annotations, by)
     rest, test_rows = _part(units, annotations.labels, np.arange(len(annotations)), test, [seed, 0])
     train, validation_rows = _part(units, annotations.labels, rest, validation, [seed, 1])
@@ -67,14 +80,95 @@ def split(
         if share and not len(rows):
             few = "annotations" if units is None else f"{by}s that share nothing"
             raise InputError(f"split by {by}: no rows left for {name}; there are too few {few}")
+    _check_classes(annotations, train, f"split by {by}, seed {seed}")
+    return parts
+
+
+def official_split(
+    annotations: Annotations,
+    by: SplitBy = "annotation",
+    *,
+    validation: float = 0.1,
+    seed: int = 0,
+) -> Split:
+    """Take the parts that the column ``split`` tells: train, dev (or validation) and test.
+
+    Without validation rows a share of the training rows becomes them. Without test rows, as while
+    a shared task keeps them back, the validation rows are the test, and validation rows are taken
+    of the training rows.
+
+    Args:
+        annotations: What to split.
+        by: What stays on one side where validation rows are taken of the training rows.
+        validation: Their share.
+        seed: Decides which they are.
+
+    Returns:
+        The row positions of the three parts.
+
+    Raises:
+        InputError: The column is missing or says something else, or there are no rows to train or
+            to test on.
+    """
+    _check_arguments(by, validation=validation)
+    if not annotations.has("split"):
+        raise InputError(
+            f"{annotations.source} has no column that says train, dev or test; give it as "
+            "split: {column: NAME}, or split by item"
+        )
+    words = [part_of(cell) for cell in annotations.frame["split"]]
+    if strange := [i for i, word in enumerate(words) if word is None]:
+        first = annotations.frame.iloc[strange[0]]
+        raise InputError(
+            f"{len(strange):,} rows of {annotations.source} have a split that is neither train, "
+            f"dev (or validation) nor test, the first one {brief(first['split'])!r} in row "
+            f"{first['row']} (counted from 0); correct them or leave them out"
+        )
+    part = np.array(words, dtype=object)
+    train, dev, test = (np.flatnonzero(part == name).astype(np.int64) for name in Split._fields)
+    if not len(test):
+        test, dev = dev, test
+    if len(train) and not len(dev) and validation:
+        units = _units(annotations, by)
+        train, dev = _part(units, annotations.labels, train, validation, [seed, 1])
+    for name, rows in (("train", train), ("test", test)):
+        if not len(rows):
+            raise InputError(
+                f"no row of {annotations.source} is for {name}, says its column of parts; "
+                f"it says {listed(annotations.frame['split'].unique())}. Split by item instead"
+            )
+    _check_classes(annotations, train, "by the official split")
+    return Split(train, dev, test)
+
+
+def part_of(cell: object) -> str | None:
+    """Read which part of the data a row belongs to.
+
+    Args:
+        cell: What the table says, as ``train``, ``Dev`` or ``TEST_EN``.
+
+    Returns:
+        train, validation or test; None if it says anything else.
+    """
+    return _PARTS.get(re.split(r"[\W_]+", str(cell).strip().casefold())[0])
+
+
+def _check_arguments(by: str, **shares: float) -> None:
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise InputError(f"split: {name} is a share from 0 to below 1; got {share}")
+    if by not in get_args(SplitBy):
+        raise InputError(f"split by {by!r} is not known; choose from {listed(get_args(SplitBy))}")
+
+
+def _check_classes(annotations: Annotations, train: IntArray, how: str) -> None:
     present = np.bincount(annotations.labels[train], minlength=len(annotations.classes))
     if (present == 0).any():
         empty = [c for c, n in zip(annotations.classes, present, strict=True) if n == 0]
         raise InputError(
-            f"no training annotation has the label {listed(empty)} (split by {by}, seed {seed}); "
+            f"no training annotation has the label {listed(empty)} ({how}); "
             "merge classes in `labels` or use more data"
         )
-    return parts
 
 
 def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:

@@ -67,9 +67,9 @@ def _pairs(folder: Path) -> pd.DataFrame:
         table = read_table(path)
         need_names(_SIDES, table.columns, str(path), hint="Is it the source's own file?")
         preferred = path.parent.name.split("-")[0]
-        parts.append(
-            table[list(_SIDES)].assign(values=pd.Series([[preferred]] * len(table), dtype=object))
-        )
+        values = pd.Series([[preferred]] * len(table), dtype=object)
+        part = path.name.removesuffix(".jsonl.gz")
+        parts.append(table[list(_SIDES)].assign(values=values, split=part))
     pairs = pd.concat(parts, ignore_index=True)
     whole = pd.Series(True, index=pairs.index)
     for side in _SIDES:

@@ -7,8 +7,9 @@ Content warning: tweets and dialogues that are hateful, sexist or obscene.
 Data sets share a format, not a task, so each is registered by itself: `lewidi-mp` (MultiPICo,
 irony), `lewidi-paraphrase` (-5 to 5), `lewidi-csc` (sarcasm, 1 to 6), `lewidi-varierrnli` of 2025;
 `lewidi-hs-brexit`, `lewidi-armis`, `lewidi-convabuse` and `lewidi-md-agreement` of 2023. Whichever
-of train, dev and test are there are read and put together, since a study has splits of its own; an
-item is called ``dev-2``, because ids start anew in each file.
+of train, dev and test are there are read and put together, and the column ``split`` says which of
+them a row is from (``split: {column: split}``); an item is called ``dev-2``, because ids start anew
+in each file.
 
 What the files do, and what is made of it:
 
@@ -92,6 +93,7 @@ def _read(folder: Path, task: Task, *, layout: _Layout) -> pd.DataFrame:
                 ) from error
             for k, (who, label) in enumerate(labels):
                 row = {"item": f"{part}-{key}", "text": text, "label": label, "annotator": who}
+                row["split"] = part
                 if layout.has_rationales:
                     row["rationale"] = reasons[k] if reasons else ""
                 rows.append(row | descriptions[k])

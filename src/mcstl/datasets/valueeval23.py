@@ -23,7 +23,7 @@ _PARTS = ("training", "validation")
 
 
 def _read(folder: Path, task: Task) -> pd.DataFrame:
-    parts = [read_part(folder, part) for part in _PARTS]
+    parts = [read_part(folder, part).assign(split=part) for part in _PARTS]
     whole = pd.concat(parts, ignore_index=True)
     joined = whole["_merge"] == "both"
     n_lost = int((~joined).sum())
@@ -38,6 +38,7 @@ def _read(folder: Path, task: Task) -> pd.DataFrame:
             "label": whole["Stance"],
             "rationale": whole["Premise"],
             "values": whole["values"],
+            "split": whole["split"],
         }
     ).reset_index(drop=True)
     if n_lost:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy.typing as npt
 import pandas as pd
@@ -15,6 +15,7 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.data.cells import comparable, mapped
 from mcstl.encoding.encoders import Encoder
+from mcstl.groups.bands import Edges, band_edges, with_bands
 from mcstl.groups.base import (
     Arrays,
     Groups,
@@ -37,11 +38,15 @@ class AttributesConfig(SizedConfig):
         min_annotators: Least training annotators of a group.
         attributes: Columns that describe the annotators; None for all that the table has.
         crossed: Make one group per combination of answers, which partitions the annotations.
+        bands: How attributes that are numbers are cut, as ``{age: [30, 50], income: 4}``: where
+            each band but the first begins, or how many bands of about as many training rows.
+            By default 3, where an attribute has more than 10 different numbers.
     """
 
     by: Literal["attributes"] = "attributes"
     attributes: tuple[str, ...] | None = Field(default=None, min_length=1)
     crossed: bool = False
+    bands: dict[str, Annotated[int, Field(ge=2)] | tuple[float, ...]] = Field(default={})
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +56,12 @@ class AttributesScheme(Scheme):
     Attributes:
         attributes: Columns that describe the annotators.
         crossed: Whether there is one group per combination of answers.
+        edges: Where bands but the first begin, of the attributes that are cut into bands.
     """
 
     attributes: tuple[str, ...]
     crossed: bool
+    edges: Edges = field(default_factory=dict)
     kind: ClassVar[str] = "attributes"
 
     def assign(
@@ -64,6 +71,7 @@ class AttributesScheme(Scheme):
         progress: Progress = silent,
     ) -> csr_matrix:
         """See `Scheme.assign`; a missing attribute puts the annotation in no group of it."""
+        annotations = with_bands(annotations, self.edges)
         names = {_same_answers(name, self.attributes, self.crossed): name for name in self.names}
         columns = [
             mapped(
@@ -75,13 +83,15 @@ class AttributesScheme(Scheme):
         return memberships(zip(*columns, strict=True), self.names)
 
     def _extra_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        return {"attributes": self.attributes, "crossed": self.crossed}, {}
+        fields = {"attributes": self.attributes, "crossed": self.crossed, "edges": self.edges}
+        return fields, {}
 
     @classmethod
     def _from_state(
         cls, groups: Groups, left_out: LeftOut, state: Mapping[str, Any], arrays: Arrays
     ) -> Self:
-        return cls(groups, left_out, tuple(state["attributes"]), state["crossed"])
+        edges = {name: tuple(each) for name, each in state.get("edges", {}).items()}
+        return cls(groups, left_out, tuple(state["attributes"]), state["crossed"], edges)
 
 
 def fit(config: AttributesConfig, annotations: Annotations) -> AttributesScheme:
@@ -106,6 +116,8 @@ def fit(config: AttributesConfig, annotations: Annotations) -> AttributesScheme:
             f"{annotations.source} has none"
         )
     need_people(annotations, config.min_annotators)
+    edges = band_edges(config.bands, annotations, attributes)
+    annotations = with_bands(annotations, edges)
     answers = _answers(annotations, attributes, config.crossed)
     names = [name for column in answers for name in sorted(set(filter(None, column)))]
     membership = memberships(zip(*answers, strict=True), names)
@@ -115,7 +127,7 @@ def fit(config: AttributesConfig, annotations: Annotations) -> AttributesScheme:
         config.min_size,
         config.min_annotators,
     )
-    return AttributesScheme(groups, left_out, tuple(attributes), config.crossed)
+    return AttributesScheme(groups, left_out, tuple(attributes), config.crossed, edges)
 
 
 def _answers(

@@ -26,6 +26,7 @@ _SPLITS = {
     "well further labels of known texts are predicted, not how well new texts are",
     "item": "item: no text under test was seen in training",
     "annotator": "annotator: no person under test was seen in training",
+    "official": "official: training, validation and test are the source's own parts",
 }
 #: Methods whose calibration is drawn: the first, and the next to compare it with.
 _MAX_CALIBRATION_FIGURES = 2

@@ -39,7 +39,8 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     yield from _first_rows(data)
     parts = split_rows(study, data, study.seeds[0])
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in parts._asdict().items())
-    yield "split", f"by {study.split.by}: {sizes} (seed {study.seeds[0]})"
+    how = f"by {study.split.by}" if study.split.column is None else "official"
+    yield "split", f"{how}: {sizes} (seed {study.seeds[0]})"
     yield from _describe_groups(study, data, parts.train)
     yield "encoder", str(study.encoder)
     titles = listed(method.title for method in study.methods)

@@ -21,6 +21,7 @@ _SPLITS = {
     "annotation": "texts under test may have other annotations in training",
     "item": "no text under test was seen in training",
     "annotator": "no person under test was seen in training",
+    "official": "the parts are the source's own",
 }
 
 

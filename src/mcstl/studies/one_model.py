@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from mcstl import datasets, methods
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
-from mcstl.data.splits import split
+from mcstl.data.joining import joined
+from mcstl.data.splits import Split, split
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.evaluation import metrics
 from mcstl.groups import fit_scheme
@@ -35,11 +38,11 @@ def fit(
     groups: Mapping[str, Any] | None = None,
     encoder: str | Encoder = PAPER_ENCODER,
     training: Mapping[str, Any] | None = None,
-    validation: float = 0.1,
+    validation: float | Annotations = 0.1,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Model:
-    """Fit a model on all annotations but a validation share, and recalibrate it on that.
+    """Fit a model on all annotations but a validation share or table; it is recalibrated on that.
 
     Args:
         data: The annotations.
@@ -48,7 +51,8 @@ def fit(
             values, the rationales or the attributes, whichever `data` has.
         encoder: What encodes the texts, or its name.
         training: How the network is trained, as in a study file.
-        validation: The share of the annotations by which training is stopped.
+        validation: The share of the annotations by which training is stopped, or other annotations
+            of the same classes for it.
         seed: What decides the validation share, the start and the order.
         progress: Called with what is being done, how many steps are finished and how many there
             are.
@@ -64,7 +68,12 @@ def fit(
     if not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"seed: give a whole number from 0 to {LARGEST_SEED}; got {seed}")
     encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
-    parts = split(data, "annotation", test=0, validation=validation, seed=seed)
+    if isinstance(validation, Annotations):
+        n = len(data)
+        data = joined(data, validation)
+        parts = Split(np.arange(n), np.arange(n, len(data)), np.arange(0))
+    else:
+        parts = split(data, "annotation", test=0, validation=validation, seed=seed)
     scheme = fit_scheme(config, data.take(parts.train), encoder)
     examples = make_examples(data, scheme.assign(data, encoder), encoder, progress)
     prepared = Prepared(data, minority_rows(data), parts, scheme, examples, encoder)

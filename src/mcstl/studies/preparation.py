@@ -4,7 +4,7 @@ from scipy.sparse import csr_matrix
 
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
-from mcstl.data.splits import Split, split
+from mcstl.data.splits import Split, official_split, split
 from mcstl.encoding import finetuning
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups import Scheme, fit_scheme, settled
@@ -73,6 +73,8 @@ def split_rows(study: Study, annotations: Annotations, seed: int) -> Split:
         InputError: If they cannot be split so.
     """
     by, test, validation = study.split.by, study.split.test, study.split.validation
+    if study.split.column is not None:
+        return official_split(annotations, by, validation=validation, seed=seed)
     return split(annotations, by, test=test, validation=validation, seed=seed)
 
 

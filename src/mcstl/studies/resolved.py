@@ -10,7 +10,7 @@ from typing import Any
 
 from mcstl import __version__, datasets, evaluation
 from mcstl.data.annotations import Annotations
-from mcstl.data.splits import Split, SplitBy
+from mcstl.data.splits import Split
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups.base import LeftOut
 from mcstl.models import recipes
@@ -112,7 +112,7 @@ def describe_data(
     resolved: dict[str, Any],
     encoder: Encoder,
     parts: Split,
-    by: SplitBy,
+    by: str,
     left_out: LeftOut,
 ) -> dict[str, Any]:
     """Make the `data` part of results.json.
@@ -122,7 +122,7 @@ def describe_data(
         resolved: The resolved study.
         encoder: The encoder of its texts.
         parts: The split of the first seed.
-        by: What the split keeps on one side.
+        by: What the split keeps on one side, or official.
         left_out: The groups that are too small.
 
     Returns:

@@ -176,7 +176,7 @@ def run_method(
     names = prepared.scheme.names
     measured = metrics.evaluate(p, data.labels[test], inside, minority, data.task, names)
 
-    head = {"method": method.title, "seed": seed, "split": setup.study.split.by}
+    head = {"method": method.title, "seed": seed, "split": setup.study.split.title}
     predictions = prediction_rows(head, data, test, inside, names, minority, p)
     if network is not None and is_first and method == _modelled(setup.study):
         facts = {"study": portable(setup.resolved), "method": method.title, "seed": seed}
@@ -203,7 +203,7 @@ def _summarised(
         setup.resolved,
         first.encoder,
         first.parts,
-        study.split.by,
+        study.split.title,
         first.scheme.left_out,
     )
     results: dict[str, Any] = {

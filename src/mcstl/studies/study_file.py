@@ -86,11 +86,19 @@ class SplitConfig(_Config):
         by: What stays on one side: an annotation, an item or an annotator.
         test: The share of the test rows.
         validation: The share of the validation rows in those that are left.
+        column: A column that says train, dev (or validation) and test, instead of drawing them
+            (`mcstl.data.splits.official_split`); of a registered data set, ``split``.
     """
 
     by: SplitBy = "annotation"
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    column: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What results call the split: what stays on one side, or official."""
+        return self.by if self.column is None else "official"
 
 
 class _Name(BaseModel):
@@ -289,7 +297,9 @@ class Study(_Config):
             fields["groups"] = with_paths(fields["groups"], lambda name: str(path.parent / name))
         if split is not None:
             shares = fields.get("split")
-            fields["split"] = {**(shares if isinstance(shares, dict) else {}), "by": split}
+            shares = dict(shares) if isinstance(shares, dict) else {}
+            shares.pop("column", None)
+            fields["split"] = {**shares, "by": split}
         try:
             return cls(**fields)
         except InputError as error:
@@ -313,13 +323,16 @@ class Study(_Config):
         if data.file is not None:
             if data.annotations is not None:
                 raise InputError("data: annotations sets the size of simulated data only")
+            split = {} if self.split.column is None else {"split": self.split.column}
             return Annotations.read(
                 data.file,
-                columns=data.columns,
+                columns={**data.columns, **split},
                 layout=data.layout,
                 labels=self.labels,
                 task=self.task,
             )
+        if self.split.column not in (None, "split"):
+            raise InputError("split: of a registered data set the column is split")
         if data.layout is not None:
             raise InputError("data: layout is of a file; a registered data set has its own")
         assert data.dataset is not None  # noqa: S101 (for the type checker: seen above)

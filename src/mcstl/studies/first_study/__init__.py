@@ -7,9 +7,8 @@ at a glance what to change.
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,13 +17,23 @@ from mcstl._support.errors import InputError, brief, listed
 from mcstl.data.annotations import Annotations
 from mcstl.data.columns import KNOWN_COLUMNS
 from mcstl.data.labels import TASK_FORMS
-from mcstl.data.splits import SplitBy, split
+from mcstl.data.splits import SplitBy, part_of, split
 from mcstl.data.tables import read_table
-from mcstl.studies.first_study.columns import Column, Guess, columns_of, names_of
+from mcstl.studies.first_study.columns import Column, Guess, columns_of, names_of, tokens_of
+from mcstl.studies.first_study.groups import (
+    find_leaks,
+    guess_groups,
+    names_in,
+    wrong_separator,
+)
+from mcstl.studies.first_study.guessed import GuessedTable
 from mcstl.studies.first_study.labels import LabelsGuess, ordered_classes, preference_classes
+from mcstl.studies.first_study.shapes import Shape, recognise
 from mcstl.studies.first_study.words import (
+    AGGREGATE,
     ANNOTATOR,
     ATTRIBUTE,
+    CHOICE,
     CHOSEN,
     ID,
     ITEM,
@@ -33,7 +42,7 @@ from mcstl.studies.first_study.words import (
     MOST_WORDS,
     NO_LABEL,
     NOT_JUDGED,
-    OFTEN,
+    PARTS,
     PREFERENCE,
     RATIONALE,
     REACTION,
@@ -42,56 +51,8 @@ from mcstl.studies.first_study.words import (
     SHORTEST_OF_A_PAIR,
     SIDES,
     TEXT,
-    TRAINING_SHARE,
     VALUES,
 )
-
-
-@dataclass
-class _GuessedTable:
-    """The columns of a table, and what has been guessed of them so far."""
-
-    source: str
-    n_rows: int
-    columns: list[Column]
-    guesses: dict[str, Guess] = field(default_factory=dict)
-
-    @property
-    def left(self) -> list[Column]:
-        """The columns that have no use yet."""
-        used = {guess.column.name for guess in self.guesses.values()}
-        return [column for column in self.columns if column.name not in used]
-
-    @property
-    def pair(self) -> tuple[Column, Column] | None:
-        """The two texts, the preferred one first where that is known."""
-        for first, second in (("chosen", "rejected"), ("text_a", "text_b")):
-            if first in self.guesses:
-                return self.guesses[first].column, self.guesses[second].column
-        return None
-
-    @cached_property
-    def shown(self) -> pd.Series:
-        """What is judged, once it is guessed: the text, or the unordered pair."""
-        if self.pair is None:
-            return self.guesses["text"].column.cells
-        a, b = (column.cells.fillna("") for column in self.pair)
-        keys = ["\0".join(sorted(both)) for both in zip(a, b, strict=True)]
-        return pd.Series(keys, dtype=object)
-
-    @property
-    def annotators(self) -> pd.Series | None:
-        """Who gave each row, once it is guessed."""
-        guess = self.guesses.get("annotator")
-        return guess.column.cells if guess else None
-
-    def nothing_for(self, what: str, name: str) -> InputError:
-        """Make the error that no column looks like `what`."""
-        return InputError(
-            f"no column of {self.source} looks like {what}; found: "
-            f"{listed(column.name for column in self.columns)}. Write the study by hand, as "
-            f"data: {{file: {self.source}, columns: {{{name}: THE_COLUMN, ...}}}}"
-        )
 
 
 def write_first_study(table: Path, out: Path) -> str:
@@ -136,48 +97,108 @@ def guess_study(path: str | Path, study_path: str | Path | None = None) -> str:
     table = read_table(path)
     if table.empty:
         raise InputError(f"{path.name} has no rows")
-    guessed = _GuessedTable(path.name, len(table), columns_of(table))
+    shape = recognise(table, path.name)
+    in_file = frozenset(map(str, table.columns)) - shape.made
+    guessed = GuessedTable(path.name, len(shape.table), columns_of(shape.table), in_file)
+    part = _guess_part(guessed)
     _guess_texts(guessed)
     _guess_annotator(guessed)
     _guess_item(guessed)
-    labels = _guess_labels(guessed)
+    labels = _guess_labels(guessed, shape)
+    guessed.leaks = find_leaks(guessed)
     _guess_rationale(guessed)
     _guess_values(guessed)
-    groups, about_groups = _guess_groups(guessed)
-    columns = {
-        name: guessed.guesses[name].column.name for name in KNOWN_COLUMNS if name in guessed.guesses
-    }
-    by, problems = _try(table, columns, labels, path.name)
-    about_labels = [*labels.comments, *problems]
+    groups, about_groups = guess_groups(guessed)
+    columns = _columns(guessed, shape)
+    reading = {"columns": columns, "layout": shape.form}
+    split_by, problems = _try(table, reading, labels, path.name)
+    if part is not None:
+        split_by = {"column": part.name}
+    data = [f"  file: {files.flow(Path(os.path.relpath(path, folder)).as_posix())}"]
+    if shape.form is not None:
+        data.append(f"  layout: {files.flow(shape.form)}")
+    data.append("  columns:" if columns else "  columns: {}")
+    for ours, theirs in columns.items():
+        data.append(f"    {ours}: {files.flow(theirs)}  # {guessed.guesses[ours].comment}")
+    leaks = listed(guessed.leaks)
+    about_leaks = [f"LEAK, gives the label away: {leaks}. Keep it out of groups."] if leaks else []
     lines = [
         f"# Drafted from {brief(path.name, 60)}, {len(table):,} rows.",
+        *(f"# {line}" for line in shape.seen),
         f"# Look at each guess, then type: mcstl check {brief(study_path or 'THIS_FILE', 200)}",
         "data:",
-        f"  file: {files.flow(Path(os.path.relpath(path, folder)).as_posix())}",
-        "  columns:",
-        *(
-            f"    {ours}: {files.flow(theirs)}  # {guessed.guesses[ours].comment}"
-            for ours, theirs in columns.items()
-        ),
+        *data,
         "",
-        *(f"# {line}" for line in about_labels),
+        *(f"# {line}" for line in [*labels.comments, *problems, *about_leaks]),
         f"task: {labels.task}",
     ]
     if labels.classes is not None:
         lines.append(f"{'' if labels.sure else '# '}labels: {files.flow(labels.classes)}")
-    lines += ["", *(f"# {line}" for line in about_groups)]
-    if groups is not None:
-        lines.append(f"groups: {files.flow(groups)}")
-    lines += [
-        "",
-        "# item: no text is on both sides of the split, as for texts yet to come; annotation: the",
-        "# same text may be on both sides, as in the paper; annotator: nobody is on both sides",
-        f"split: {files.flow({'by': by, 'test': 0.2, 'validation': 0.1})}",
-    ]
+    lines += ["", *(f"# {line}" for line in about_groups), f"groups: {files.flow(groups)}"]
+    if groups == "none":
+        lines += ["", *_methods(guessed)]
+    lines += ["", *_about_split(part), f"split: {files.flow(split_by)}"]
     return "\n".join(lines) + "\n"
 
 
-def _guess_texts(guessed: _GuessedTable) -> None:
+def _columns(guessed: GuessedTable, shape: Shape) -> dict[str, str | list[str]]:
+    """The table's columns by our names, without those that the layout makes."""
+    columns: dict[str, str | list[str]] = {
+        name: guessed.guesses[name].column.name
+        for name in KNOWN_COLUMNS
+        if name != "split"
+        and name in guessed.guesses
+        and guessed.guesses[name].column.name not in shape.made
+    }
+    if guessed.parts:
+        columns["text"] = [*names_of(guessed.parts)]
+    return columns
+
+
+def _methods(guessed: GuessedTable) -> list[str]:
+    """The methods that can be used without groups, and what is missing for others."""
+    if guessed.annotators is not None:
+        return [
+            "# mc-stl-people and annotators learn the people by themselves; without groups mc-stl",
+            "# is what none is.",
+            "methods: [mc-stl-people, annotators, none, majority]",
+        ]
+    return [
+        "# Methods that need the text alone. A column that says who gave each label, as annotator,",
+        "# would add mc-stl-people; what is known of people, or their reasons, mc-stl.",
+        "methods: [none, majority, logistic]",
+    ]
+
+
+def _about_split(part: Column | None) -> list[str]:
+    if part is not None:
+        told = listed(part.counts.index, 5)
+        return [
+            f"# The parts that {brief(part.name)} tells: {told}. Or draw them:",
+            "# split: {by: item, test: 0.2, validation: 0.1}",
+        ]
+    return [
+        "# item: no text is on both sides of the split, as for texts yet to come; annotation: the",
+        "# same text may be on both sides, as in the paper; annotator: nobody is on both sides",
+    ]
+
+
+def _guess_part(guessed: GuessedTable) -> Column | None:
+    """Find the column that says which part of the data a row belongs to."""
+    for column in guessed.columns:
+        parts = {part_of(cell) for cell in column.counts.index}
+        told = {"train", "test"} <= parts or {"train", "validation"} <= parts
+        if told and None not in parts and column.cells.notna().all():
+            guessed.guesses["split"] = Guess(column, "the parts of the data")
+            return column
+    return None
+
+
+def _guess_texts(guessed: GuessedTable) -> None:
+    entries = _entries_of_a_text(guessed.columns)
+    if len(entries) > 1:
+        _set_parts(guessed, entries, "the parts of the text")
+        return
     pair = _pair(guessed.columns)
     if pair is not None:
         (ours_a, a), (ours_b, b) = pair
@@ -211,7 +232,39 @@ def _guess_texts(guessed: _GuessedTable) -> None:
         and not column.words & (ATTRIBUTE | ANNOTATOR)
     ]
     why = "by its name" if named else "the longest texts"
+    parts = _two_parts(best, prose)
+    if parts:
+        _set_parts(guessed, parts, "by their names, the parts of the text")
+        return
     guessed.guesses["text"] = Guess(best, why, names_of(alternatives))
+
+
+def _set_parts(guessed: GuessedTable, parts: Sequence[Column], why: str) -> None:
+    guessed.parts = [*parts]
+    judged = parts[-1]
+    guessed.guesses["text"] = Guess(judged, f"{why}; or the last alone")
+
+
+def _entries_of_a_text(columns: Sequence[Column]) -> list[Column]:
+    """The entries of objects in a column of texts: ``text.post`` and ``text.reply``."""
+    bases = [column.name.partition(".")[0] for column in columns]
+    entries = [
+        column
+        for base, column in zip(bases, columns, strict=True)
+        if "." in column.name and {*tokens_of(base)} & TEXT and not column.is_number
+    ]
+    return [column for column in entries if column.length >= SHORTEST_OF_A_PAIR]
+
+
+def _two_parts(best: Column, prose: Sequence[Column]) -> list[Column]:
+    """The two columns that are a text in parts, by their names, if `best` is one of them."""
+    for names in PARTS:
+        parts = [
+            next((c for c in prose if c.tokens and c.tokens[-1] == name), None) for name in names
+        ]
+        if best in parts and None not in parts:
+            return [part for part in parts if part is not None]
+    return []
 
 
 def _pair(columns: Sequence[Column]) -> tuple[tuple[str, Column], tuple[str, Column]] | None:
@@ -231,7 +284,12 @@ def _pair(columns: Sequence[Column]) -> tuple[tuple[str, Column], tuple[str, Col
     return max(pairs, key=lambda pair: pair[:2])[2:] if pairs else None
 
 
-def _guess_annotator(guessed: _GuessedTable) -> None:
+def _guess_annotator(guessed: GuessedTable) -> None:
+    made = [column for column in guessed.left if column.name == "annotator"]
+    if made and "annotator" not in guessed.file_columns:
+        guessed.guesses["annotator"] = Guess(made[0], "by the layout")
+        return
+
     def may_be(column: Column) -> bool:
         # Who is the same for all rows of a text wrote the text.
         wrote_it = column.varies_within(guessed.shown) == 0
@@ -260,7 +318,7 @@ def _guess_annotator(guessed: _GuessedTable) -> None:
         guessed.guesses["annotator"] = Guess(once[0], why)
 
 
-def _guess_item(guessed: _GuessedTable) -> None:
+def _guess_item(guessed: GuessedTable) -> None:
     repeats = guessed.shown.nunique() < guessed.n_rows
     candidates = [
         column
@@ -280,7 +338,16 @@ def _guess_item(guessed: _GuessedTable) -> None:
             guessed.guesses.setdefault("item", Guess(column, why))
 
 
-def _guess_labels(guessed: _GuessedTable) -> LabelsGuess:
+def _guess_labels(guessed: GuessedTable, shape: Shape) -> LabelsGuess:
+    if shape.form is not None and shape.form != "lists":
+        column = next(column for column in guessed.left if column.name == "label")
+        guessed.guesses["label"] = Guess(column, "by the layout")
+        asked = isinstance(shape.form, Mapping) and shape.form.get("one-hot")
+        if isinstance(asked, Mapping):
+            ask = str(asked["ask"])
+            classes: dict[str, list[object]] = {f"not {ask}": [0], ask: [1]}
+            return LabelsGuess("binary", classes, True, [f"Is it {ask}, or not?"])
+        return ordered_classes(column)
     if "chosen" in guessed.guesses:
         why = "Each row says that `chosen` is preferred to `rejected`, so it needs no label."
         return LabelsGuess("preference", None, True, [why])
@@ -289,9 +356,10 @@ def _guess_labels(guessed: _GuessedTable) -> LabelsGuess:
     for column in guessed.left:
         named = 0.0 if column.words & NO_LABEL else column.share_named(words)
         is_texts = column.varies_within(guessed.shown) == 0
-        is_persons = column.varies_within(guessed.annotators) <= SELDOM
+        is_persons = column.is_of(guessed.annotators)
         judged = not is_texts and not is_persons
         usable = column.has_few or (named and column.is_number and len(column.counts) > 1)
+        usable = usable and (column.name in guessed.file_columns or "." in column.name)
         if usable and not column.lists and (named or (judged and not column.words & NOT_JUDGED)):
             ranked.append(((judged, named, column.has_few, len(column.counts)), column))
     if not ranked:
@@ -304,178 +372,70 @@ def _guess_labels(guessed: _GuessedTable) -> LabelsGuess:
             f"and looks continuous; {TASK_FORMS}. Cut it into a few ordered classes first"
         )
     why = f"{'by its name, ' if named else ''}{n} distinct values"
-    alternatives = names_of(column for _, column in ranked[1:])
+    # What is the same for a text or a person is no annotation, unless nothing else is.
+    alternatives = names_of(c for (judged, *_), c in ranked[1:] if judged or not ranked[0][0][0])
     guessed.guesses["label"] = Guess(best, why, alternatives)
-    return preference_classes(best) if guessed.pair else ordered_classes(best)
+    if guessed.pair is None:
+        return ordered_classes(best)
+    preferences = preference_classes(best)
+    if preferences.sure or best.words & CHOICE:
+        return preferences
+    # A label that says nothing of sides is about both texts together.
+    parts = guessed.pair
+    for name in ("text_a", "text_b"):
+        del guessed.guesses[name]
+    _set_parts(guessed, parts, "two texts that are labelled together")
+    return ordered_classes(best)
 
 
-def _guess_rationale(guessed: _GuessedTable) -> None:
-    prose = _comments_on_texts(guessed)
-    named = [column for column in prose if column.words & RATIONALE]
+def _guess_rationale(guessed: GuessedTable) -> None:
+    prose = guessed.comments_on_texts
+    named = [
+        column
+        for column in prose
+        # What is the same for a person is about the person.
+        if column.words & RATIONALE and not column.is_of(guessed.annotators)
+    ]
     if named:
         alternatives = names_of(column for column in prose if column is not named[0])
         guessed.guesses["rationale"] = Guess(named[0], "by its name", alternatives)
 
 
-def _comments_on_texts(guessed: _GuessedTable) -> list[Column]:
-    """Columns of prose that differ between the annotations of a text, so may say why."""
-    return [
-        column
-        for column in guessed.left
-        if column.is_prose
-        and column.varies_within(guessed.shown) != 0
-        and column.cells.notna().mean() >= OFTEN
-    ]
-
-
-def _guess_values(guessed: _GuessedTable) -> None:
+def _guess_values(guessed: GuessedTable) -> None:
     for column in sorted(guessed.left, key=lambda column: -column.share_named(VALUES)):
-        n = len(_parts(column))
+        n = len(names_in(column))
+        if column.words & AGGREGATE or column.objects:
+            continue
         several = column.cells.str.contains("|", regex=False).mean() > SELDOM
         if (several or column.lists) and 2 <= n <= MOST_GROUPS:
             guessed.guesses["values"] = Guess(column, f"lists of {n} distinct names")
             return
         is_value = "value" in column.words and not column.is_number and not column.is_prose
-        if is_value and not _wrong_separator(column) and 2 <= n <= MOST_GROUPS:
+        if is_value and not wrong_separator(column) and 2 <= n <= MOST_GROUPS:
             guessed.guesses["values"] = Guess(column, f"by its name, {n} distinct names")
             return
 
 
-def _parts(column: Column) -> pd.Series:
-    """How often each name occurs in a column of names separated by |."""
-    names = column.cells.dropna().str.split("|").explode().str.strip()
-    return names[names != ""].value_counts()
-
-
-def _wrong_separator(column: Column) -> str:
-    """The sign other than | that separates names in many cells, or nothing."""
-    shares = {by: column.cells.str.contains(by, regex=False).mean() for by in ";,"}
-    return next((by for by, share in shares.items() if share > OFTEN), "")
-
-
-def _guess_groups(guessed: _GuessedTable) -> tuple[dict[str, object] | None, list[str]]:
-    """Return the ``groups`` of the study file, and comments on them and on their alternatives."""
-    options: list[tuple[str, dict[str, object]]] = []
-    if "values" in guessed.guesses:
-        column = guessed.guesses["values"].column
-        size = _min_size(guessed.n_rows, _parts(column))
-        options.append(
-            (
-                f"A group for each name in {brief(column.name)}",
-                {"by": "taxonomy", "source": "column", "min_size": size},
-            )
-        )
-    if "rationale" in guessed.guesses:
-        column = guessed.guesses["rationale"].column
-        k = min(5, max(2, len(column.counts) // 20))
-        options.append(
-            (
-                f"{k} clusters of what is written in {brief(column.name)}",
-                {"by": "rationale", "k": k},
-            )
-        )
-    attributes, numbers = _attributes(guessed)
-    if attributes:
-        why = "A group for each answer to these questions about the annotators"
-    elif not options:
-        attributes = [
-            column
-            for column in guessed.left
-            if not column.words & (LABEL | PREFERENCE | ID) and _makes_groups(guessed, column)
-        ]
-        why = "A GUESS: a group for each value of what is neither text nor label"
-    if attributes:
-        size = min(_min_size(guessed.n_rows, column.counts) for column in attributes)
-        config = {"by": "attributes", "attributes": [*names_of(attributes)], "min_size": size}
-        options.append((why, config))
-    if options:
-        (why, best), *rest = options
-        small = "; those with less than min_size training rows are left out"
-        comments = [f"{why}{small if 'min_size' in best else ''}."]
-        comments += [f"Or: {why}: groups: {files.flow(config)}" for why, config in rest]
-    else:
-        best = None
-        comments = [
-            "NO GROUPS: no column says whose view a label is. Add rationales, values (as",
-            "Care|Honesty) or attributes of the annotators (as gender) to the table, then one of:",
-            "groups: {by: rationale, k: 5}",
-            "groups: {by: taxonomy, source: column}",
-            "groups: {by: attributes, attributes: [gender]}",
-        ]
-        if reasons := _comments_on_texts(guessed):
-            names = listed(names_of(reasons), 5)
-            comments.append(
-                f"If one of these says why a label was given, it is a rationale: {names}"
-            )
-    if numbers:
-        comments.append(f"As attributes, cut these numbers into bands first: {listed(numbers)}.")
-    comments += [
-        f"{brief(column.name)} seems to hold lists separated by {by!r}: write | instead to use it "
-        "as values."
-        for column in guessed.left
-        if column.words & VALUES and not column.is_prose and (by := _wrong_separator(column))
-    ]
-    return best, comments
-
-
-def _attributes(guessed: _GuessedTable) -> tuple[list[Column], tuple[str, ...]]:
-    """Return the columns that make groups of annotators, and names of some that need bands."""
-    fixed = []
-    for column in guessed.left:
-        in_person = column.varies_within(guessed.annotators)
-        in_text = column.varies_within(guessed.shown)
-        if column.words & ATTRIBUTE:
-            is_persons = math.isnan(in_person) or in_person <= SELDOM
-        else:
-            is_persons = in_person <= SELDOM and in_text != 0
-        if is_persons and len(column.counts) > 1 and not column.lists:
-            fixed.append(column)
-    named = [column for column in fixed if column.words & ATTRIBUTE]
-    usable, numbers = [], []
-    for column in named or fixed:
-        if column.is_number and len(column.counts) > MOST_WORDS:
-            numbers.append(column.name)
-        elif _makes_groups(guessed, column):
-            usable.append(column)
-    return usable, tuple(numbers)
-
-
-def _makes_groups(guessed: _GuessedTable, column: Column) -> bool:
-    """Whether two or more values are frequent, and together those of most rows."""
-    if not 2 <= len(column.counts) <= MOST_GROUPS or column.lists:
-        return False
-    if column.name in (*KNOWN_COLUMNS, "row", "flipped"):  # read as something else
-        return False
-    size = _min_size(guessed.n_rows, column.counts)
-    kept = column.counts[column.counts * TRAINING_SHARE >= size]
-    return len(kept) > 1 and bool(kept.sum() >= guessed.n_rows / 2)
-
-
-def _min_size(n_rows: int, counts: pd.Series) -> int:
-    """Return a round size, small for small tables, that leaves two or more groups if any does."""
-    second = TRAINING_SHARE * sorted(counts, reverse=True)[:2][-1]
-    most = min(TRAINING_SHARE * n_rows / 20, second)
-    return next((size for size in (100, 50, 20, 10, 5) if size <= most), 2)
-
-
 def _try(
-    table: pd.DataFrame, columns: Mapping[str, str], labels: LabelsGuess, source: str
-) -> tuple[SplitBy, list[str]]:
+    table: pd.DataFrame, reading: Mapping[str, Any], labels: LabelsGuess, source: str
+) -> tuple[dict[str, object], list[str]]:
     """Return the best split that can be made, and what is wrong with the table as guessed."""
+    shares: dict[str, object] = {"test": 0.2, "validation": 0.1}
     if not labels.sure:
-        return "item", []
+        return {"by": "item"} | shares, []
     try:
         data = Annotations.from_frame(
-            table, columns=columns, labels=labels.classes, task=labels.task, source=source
+            table, **reading, labels=labels.classes, task=labels.task, source=source
         )
     except InputError as error:
-        return "item", [f"MEND FIRST: {error}"]
+        return {"by": "item"} | shares, [f"MEND FIRST: {error}"]
     problems = [f"{n:,} rows are dropped: {why}." for why, n in data.dropped.items()]
-    for by in ("item", "annotation"):
+    ways: tuple[SplitBy, ...] = ("item", "annotation")
+    for by in ways:
         try:
             split(data, by)
         except InputError as error:
             why = str(error)
         else:
-            return by, problems
-    return "annotation", [*problems, f"MEND FIRST: {why}"]
+            return {"by": by} | shares, problems
+    return {"by": "annotation"} | shares, [*problems, f"MEND FIRST: {why}"]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,8 +11,17 @@ import numpy as np
 import pandas as pd
 
 from mcstl._support.errors import listed
-from mcstl.data.cells import cell_text, comparable, mapped
-from mcstl.studies.first_study.words import ANNOTATOR, ITEM, MOST_CLASSES, MOST_WORDS
+from mcstl.data.cells import cell_text, comparable, mapped, without_markers
+from mcstl.studies.first_study.words import (
+    ANNOTATOR,
+    ITEM,
+    MOST_CLASSES,
+    MOST_WORDS,
+    SELDOM,
+)
+
+#: Of the cells that differ in the whole column, the share that may differ within a unit.
+_SHARE_OF_STRAYS = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +32,13 @@ class Column:
         name: The name of the column.
         cells: The cells as text, None where one is missing.
         lists: Whether the cells are lists; their parts are joined by "|".
+        objects: Whether the cells are objects, or written as such.
     """
 
     name: str
     cells: pd.Series
     lists: bool
+    objects: bool = False
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
@@ -60,7 +71,8 @@ class Column:
         # In Thai, Chinese and Japanese two characters stand for a word: no blanks part them.
         breaks = [len(re.findall(r" |[\u0e00-\uffff]{2}", cell)) for cell in self.counts.index]
         worded = bool(np.mean(breaks or [0]) >= 1)
-        return not self.is_number and not self.lists and worded and len(self.counts) > 2
+        is_text = not self.is_number and not self.lists and not self.objects
+        return is_text and worded and len(self.counts) > 2
 
     @property
     def has_few(self) -> bool:
@@ -93,6 +105,25 @@ class Column:
         several = by_unit.count() > 1
         return float((by_unit.nunique()[several] > 1).mean()) if several.any() else math.nan
 
+    def is_of(self, units: pd.Series | None) -> bool:
+        """Say whether the cells are a property of what the rows belong to, typing errors granted.
+
+        Args:
+            units: As in `varies_within`.
+
+        Returns:
+            True if cells of a unit are nearly always the same, and more so than all cells are.
+        """
+        if units is None or not len(self.counts):
+            return False
+        if self.varies_within(units) <= SELDOM:
+            return True
+        table = pd.crosstab(units.to_numpy(dtype=object), self.cells.to_numpy(dtype=object))
+        table = table[table.sum(axis=1) > 1]
+        total = table.to_numpy().sum()
+        strays = 1 - table.max(axis=1).sum() / total if total else math.nan
+        return bool(strays <= _SHARE_OF_STRAYS * (1 - self.counts.iloc[0] / self.counts.sum()))
+
 
 class Guess(NamedTuple):
     """A column that is guessed to be the text, the label or another part of an annotation.
@@ -122,15 +153,27 @@ def columns_of(table: pd.DataFrame) -> list[Column]:
     Returns:
         Its columns in their order.
     """
-    columns = []
-    for name in map(str, table.columns):
-        if not name or name.startswith("Unnamed: "):  # a saved index
-            continue
-        cells = table[name].to_numpy(dtype=object)
-        lists = any(isinstance(cell, list | tuple | np.ndarray) for cell in cells)
-        text = mapped(table[name], lambda cell: cell_text(_joined(cell)))
-        columns.append(Column(name, pd.Series(text, dtype=object), lists))
-    return columns
+    names = [str(name) for name in table.columns]
+    # Without those of a saved index.
+    return [column_of(table, name) for name in names if name and not name.startswith("Unnamed: ")]
+
+
+def column_of(table: pd.DataFrame, name: str) -> Column:
+    """Take one column of a table.
+
+    Args:
+        table: The table.
+        name: The name of the column.
+
+    Returns:
+        The column.
+    """
+    cells = table[name].to_numpy(dtype=object)
+    lists = any(isinstance(cell, list | tuple | np.ndarray | Mapping) for cell in cells)
+    text = without_markers(mapped(table[name], lambda cell: cell_text(_joined(cell))))
+    written = [cell for cell in pd.unique(pd.Series(text, dtype=object)) if cell is not None]
+    objects = bool(written) and all(cell[0] in "{[" and cell[-1] in "}]" for cell in written)
+    return Column(name, pd.Series(text, dtype=object), lists, objects)
 
 
 def _joined(cell: object) -> object:

@@ -39,6 +39,8 @@ def ordered_classes(label: Column) -> LabelsGuess:
     """
     raw = [str(cell) for cell in label.counts.index]
     answers = [cell for cell in raw if cell.casefold() not in NO_ANSWER]
+    several = [cell for cell in answers if _is_several(cell, answers)]
+    answers = [cell for cell in answers if cell not in several]
     numbers = sorted(value for value in map(comparable, answers) if isinstance(value, float))
     classes: dict[str, list[object]] | None = None
     why = "in the order of the numbers"
@@ -56,8 +58,14 @@ def ordered_classes(label: Column) -> LabelsGuess:
     if classes is None:
         classes = {answer: [answer] for answer in answers}
         why = "put them in order, lowest first, and take away the # before labels"
-    out = [cell for cell in raw if cell not in answers]
+    out = [cell for cell in raw if cell not in answers and cell not in several]
     comments = [f"{len(classes)} classes, lowest first: {why}." if sure else f"CLASSES: {why}."]
+    if several:
+        share = label.counts[several].sum() / label.counts.sum()
+        comments.append(
+            f"Left out, {share:.0%} of the rows, as they give several labels at once: "
+            f"{listed(several, 4)}."
+        )
     if out:
         comments.append(f"Left out, as they look like no answer: {listed(out)}.")
     if sure and len(classes) > 2:
@@ -65,6 +73,12 @@ def ordered_classes(label: Column) -> LabelsGuess:
         merged = {"low": first[1], "high": [value for _, values in rest for value in values]}
         comments.append(f"Or merge classes, as in task: binary, labels: {files.flow(merged)}")
     return LabelsGuess("binary" if len(classes) == 2 else "ordinal", classes, sure, comments)
+
+
+def _is_several(answer: str, answers: Sequence[str]) -> bool:
+    """Whether an answer is several of the others, as ``true | either``."""
+    parts = [part.strip() for part in re.split("[|,;]", answer)]
+    return len(parts) > 1 and {*parts} <= {*answers}
 
 
 def preference_classes(label: Column) -> LabelsGuess:
@@ -108,7 +122,7 @@ def _without_codes(numbers: list[float]) -> list[float]:
     if len(scale) < 2:
         return numbers
     codes = {-99.0, -9.0, 98.0, 99.0, 999.0} | (
-        {-1.0} if scale[0] == 0 and scale[-1] > 2 else set()
+        {-1.0} if scale[0] == 0 and scale[-1] > 2 and min(numbers) == -1 else set()
     )
     kept = [number for number in numbers if number not in codes]
     return kept if len(kept) >= 2 else numbers

@@ -19,11 +19,14 @@ RATIONALE = _words(
     "reason reasoning remark why"
 )
 LABEL = _words(
-    "abusive agree agreement annotation appropriate class decision disagree grade harm harmful "
-    "hate hateful ironic irony judgement judgment label likert offensive offensiveness opinion "
-    "overall polite politeness quality rate rating safe safety sarcasm score sentiment severity "
-    "stance toxic toxicity unsafe valence verdict vote"
+    "abusive acceptability acceptable agree agreement annotation appropriate class decision "
+    "disagree grade harm harmful hate hateful hatespeech ironic irony judgement judgment label "
+    "likert multilabel offensive offensiveness opinion overall polite politeness quality rate "
+    "rating rude rudeness safe safety sarcasm score sentiment severity sexism sexist stance toxic "
+    "toxicity toyou unsafe valence verdict vote"
 )
+#: Words of labels that say which of two texts is better, whatever the answers are.
+CHOICE = _words("better choice preference preferred winner")
 PREFERENCE = _words("better choice label preference preferred vote winner")
 #: Words of columns that say something about labels, but not one person's.
 NO_LABEL = _words(
@@ -31,7 +34,7 @@ NO_LABEL = _words(
     "predicted prediction probability soft std time timestamp total variance"
 )
 ANNOTATOR = _words(
-    "annotator assessor coder crowdworker evaluator judge labeler labeller participant person "
+    "ann annotator assessor coder crowdworker evaluator judge labeler labeller participant person "
     "rater respondent reviewer subject turker user username voter worker"
 )
 ITEM = _words(
@@ -44,6 +47,50 @@ ATTRIBUTE = _words(
     "age country culture disability education ethnic ethnicity gender generation ideology income "
     "job lgbt lgbtq locale locality marital nationality occupation orientation party politic "
     "political race region religion religious ses sex state student urban"
+)
+#: Words of columns that are the same for a person because of how the study was run.
+SET_UP = _words(
+    "batch cluster cohort condition form group hit phase platform sample session set source survey "
+    "timestamp wave"
+)
+#: Words of columns that say of a whole text what people thought of it.
+AGGREGATE = _words(
+    "aggregate aggregated average avg consensus gold hard majority mean median soft truth"
+)
+#: Words of columns that say how many votes there are.
+TOTAL = _words("count n number sum total")
+#: Words of 0/1 columns that are no labels.
+NO_CATEGORY = _words("example id is missing train unclear valid")
+#: How countries and regions are called where columns are named after them.
+COUNTRY = frozenset(
+    (
+        *("us", "usa", "united states", "uk", "gb", "united kingdom", "au", "aus", "australia"),
+        *("sg", "singapore", "sa", "za", "south africa", "in", "india", "ca", "canada", "ie"),
+        *("ireland", "nz", "new zealand", "de", "germany", "fr", "france", "es", "spain", "it"),
+        *("italy", "br", "brazil", "mx", "mexico", "cn", "china", "jp", "japan", "kr", "korea"),
+        *("south korea", "ng", "nigeria", "ke", "kenya", "eg", "egypt", "ae", "qa", "qatar"),
+        *("pk", "pakistan", "ph", "philippines", "id", "indonesia", "nl", "netherlands", "pl"),
+        *("poland", "se", "sweden", "tr", "turkey", "ar", "argentina", "cl", "chile"),
+    )
+)
+#: Names of two columns that are a text in two parts, in this order.
+PARTS = (
+    ("premise", "hypothesis"),
+    ("context", "statement"),
+    ("context", "response"),
+    ("context", "reply"),
+    ("post", "reply"),
+    ("parent", "reply"),
+    ("parent", "comment"),
+    ("comment", "reply"),
+    ("tweet", "reply"),
+    ("message", "reply"),
+    ("question", "answer"),
+    ("prompt", "response"),
+    ("prompt", "completion"),
+    ("claim", "evidence"),
+    ("headline", "body"),
+    ("title", "body"),
 )
 #: How two columns name the two texts of a pair, the preferred one first where it is known.
 CHOSEN = (
