@@ -73,6 +73,22 @@ def table_format(path: Path) -> str:
     return ending
 
 
+def is_table(path: Path) -> bool:
+    """Say whether a file is a table, by its name.
+
+    Args:
+        path: The file.
+
+    Returns:
+        True if `read_table` reads such files.
+    """
+    try:
+        table_format(path)
+    except InputError:
+        return False
+    return True
+
+
 def written_format(path: Path) -> str:
     """Tell in which format a table is written by its file's name.
 

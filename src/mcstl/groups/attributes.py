@@ -15,7 +15,7 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.data.cells import comparable, mapped
 from mcstl.encoding.encoders import Encoder
-from mcstl.groups.bands import Edges, band_edges, with_bands
+from mcstl.groups.bands import Edges, band_edges, band_names, with_bands
 from mcstl.groups.base import (
     Arrays,
     Groups,
@@ -119,7 +119,13 @@ def fit(config: AttributesConfig, annotations: Annotations) -> AttributesScheme:
     edges = band_edges(config.bands, annotations, attributes)
     annotations = with_bands(annotations, edges)
     answers = _answers(annotations, attributes, config.crossed)
-    names = [name for column in answers for name in sorted(set(filter(None, column)))]
+    bands = [f"{name}={band}" for name, each in edges.items() for band in band_names(each)]
+    order = {name: place for place, name in enumerate(bands)}
+
+    def place(name: str) -> tuple[int, str]:
+        return order.get(name, 0), name
+
+    names = [name for column in answers for name in sorted({*filter(None, column)}, key=place)]
     membership = memberships(zip(*answers, strict=True), names)
     descriptions = [f"annotators with {name.replace(' & ', ' and ')}" for name in names]
     groups, left_out = leave_out_small(

@@ -211,6 +211,19 @@ class Method(ABC):
     def _examples(self, prepared: Prepared, seed: int) -> Examples:
         return prepared.examples
 
+    def check(self, config: BaseMethodConfig, annotations: Annotations) -> None:
+        """Check that what the method needs can be had, before anything is fitted.
+
+        Args:
+            config: The method as it stands in the study.
+            annotations: The study's annotations.
+
+        Raises:
+            InputError: It cannot.
+        """
+        if self.needs is not None:
+            need_column(annotations, self.needs, f"The method {self.name} needs")
+
     @abstractmethod
     def fit(self, prepared: Prepared, settings: RunSettings) -> FittedMethod:
         """Fit the method to the training and validation rows.

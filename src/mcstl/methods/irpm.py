@@ -13,6 +13,7 @@ from pydantic import Field
 
 from mcstl._support.arrays import FloatArray
 from mcstl._support.progress import Progress
+from mcstl.data.annotations import Annotations
 from mcstl.encoding import finetuning
 from mcstl.encoding.finetuning import Classifier, Reader, ReaderConfig, Side
 from mcstl.methods.base import (
@@ -151,6 +152,11 @@ class Irpm(Method):
 
     name = "irpm"
     config = IrpmConfig
+
+    def check(self, config: BaseMethodConfig, annotations: Annotations) -> None:
+        """See `Method.check`; the transformer is loaded."""
+        assert isinstance(config, IrpmConfig)  # noqa: S101 (for the type checker)
+        Reader(config.model, config)
 
     def fit(self, prepared: Prepared, settings: RunSettings) -> FittedMethod:
         """See `Method.fit`."""

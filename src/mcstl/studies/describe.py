@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mcstl import methods as registry
 from mcstl._support.arrays import IntArray
 from mcstl._support.errors import brief, listed
 from mcstl._support.text_tables import plain_table
 from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.encoding.encoders import load_encoder
 from mcstl.groups import NoGroupsConfig, fit_scheme
 from mcstl.groups.base import need_column
 from mcstl.groups.label_leakage import label_auc, leakage_message
@@ -32,7 +34,7 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
         Lines, each a word for what it is about (empty: as before) and a text.
 
     Raises:
-        InputError: As `run` does.
+        InputError: As `run` does, also where an encoder or a transformer cannot be had.
     """
     data = study.load(data_dir)
     yield from _describe_data(data)
@@ -42,6 +44,9 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     how = f"by {study.split.by}" if study.split.column is None else "official"
     yield "split", f"{how}: {sizes} (seed {study.seeds[0]})"
     yield from _describe_groups(study, data, parts.train)
+    for method in study.methods:
+        registry.find(method.name).check(method, data)
+    load_encoder(study.encoder_name)  # so that what cannot be had is said now, not by a run
     yield "encoder", str(study.encoder)
     titles = listed(method.title for method in study.methods)
     yield "methods", f"{titles}; seeds {listed(study.seeds)}"

@@ -32,6 +32,7 @@ from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.data.layouts import Layout
 from mcstl.data.splits import SplitBy
+from mcstl.data.tables import is_table
 from mcstl.encoding.encoders import PAPER_ENCODER
 from mcstl.encoding.finetuning import EncoderConfig
 from mcstl.groups import (
@@ -288,6 +289,8 @@ class Study(_Config):
             InputError: If the file is no study, with the nearest right key for a wrong one.
         """
         path = Path(path)
+        if is_table(path):
+            raise InputError(f"{path} is a table; write a study first: mcstl init {path}")
         fields = files.read_yaml(path)
         fields.setdefault("name", path.stem)
         data = fields.get("data")
