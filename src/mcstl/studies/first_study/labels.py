@@ -1,5 +1,7 @@
 """The ordered classes that a label column seems to have."""
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mcstl._support import files
