@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations, majority_rows, minority_rows
-from mcstl.data.splits import Split, SplitBy, split
+from mcstl.data.splits import Split, SplitBy, official_split, split
 from test_annotations import complaint, pairs, rows
 
 
@@ -230,3 +230,48 @@ def test_class_that_is_empty_in_training_is_named() -> None:
         "no training annotation has the label extreme (split by annotation, seed 0); "
         "merge classes in `labels` or use more data"
     )
+
+
+def with_parts(parts: list[str]) -> Annotations:
+    n = len(parts)
+    table = pd.DataFrame({"text": [f"text {i}" for i in range(n)], "label": [0, 1] * (n // 2)})
+    return Annotations.from_frame(table.assign(part=parts), columns={"split": "part"})
+
+
+@pytest.mark.parametrize(
+    ("words", "sizes"),
+    [
+        (("train", "dev", "test"), (10, 4, 6)),
+        (("Training", "validation", "TEST_EN"), (10, 4, 6)),
+        (("train", "train", "test"), (12, 2, 6)),  # a share of the training rows
+        (("train", "train", "dev"), (12, 2, 6)),  # a shared task that keeps its test back
+    ],
+)
+def test_official_parts(words: tuple[str, str, str], sizes: tuple[int, int, int]) -> None:
+    parts = [words[0]] * 10 + [words[1]] * 4 + [words[2]] * 6
+    data = with_parts(parts)
+    assert data.attributes == ()
+    for seed in (0, 1):
+        found = official_split(data, seed=seed)
+        assert tuple(map(len, found)) == sizes
+        assert list(found.test) == [*range(14, 20)]
+        assert sorted(np.concatenate(found)) == [*range(20)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        (["train"] * 3 + ["later"], "'later' in row 3 .counted from 0.; correct them"),
+        (["test"] * 4, r"no row of a table is for train.*it says test\. Split by item"),
+        (["train"] * 4, "no row of a table is for test"),
+    ],
+)
+def test_parts_that_are_none(parts: list[str], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        official_split(with_parts(parts))
+
+
+def test_without_a_column_of_parts_the_study_is_told_what_to_type() -> None:
+    table = pd.DataFrame({"text": ["a", "b"], "label": [0, 1]})
+    with pytest.raises(InputError, match=r"split: \{column: NAME\}, or split by item"):
+        official_split(Annotations.from_frame(table))

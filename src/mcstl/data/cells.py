@@ -249,19 +249,14 @@ def without_markers(answers: ObjectArray) -> ObjectArray:
         answers: The answers of people about themselves, as text or None, (n,).
 
     Returns:
-        The same with None for them, (n,). ``NA`` stays among codes of two letters, as Namibia.
+        The same with None for them, (n,). ``NA`` stays: it may be Namibia.
     """
-    known = {answer for answer in set(answers.tolist()) - {None} if not _is_marker(str(answer))}
-    is_code = bool(known) and all(len(str(answer)) == 2 for answer in known)
-    return np.array(
-        [
-            None if a is not None and _is_marker(str(a)) and not (is_code and a == "NA") else a
-            for a in answers
-        ],
-        dtype=object,
-    )
+    missing = {answer for answer in {*answers.tolist()} - {None} if _is_marker(answer)}
+    return np.array([None if answer in missing else answer for answer in answers], dtype=object)
 
 
 def _is_marker(answer: str) -> bool:
+    if answer == "NA":
+        return False
     plain = " ".join(re.split(r"[\s_]+", answer.casefold())).strip(" .")
     return plain in _NO_ANSWER or plain.startswith(_REFUSALS)

@@ -47,7 +47,7 @@ def fit(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Model:
-    """Fit a model on all but a validation part of the annotations, and recalibrate it on that.
+    """Fit a model on all annotations but a validation share or table; it is recalibrated on that.
 
     Args:
         data: The annotations.

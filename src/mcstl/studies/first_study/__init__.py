@@ -33,6 +33,7 @@ from mcstl.studies.first_study.words import (
     AGGREGATE,
     ANNOTATOR,
     ATTRIBUTE,
+    BESIDE_LABEL,
     CHOICE,
     CHOSEN,
     ID,
@@ -53,6 +54,9 @@ from mcstl.studies.first_study.words import (
     TEXT,
     VALUES,
 )
+
+#: How much less a label is expected in a column that is often beside it.
+_LESS_LIKELY = 0.1
 
 
 def write_first_study(table: Path, out: Path) -> str:
@@ -99,7 +103,9 @@ def guess_study(path: str | Path, study_path: str | Path | None = None) -> str:
         raise InputError(f"{path.name} has no rows")
     shape = recognise(table, path.name)
     in_file = frozenset(map(str, table.columns)) - shape.made
-    guessed = GuessedTable(path.name, len(shape.table), columns_of(shape.table), in_file)
+    guessed = GuessedTable(
+        path.name, len(shape.table), columns_of(shape.table), in_file, shape.made
+    )
     part = _guess_part(guessed)
     _guess_texts(guessed)
     _guess_annotator(guessed)
@@ -324,7 +330,7 @@ def _guess_item(guessed: GuessedTable) -> None:
         column
         for column in guessed.left
         if column.words
-        and column.words <= ITEM | ID
+        and column.words <= (ITEM | ID | {"annotation"} if column.words & ID else ITEM)
         and not column.is_prose
         and column.cells.notna().all()
         and guessed.shown.groupby(column.cells.to_numpy(dtype=object)).nunique().max() == 1
@@ -355,6 +361,7 @@ def _guess_labels(guessed: GuessedTable, shape: Shape) -> LabelsGuess:
     ranked = []
     for column in guessed.left:
         named = 0.0 if column.words & NO_LABEL else column.share_named(words)
+        named -= _LESS_LIKELY * bool(column.words & BESIDE_LABEL)
         is_texts = column.varies_within(guessed.shown) == 0
         is_persons = column.is_of(guessed.annotators)
         judged = not is_texts and not is_persons

@@ -226,12 +226,16 @@ def _attributes(guessed: GuessedTable) -> tuple[list[Column], list[Column]]:
             is_persons = of_person and in_text != 0
         if not is_persons or len(column.counts) < 2 or column.lists:
             continue
-        if column.name not in guessed.file_columns or column.name in guessed.leaks:
+        is_made = column.name in guessed.made
+        if column.name in guessed.leaks or (
+            column.name not in guessed.file_columns and not is_made
+        ):
             continue
         if column.words <= ANNOTATOR | ID:  # another name of the same person
             continue
         named = bool(column.words & ATTRIBUTE)
-        if (named or not column.words & (SET_UP | ID)) and _makes_groups(guessed, column):
+        told = named or is_made or not column.words & (SET_UP | ID)
+        if told and _makes_groups(guessed, column):
             usable.append(column)
         else:
             others.append(column)

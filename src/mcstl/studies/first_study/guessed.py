@@ -19,6 +19,7 @@ class GuessedTable:
         n_rows: Its annotations.
         columns: Its columns, laid out with a row per annotation.
         file_columns: The names of those that are in the file itself.
+        made: The names of those that the layout makes.
         guesses: By our name of a column, which of the table's it is.
         parts: The columns that are parts of the text, in their order, where it has several.
         leaks: The columns that give the label away.
@@ -28,6 +29,7 @@ class GuessedTable:
     n_rows: int
     columns: list[Column]
     file_columns: frozenset[str]
+    made: frozenset[str] = frozenset()
     guesses: dict[str, Guess] = field(default_factory=dict)
     parts: list[Column] = field(default_factory=list)
     leaks: tuple[str, ...] = ()

@@ -25,6 +25,8 @@ LABEL = _words(
     "rating rude rudeness safe safety sarcasm score sentiment severity sexism sexist stance toxic "
     "toxicity toyou unsafe valence verdict vote"
 )
+#: Of these, the words of questions that are asked beside the one that a study is about.
+BESIDE_LABEL = _words("quality sentiment severity valence")
 #: Words of labels that say which of two texts is better, whatever the answers are.
 CHOICE = _words("better choice preference preferred winner")
 PREFERENCE = _words("better choice label preference preferred vote winner")
