@@ -246,8 +246,8 @@ def _texts(X: Any) -> list[str] | None:
         return None
     if cells.size != len(cells):
         raise InputError(
-            f"X has texts in {cells.size // len(cells)} columns; give one, as X[{_column(X)!r}], or "
-            "join them"
+            f"X has texts in {cells.size // len(cells)} columns; give one, as X[{_column(X)!r}], "
+            "or join them"
         )
     texts = cells.ravel().tolist()
     if unusable := [row for row, text in enumerate(texts) if not is_usable_text(text)]:
