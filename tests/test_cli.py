@@ -17,10 +17,12 @@ from typing import NamedTuple
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import mcstl
 from mcstl import cli
-from mcstl.cli.app import COMMANDS
+from mcstl._support.errors import InputError
+from mcstl.cli.app import COMMANDS, app
 from mcstl.data.labels import Task
 from mcstl.datasets import simulated
 from mcstl.encoding import encoders
@@ -523,3 +525,21 @@ def test_a_cache_that_cannot_be_used_is_told_once(
     assert result.code == 0
     assert re.search("mcstl: vectors are not cached: .* set MCSTL_CACHE", result.err)
     assert result.err.count("not cached") == 1
+
+
+def test_a_new_table_is_judged_and_predicted_from_the_outputs_of_a_study(
+    finished: Callable[[Task], Finished], tmp_path: Path
+) -> None:
+    out, table, judged = finished("binary").folder, tmp_path / "new.csv", tmp_path / "judged"
+    town().tail(60).rename(columns={"comment": "remark"}).to_csv(table, index=False)
+    words = [str(out), str(table), "--columns", "text: remark", "--quiet"]
+    done = CliRunner().invoke(app, ["evaluate", *words, "--out", str(judged)])
+    assert done.exit_code == 0, done.output
+    assert str(judged / "report.html") in done.output.replace("\n", "")
+    assert (judged / "report.html").exists()
+    done = CliRunner().invoke(app, ["predict", *words, "--out", str(tmp_path / "p.csv")])
+    assert done.exit_code == 0, done.output
+    with pytest.raises(InputError, match="--columns is written as in a study file, as --columns"):
+        CliRunner().invoke(
+            app, ["evaluate", *words[:2], "--columns", "remark"], catch_exceptions=False
+        )

@@ -302,11 +302,12 @@ def test_the_same_records_in_any_container_give_the_same_table(tmp_path: Path, n
 
 
 def test_records_in_memory_give_the_same_table(tmp_path: Path) -> None:
-    records = [*ARGILLA_FLAT, {"id": "r2", "text": "Rain"}]
+    records: list[dict[str, Any]] = [*ARGILLA_FLAT, {"id": "r2", "text": "Rain"}]
     whole = importers.argilla(records, label="mood", values="topics")
     frame = pd.DataFrame(records)
     frame.to_parquet(tmp_path / "export.parquet")
-    for form in (frame, Dataset.from_list(records), tmp_path / "export.parquet"):
+    forms: list[Any] = [frame, Dataset.from_list(records), tmp_path / "export.parquet"]
+    for form in forms:
         table = importers.argilla(form, label="mood", values="topics")
         assert table.to_dict("records") == whole.to_dict("records")
     with pytest.raises(InputError, match=r"DatasetDict with the splits train; pass one"):

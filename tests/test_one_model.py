@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 
 import mcstl
-from mcstl import methods
-from mcstl._support.errors import InputError
+from mcstl import methods, reporting
+from mcstl._support.errors import InputError, Notice
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.data.splits import split
 from mcstl.datasets import simulated
 from mcstl.models.model import Model
-from mcstl.studies.one_model import load_for
+from mcstl.studies import results
+from mcstl.studies.new_table import evaluate_into
+from mcstl.studies.one_model import absent_classes, load_for
 from tiny import COLUMNS, Finished, town, weighted_table
 
 FEW = {"epochs": 3, "hidden": 16}
@@ -222,3 +224,87 @@ def test_weights_move_a_model_and_not_its_measures(cache: Path) -> None:
     p = [model.predict_proba(list(table["text"][:5]))[:, 0, 1].mean() for model in models]
     assert p[1] > p[0] + 0.2
     assert mcstl.evaluate(models[1], plain) == mcstl.evaluate(models[1], heavy)
+
+
+# A new table that has its own columns, labels and answers
+
+
+def test_a_new_tables_own_columns_and_labels(
+    finished: Callable[[Task], Finished], tmp_path: Path
+) -> None:
+    model = Model.load(finished("binary").folder / "model")
+    table = town().tail(60)
+    table.to_csv(tmp_path / "new.csv", index=False)
+    same = load_for(model, tmp_path / "new.csv")
+    names = {"comment": "remark", "verdict": "vote"}
+    votes = {"oppose": "0", "strongly oppose": "0.0", "support": 1, "not understood": "?"}
+    other = table.assign(verdict=table["verdict"].map(votes)).rename(columns=names)
+    other.to_csv(tmp_path / "other.csv", index=False)
+    data = load_for(
+        model,
+        tmp_path / "other.csv",
+        columns={"text": "remark", "label": "vote"},
+        labels={"in favour": [1], "against": [0]},
+    )
+    assert data.classes == model.classes
+    pd.testing.assert_frame_equal(data.frame, same.frame)
+    assert mcstl.evaluate(model, data) == mcstl.evaluate(model, same)
+    with pytest.raises(InputError, match="the model's classes are against, in favour; got no, yes"):
+        load_for(model, tmp_path / "other.csv", labels={"no": [0], "yes": [1]})
+    # A table under our own names needs no mapping.
+    ours = table.rename(columns={theirs: name for name, theirs in COLUMNS.items()})
+    ours.to_csv(tmp_path / "ours.csv", index=False)
+    pd.testing.assert_frame_equal(load_for(model, tmp_path / "ours.csv").frame, same.frame)
+
+
+def test_pairs_come_as_chosen_and_rejected_too(
+    finished: Callable[[Task], Finished], tmp_path: Path
+) -> None:
+    model = Model.load(finished("preference").folder / "model")
+    table = simulated.table("preference", 100).assign(values=lambda t: t["values"].map("|".join))
+    won = (table["label"] == "a").to_numpy()
+    a, b = table["text_a"], table["text_b"]
+    rest = table.drop(columns=["text_a", "text_b", "label", "item"])
+    rest.assign(chosen=a.where(won, b), rejected=b.where(won, a)).to_json(
+        tmp_path / "new.jsonl", orient="records", lines=True
+    )
+    data = load_for(model, tmp_path / "new.jsonl")
+    assert data.classes == model.classes
+    assert mcstl.evaluate(model, data)["metrics"]["accuracy"] > 0
+
+
+def test_where_a_table_and_the_model_do_not_meet_is_said(
+    finished: Callable[[Task], Finished],
+) -> None:
+    one = finished("binary")
+    model = Model.load(one.folder / "model")
+    strangers = town().assign(gender="?", age="?", appeals_to="Nothing")
+    data = Annotations.from_frame(strangers, columns=COLUMNS, labels=one.study.labels)
+    with pytest.warns(Notice, match="none of the 384 annotations .* group"):
+        found = mcstl.evaluate(model, data)
+    assert {group["n"] for group in found["groups"]} == {0}
+    against = one.data.take(one.data.labels == 0)
+    assert absent_classes(against) == ["in favour"]
+    found = mcstl.evaluate(model, against)
+    for name in ("auc", "slope_mean", "bias_mean", "group_auc_mean"):
+        assert found["metrics"][name] is None
+    assert found["metrics"]["nll"] > 0
+
+
+def test_an_evaluation_is_written_as_a_study_is(
+    finished: Callable[[Task], Finished], tmp_path: Path
+) -> None:
+    one = finished("binary")
+    model = Model.load(one.folder)  # the outputs of the study, which hold the model
+    found = evaluate_into(model, one.data, tmp_path / "judged")
+    plain = mcstl.evaluate(model, one.data)
+    (run,) = found.results["runs"]
+    assert {key: run[key] for key in ("metrics", "groups")} == plain
+    assert found.results["summary"]["mc-stl"]["nll"]["interval"] == "items"
+    low, high = (found.results["summary"]["mc-stl"]["nll"][end] for end in ("low", "high"))
+    assert low < plain["metrics"]["nll"] < high
+    page = reporting.render(tmp_path / "judged").read_text(encoding="utf-8")
+    assert "mc-stl, which learned from" in page
+    assert "was judged on 384 annotations" in page
+    assert (tmp_path / "judged" / "figures" / "calibration.svg").exists()
+    assert len(results.read(tmp_path / "judged").predictions) == 384

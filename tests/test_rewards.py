@@ -144,7 +144,8 @@ def test_the_classifier_gives_the_same_rewards(model: Model, saved: Path) -> Non
         np.testing.assert_allclose(logits[:, 0].numpy(), expected, atol=1e-4)
     parts = [{"type": "image"}, {"type": "text", "text": "Sky"}, {"type": "text", "text": "blue?"}]
     for content in ("Sky?", parts, []):
-        chat = [{"role": "user", "content": content}, {"role": "assistant", "content": "Blue."}]
+        chat: Any = [{"role": "user", "content": content}]
+        chat += [{"role": "assistant", "content": "Blue."}]
         assert tokenizer.apply_chat_template(chat, tokenize=False) == conversation_text(chat)
     assert not list(saved.glob("*.bin"))
 

@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -215,3 +217,65 @@ def test_an_encoder_that_keeps_nothing(tmp_path: Path) -> None:
     assert (encoder.truncated, kept.truncated) == (0, 1)
     # A converted network may be kept, as it knows no text.
     assert {path.parents[1].name for path in tmp_path.rglob("*.sqlite")} == {"kept"}
+
+
+@pytest.mark.parametrize("how", ["option", "header", "header without stripping"])
+def test_a_server_under_a_prefix(model: Model, how: str) -> None:
+    option = "/town" if how == "option" else ""
+    headers = {} if option else {"X-Forwarded-Prefix": "/town/"}
+    start = "/town" if how == "header without stripping" else ""
+    app = create_app(model, LIMITS, page=False, root_path=option)
+    with TestClient(app, headers=headers) as client:
+        assert "'/town/openapi.json'" in client.get(f"{start}/docs").text
+        assert client.get(f"{start}/openapi.json").json()["servers"] == [{"url": "/town"}]
+        assert client.get(f"{start}/static-offline-docs/swagger-ui.css").status_code == 200
+        answer = client.post(f"{start}/predict", json={"texts": TEXTS, "perspectives": []})
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "//evil.example", "https://evil.example", "/a b", "/a\\b", "town"]
+)
+def test_no_prefix_leads_elsewhere(client: TestClient, prefix: str) -> None:
+    page = client.get("/docs", headers={"X-Forwarded-Prefix": prefix}).text
+    assert "'/openapi.json'" in page
+    if prefix:
+        assert prefix not in page
+
+
+def test_a_prefix_is_a_path(model: Model) -> None:
+    with pytest.raises(InputError, match="as /town; got 'town'"):
+        create_app(model, page=False, root_path="town")
+
+
+PAGE_UNDER_A_PREFIX = """
+import sys
+from fastapi.testclient import TestClient
+from mcstl.models.model import Model
+from mcstl.serving.api import create_app
+
+app = create_app(Model.load(sys.argv[1]))
+with TestClient(app, headers={"X-Forwarded-Prefix": "/town"}, follow_redirects=False) as client:
+    print(client.get("/").headers["location"])
+    print(client.get("/page").headers["location"])
+    print(client.get("/page/config").json()["root"])
+"""
+
+
+@pytest.mark.system
+def test_the_page_under_a_prefix(finished: Callable[[Task], Finished]) -> None:
+    """In a process of its own: the page leaves an event loop behind."""
+    command = [sys.executable, "-c", PAGE_UNDER_A_PREFIX, str(finished("binary").folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    front, page, root = done.stdout.split()
+    assert front == "/town/page"
+    assert page.endswith("/town/page/")
+    assert root.endswith("/town/page")
+
+
+def test_a_text_that_is_cut_is_said_to_be(model: Model) -> None:
+    long = "The heron stood there. " * 400
+    limits = Limits(perspectives=50)
+    with TestClient(create_app(model, limits, page=False)) as client:
+        answers = ask(client, texts=[long, "The heron stood there."]).json()["answers"]
+    assert [answer["truncated"] for answer in answers] == [True, False]

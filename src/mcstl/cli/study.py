@@ -181,6 +181,8 @@ def evaluate(
         return
     _print_evaluation(evaluation, len(annotations))
     _print_dropped(annotations.dropped)
+    if absent := one_model.absent_classes(annotations):
+        typer.echo(f"No annotation has the label {', '.join(absent)}; what needs it is -.")
     if loaded.encoder.truncated:
         typer.echo(f"{loaded.encoder.truncated:,} texts are longer than the encoder reads: cut.")
     if report_file is not None:

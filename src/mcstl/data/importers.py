@@ -85,7 +85,7 @@ def label_studio(
 
 
 def argilla(
-    records: str | Path | Iterable[Mapping[str, Any]],
+    records: str | Path | pd.DataFrame | Iterable[Mapping[str, Any]],
     *,
     label: str,
     text: TextFields = "text",
@@ -274,7 +274,9 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, float) and np.isnan(value))
 
 
-def _records(source: str | Path | Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _records(
+    source: str | Path | pd.DataFrame | Iterable[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
     """Read records from a file or from memory, without the keys under which there is nothing.
 
     Data frames, Parquet and Datasets give every record the keys of all others.

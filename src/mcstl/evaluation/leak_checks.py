@@ -55,14 +55,14 @@ class LeakCheck(NamedTuple):
 
     Attributes:
         check: The name of the check.
-        value: What was measured, None where it does not exist.
+        value: What was measured, NaN where it does not exist.
         unit: "share of test annotations", "AUC" or "accuracy", or "gain in ... on ...".
         fires: Whether it should worry.
         explanation: What it means where it fires.
     """
 
     check: str
-    value: float | None
+    value: float
     unit: str
     fires: bool
     explanation: str
@@ -116,8 +116,8 @@ def check_shuffled_groups(results: Mapping[str, Any]) -> list[LeakCheck]:
         if method["name"] == "shuffled" and gain:
             unit = f"gain in {score.replace('auc', 'AUC')} on {differences['baseline']}"
             why = "Groups dealt out at random still gain, so part of the gain is not the groups'."
-            fires = gain["low"] is not None and gain["low"] > 0
-            checks.append(LeakCheck("shuffled groups", gain["mean"], unit, fires, why))
+            mean, low = (np.nan if gain[key] is None else gain[key] for key in ("mean", "low"))
+            checks.append(LeakCheck("shuffled groups", mean, unit, low > 0, why))
     return checks
 
 

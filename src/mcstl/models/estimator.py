@@ -28,8 +28,8 @@ from mcstl.models import training
 from mcstl.models.examples import Examples
 from mcstl.models.training import TrainingConfig
 
-#: Per row the names of its value groups, or one name, or nothing.
-Memberships = Sequence[Sequence[str] | str | None]
+#: Per row the names of its value groups, or one name, or nothing; also as an array or a frame.
+Memberships = Sequence[Sequence[str] | str | None] | npt.NDArray[Any] | pd.Series | pd.DataFrame
 
 
 class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -244,9 +244,10 @@ def _texts(X: Any) -> list[str] | None:
         return None
     if not any(isinstance(cell, str) for cell in cells.ravel()):
         return None
-    if cells.ndim != 1 and cells.shape[1:] != (1,):
+    if cells.size != len(cells):
         raise InputError(
-            f"X has texts in {cells.shape[1]} columns; give one, as X[{_column(X)!r}], or join them"
+            f"X has texts in {cells.size // len(cells)} columns; give one, as X[{_column(X)!r}], "
+            "or join them"
         )
     texts = cells.ravel().tolist()
     if unusable := [row for row, text in enumerate(texts) if not is_usable_text(text)]:

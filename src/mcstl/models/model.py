@@ -420,7 +420,7 @@ class Model(OnTheHub):
         where = {text: i for i, text in enumerate(distinct)}
         positions = np.array([where[text] for text in flat], dtype=np.int64).reshape(-1, sides)
         vectors, cut = self.encoder.encode_with_cuts(distinct, progress)
-        return vectors, positions, cut[positions].any(axis=1)
+        return vectors, positions, np.asarray(cut[positions].any(axis=1))
 
     def save(self, folder: str | Path, *, people: bool = False) -> None:
         """Write the model directory, whole or not: safetensors, JSON and README.md, the card.

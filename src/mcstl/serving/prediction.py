@@ -257,7 +257,7 @@ class _Job:
             block = items[start : start + step]
             texts: Any = block if len(self.text_columns) == 2 else [text for (text,) in block]
             views = self.model.views(texts, query.perspectives)
-            truncated += int(np.count_nonzero(views.truncated))
+            truncated += 0 if views.truncated is None else int(views.truncated.sum())
             mixed = [views.mixture(query.mix)] if query.mix else []
             shown = views.first_perspectives(query.n_shown)
             p, disagreement = shown.p.reshape(len(block), -1), shown.disagreement

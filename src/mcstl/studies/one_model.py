@@ -116,7 +116,7 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
 def judged(
     model: Model, data: Annotations, progress: Progress = silent
 ) -> tuple[FloatArray, BoolArray]:
-    """Predict annotations, and say by a `Notice` where they and the model do not meet.
+    """Predict annotations, and say by a `Notice` where none is in a group of the model.
 
     Args:
         model: The model.
@@ -145,15 +145,20 @@ def judged(
             Notice,
             stacklevel=3,
         )
-    counts = np.bincount(data.labels, minlength=len(data.classes))
-    if absent := [name for name, n in zip(data.classes, counts, strict=True) if not n]:
-        warnings.warn(
-            f"no annotation of {data.source} has the label {listed(absent)}; what cannot be "
-            "measured without it is left open",
-            Notice,
-            stacklevel=3,
-        )
     return p, inside
+
+
+def absent_classes(data: Annotations) -> list[str]:
+    """List the classes that no annotation has: what needs them cannot be measured.
+
+    Args:
+        data: The annotations.
+
+    Returns:
+        The names of the classes.
+    """
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    return [name for name, n in zip(data.classes, counts, strict=True) if not n]
 
 
 def load_for(
