@@ -24,7 +24,7 @@ from mcstl.data.cells import comparable, first_spellings, is_missing, is_usable_
 from mcstl.encoding.encoders import PAPER_ENCODER, load_encoder
 from mcstl.equations import KLForm
 from mcstl.groups.base import memberships
-from mcstl.models import training
+from mcstl.models import recipes, training
 from mcstl.models.examples import Examples
 from mcstl.models.training import TrainingConfig
 
@@ -38,9 +38,10 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         encoder: The encoder of texts, by name or folder.
         hidden: The number of hidden units.
-        dropout: The share of hidden units dropped in training.
-        learning_rate: Adam's step size.
-        batch_size: Rows per step, by weight.
+        dropout: The share of hidden units dropped in training; None: chosen on the held-out rows,
+            as a study does.
+        learning_rate: Adam's step size; None: chosen.
+        batch_size: Rows per step, by weight; None: chosen.
         epochs: The most epochs.
         patience: Training stops after this many epochs without a lower validation NLL.
         kl: The form of the KL term (`mcstl.equations.kl_term`).
@@ -68,9 +69,9 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         encoder: str = PAPER_ENCODER,
         hidden: int = 256,
-        dropout: float = 0.5,
-        learning_rate: float = 0.003,
-        batch_size: int = 512,
+        dropout: float | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
         epochs: int = 200,
         patience: int = 10,
         kl: KLForm = "paper",
@@ -137,16 +138,12 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows = Examples(rows.vectors, rows.positions, rows.S, codes.astype(np.int64), w)
         random = check_random_state(self.random_state)
         train, held_out = _split(codes, w, self.validation_fraction, random)
+        recipe = {key: getattr(self, key) for key in recipes.CHOSEN}
+        given = {key: value for key, value in recipe.items() if value is not None}
         config = TrainingConfig(
-            hidden=self.hidden,
-            dropout=self.dropout,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            patience=self.patience,
-            kl=self.kl,
+            hidden=self.hidden, epochs=self.epochs, patience=self.patience, kl=self.kl, **given
         )
-        fitted = training.fit(
+        fitted = recipes.fit(
             rows.take(train),
             rows.take(held_out),
             training.Problem(len(self.classes_)),
