@@ -184,7 +184,7 @@ def test_evaluate_prints_json_on_request(
     town().to_csv(tmp_path / "town.csv", index=False)
     result = command("evaluate", model, tmp_path / "town.csv", "--json")
     evaluation = json.loads(result.out)
-    assert set(evaluation) == {"metrics", "groups"}
+    assert set(evaluation) == {"metrics", "groups", "interval", "intervals"}
     assert 0 < evaluation["metrics"]["auc"] < 1
     result = command("evaluate", model, tmp_path / "town.csv")
     assert f"│ {evaluation['metrics']['auc']:.3f} │" in result.out
