@@ -187,7 +187,7 @@ def test_evaluate_prints_json_on_request(
     assert set(evaluation) == {"metrics", "groups", "interval", "intervals"}
     assert 0 < evaluation["metrics"]["auc"] < 1
     result = command("evaluate", model, tmp_path / "town.csv")
-    assert f"│ {evaluation['metrics']['auc']:.3f} │" in result.out
+    assert f"│ {evaluation['metrics']['auc']:.3f} [" in result.out
     assert "16 annotations dropped: " in result.out
     table = simulated.table("preference", 400)
     table.drop(columns="values").to_csv(tmp_path / "pairs.csv", index=False)

@@ -370,8 +370,8 @@ def test_cumulative_error_is_mcgrads_where_rows_are_distinct_and_independent() -
     np.testing.assert_allclose(in_sigmas[order, 0], theirs.segments_ecce_sigma)
     assert in_sigmas.max() == pytest.approx(theirs.mce_sigma)
     # Where every row is an item of its own, both kinds of noise are the same in expectation.
-    np.testing.assert_allclose(found.sigma, found.sigma_rows, rtol=0.05)
-    # Their law of the range of a Brownian motion, and our random signs, give the same chance.
+    np.testing.assert_allclose(found.sigma, found.sigma_rows, rtol=0.12)
+    # Their law of the range of a Brownian motion, and our draws, give the same chance.
     chances = mcgrad.ecce_pvalue_from_sigma(found.in_sigmas[:, 0])
     np.testing.assert_allclose(found.p[:, 0], chances, atol=0.1)
 
