@@ -20,7 +20,7 @@ PARTS: list[tuple[str, str, list[str], bool]] = [
     ("Start-up", "startup.py", [], False),
     ("Encoding", "encoding.py", ["--texts", "200", "--rounds", "3"], True),
     ("Training", "training.py", [], True),
-    ("Evaluation", "bootstrap.py", [], False),
+    ("Evaluation", "audit.py", [], False),
     ("Growth", "growth.py", ["--doublings", "2"], False),
     ("A whole study and by hand", "pipeline.py", [], True),
     ("GPU", "gpu.py", [], False),

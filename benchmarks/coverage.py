@@ -1,171 +1,180 @@
-"""Whether the audit keeps its promises: python benchmarks/coverage.py (minutes on one core).
+"""Whether intervals keep their promise: python benchmarks/coverage.py (minutes on one core).
 
-A model is fixed. Test sets are drawn anew again and again: items, what is hidden in each (it moves
-all its raters), raters, their four overlapping groups, and labels of three ordered classes. The
-model knows an item's visible part and the groups, and its probabilities are exactly right on
-average over what is hidden: it is calibrated in every group, and the labels of one item still go
-together. Printed is how often 95% intervals hold the true value (and how wide they are), how often
-the test of multicalibration raises a false alarm, and how often it finds an error of the size that
-it calls detectable. True values are those of one test set of 100,000 items.
+Two models are equally good: of what decides a label in its item and its person, each knows one
+half. Test sets are drawn anew again and again. Printed is, per design, how often a 95% interval of
+their difference is without 0 (5% is right), and how often intervals hold the true value (95% is
+right): that of a metric, and the spread over groups without noise. The true value is the mean over
+all test sets. The last table is of models that are fitted on overlapping splits.
 """
 
 import argparse
-from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, stdtrit
 
 from mcstl import evaluation
-from mcstl._support.arrays import FloatArray
-from mcstl.evaluation import Predictions
+from mcstl._support.arrays import FloatArray, IntArray
+from mcstl.evaluation import Predictions, metrics
 
-CUTS = np.array([-0.6, 0.9])
-IN_GROUP = np.array([0.5, 0.3, 0.2, 0.1])
-GROUP_EFFECT = np.array([0.5, -0.6, 0.9, 0.2])
-METRICS = ("auc", "nll", "brier", "slope_mean", "bias_mean", "group_auc_mean", "group_auc_sd")
-ROW = "single annotations"
-
-
-class Design(NamedTuple):
-    """How a test set is drawn; without `n_raters` every annotation has a rater of its own."""
-
-    n_items: int = 200
-    per_item: int = 10
-    item_sd: float = 1.5  # of what is hidden in an item, on the scale of log odds
-    n_raters: int = 0
-    rater_sd: float = 0.0
-    n_seeds: int = 1  # test parts, each of `n_items` of five times as many items
+#: Items and people of a design, and how many items a person judges; 0: each has rows of their own.
+DESIGNS = {
+    "200 items x 10, raters of their own": (200, 0, 10),
+    "200 people x 10, items of their own": (0, 200, 10),
+    "262 people x 10 of 500 items": (500, 262, 10),
+    "52 people x 50 of 500 items": (500, 52, 50),
+    "20 people, 200 items x 10": (200, 20, 100),
+}
+MEMBERS = (0.5, 0.4, 0.3, 0.5, 0.4, 0.3)
+SHOWN = ("auc", "nll", "brier", "one_minus_emd", "group_auc_mean", "slope_mean", "bias_mean")
+SPREADS = ("group_auc", "slope", "bias")
 
 
-def draw(random: np.random.Generator, design: Design) -> Predictions:
-    """Draw a test set and the fixed model's predictions of it."""
-    item = np.repeat(np.arange(design.n_items), design.per_item)
-    n = len(item)
-    rater = random.integers(design.n_raters, size=n) if design.n_raters else np.arange(n)
-    n_raters = design.n_raters or n
-    members = (random.random((n_raters, len(IN_GROUP))) < IN_GROUP)[rater]
-    seen = random.normal(0, 1, design.n_items)[item] + members @ GROUP_EFFECT
-    hidden = random.normal(0, design.item_sd, design.n_items)[item]
-    hidden += random.normal(0, design.rater_sd, n_raters)[rater]
-    labels = (random.random((n, 1)) < expit((seen + hidden)[:, None] - CUTS)).sum(axis=1)
-    return Predictions(
-        p=predicted(seen, float(np.hypot(design.item_sd, design.rater_sd))),
-        labels=labels,
-        membership=members,
-        minority=np.zeros(n, dtype=bool),
-        items=item,
-        annotators=rater,
-        task="ordinal",
-    )
+def codes_of(design: tuple[int, int, int], random: np.random.Generator) -> tuple[IntArray, ...]:
+    """Draw the codes of items and people."""
+    n_items, n_people, each = design
+    if not n_people:
+        return np.repeat(np.arange(n_items), each), np.arange(n_items * each)
+    person = np.repeat(np.arange(n_people), each)
+    if not n_items:
+        return np.arange(n_people * each), person
+    item = np.concatenate([random.permutation(n_items)[:each] for _ in range(n_people)])
+    return item, person
 
 
-def predicted(seen: FloatArray, hidden_sd: float) -> FloatArray:
-    """Return the (n, 3) class probabilities, averaged over the hidden part."""
-    points, weights = np.polynomial.hermite_e.hermegauss(61)
-    grid = np.linspace(-12, 12, 4001)
-    edges = [np.ones(len(seen))]
-    for cut in CUTS:
-        curve = expit(grid[:, None] - cut + hidden_sd * points) @ weights / weights.sum()
-        edges.append(np.interp(seen, grid, curve))
-    edges.append(np.zeros(len(seen)))
-    return -np.diff(np.stack(edges, axis=1), axis=1)
-
-
-def changed(rows: Predictions, **fields: object) -> Predictions:
-    """Return the rows with other fields."""
-    return Predictions(**{**vars(rows), **fields})
-
-
-def singly(rows: Predictions) -> Predictions:
-    """Return the rows as if each were an item of its own: what a row bootstrap assumes."""
-    return changed(rows, items=np.arange(len(rows.items)))
-
-
-def test_parts(random: np.random.Generator, design: Design) -> list[Predictions]:
-    """Draw a data set and the test parts of its seeds, which share items."""
-    if design.n_seeds == 1:
-        return [draw(random, design)]
-    pool = draw(random, design._replace(n_items=5 * design.n_items))
-    parts = []
-    for _ in range(design.n_seeds):
-        chosen = random.permutation(5 * design.n_items)[: design.n_items]
-        inside = np.isin(pool.items, chosen)
-        parts.append(
-            changed(
-                pool, **{name: each[inside] for name, each in vars(pool).items() if name != "task"}
-            )
+def draw(design: tuple[int, int, int], random: np.random.Generator) -> dict[str, Predictions]:
+    """Draw a test set and two models' predictions of it."""
+    item, person = codes_of(design, random)
+    n_people = person.max() + 1
+    halves = [
+        random.normal(size=item.max() + 1)[item] + random.normal(size=n_people)[person]
+        for _ in "ab"
+    ]
+    members = random.random((n_people, len(MEMBERS))) < MEMBERS
+    off = members[person] @ np.linspace(-0.4, 0.4, len(MEMBERS))  # unknown to both models
+    labels = (random.random(len(item)) < expit(sum(halves) + off)).astype(np.int64)
+    minority = random.random(len(item)) < 0.3
+    levels = {name: expit(0.75 * half) for name, half in zip("ab", halves, strict=True)}
+    return {
+        name: Predictions(
+            p=np.stack([1 - p, p], axis=1),
+            labels=labels,
+            membership=members[person],
+            minority=minority,
+            items=item,
+            annotators=person,
+            task="binary",
         )
-    return parts
+        for name, p in levels.items()
+    }
 
 
-def coverage(
-    design: Design, drawn: Mapping[str, evaluation.ClusterBy], sets: int, resamples: int
-) -> None:
-    """Print how often the intervals of each way of drawing hold the truth, and their width."""
-    large = draw(np.random.default_rng(0), Design(100_000, 10, design.item_sd, 0, design.rater_sd))
-    whole = evaluation.bootstrap({"m": [large]}, resamples=0)["m"]
-    truth = {name: float(whole[name][0]) for name in METRICS}
-    held, width = dict.fromkeys(drawn, np.zeros(len(METRICS))), dict.fromkeys(drawn, 0.0)
-    for i in range(sets):
-        seeds = test_parts(np.random.default_rng([1, i]), design)
-        for way, by in drawn.items():
-            sample = [singly(rows) for rows in seeds] if way == ROW else seeds
-            found = evaluation.bootstrap({"m": sample}, by, resamples=resamples, seed=i)["m"]
-            ends = np.array([evaluation.interval(found[name], name) for name in METRICS])
-            inside = [low <= truth[m] <= high for m, (low, high) in zip(METRICS, ends, strict=True)]
-            held[way] = held[way] + inside
-            width[way] = width[way] + (ends[:, 1] - ends[:, 0]) / sets
-    print(f"{sets:,} test sets, {resamples:,} resamples, {design}\n")
-    print(f"| drawn | {' | '.join(METRICS)} |\n|{' --- |' * (1 + len(METRICS))}")
-    for way in drawn:
-        pairs = zip(held[way] / sets, np.atleast_1d(width[way]), strict=True)
-        print(f"| {way} | {' | '.join(f'{h:.1%} ({w:.3f})' for h, w in pairs)} |")
-    print(f"| true value | {' | '.join(f'{truth[name]:.3f}' for name in METRICS)} |\n", flush=True)
+def of_groups(rows: Predictions) -> FloatArray:
+    """Compute each group's AUC, slope and bias, (3, K)."""
+    names = [f"g{k}" for k in range(len(MEMBERS))]
+    groups = metrics.evaluate(
+        rows.p, rows.labels, rows.membership, rows.minority, rows.task, names
+    )["groups"]
+    lines = [[group["thresholds"][0][name] for group in groups] for name in ("slope", "bias")]
+    return np.array([[group["auc"] for group in groups], *lines], dtype=float)
 
 
-def alarms(design: Design, sets: int, draws: int) -> None:
-    """Print how often a calibrated model is said to err, and a model that errs is found."""
-    print(f"{sets:,} test sets, {draws:,} draws, {design}\n")
-    found = dict.fromkeys(("items", ROW, "any group without correction", "power"), 0)
-    last = len(IN_GROUP) - 1  # the smallest group
-    for i in range(sets):
-        rows = draw(np.random.default_rng([2, i]), design)
-        clustered = evaluation.multicalibration([rows], draws=draws, seed=i)
-        alone = evaluation.multicalibration([singly(rows)], draws=draws, seed=i)
-        found["items"] += clustered.p_value < 0.05
-        found[ROW] += alone.p_value < 0.05
-        found["any group without correction"] += bool((clustered.p < 0.05).any())
-        # The smallest group's probability of the top class is too high by what is detectable.
-        error = clustered.detectable[1 + last, -1] * rows.membership[:, last]
-        moved = np.minimum(error, rows.p[:, 1])
-        p = rows.p + np.stack([0 * moved, -moved, moved], axis=1)
-        wrong = evaluation.multicalibration([changed(rows, p=p)], draws=draws, seed=i)
-        found["power"] += wrong.p_adjusted[1 + last, -1] < 0.05
-    print("| what | share of test sets |\n| --- | --- |")
-    print(f"| false alarm in any group, signs per item | {found['items'] / sets:.1%} |")
-    print(f"| the same without a correction | {found['any group without correction'] / sets:.1%} |")
-    print(f"| false alarm, signs per annotation | {found[ROW] / sets:.1%} |")
-    print(f"| an error of the detectable size found | {found['power'] / sets:.1%} |\n", flush=True)
+def crossed(sets: int) -> None:
+    """Print the tables of differences and of coverage."""
+    told, held = [], []
+    for name, design in DESIGNS.items():
+        apart, values, ends = np.zeros(len(SHOWN)), [], []
+        spreads, spread_ends = [], []
+        for i in range(sets):
+            methods = {m: [p] for m, p in draw(design, np.random.default_rng([1, i])).items()}
+            found = evaluation.uncertainty(methods, evaluation.Sample.of(methods))
+            gaps = evaluation.differences_of(found["a"], found["b"])
+            apart += [gaps[m]["low"] > 0 or gaps[m]["high"] < 0 for m in SHOWN]
+            values.append([found["a"].metrics[m].value[0] for m in SHOWN])
+            ends.append([np.ravel(found["a"].metrics[m].interval()) for m in SHOWN])
+            spreads.append(of_groups(methods["a"][0]))
+            spread_ends.append([found["a"].spreads[f"{m}_spread"][1:] for m in SPREADS])
+        truth = np.append(np.mean(values, axis=0), np.nanmean(spreads, axis=0).std(axis=1))
+        low, high = np.moveaxis(np.concatenate([ends, spread_ends], axis=1), 2, 0)
+        told.append(f"| {name} | {' | '.join(f'{each / sets:.1%}' for each in apart)} |")
+        inside = ((low <= truth) & (truth <= high)).mean(axis=0)
+        held.append(f"| {name} | {' | '.join(f'{each:.1%}' for each in inside)} |")
+        print(f"{name} done", flush=True)
+    print(f"\n{sets:,} test sets: two equal models told apart\n\n| design | {' | '.join(SHOWN)} |")
+    print("\n".join(["| --- " * (1 + len(SHOWN)) + "|", *told]))
+    columns = [*SHOWN, *(f"{name}_spread" for name in SPREADS)]
+    print(f"\nTrue values held\n\n| design | {' | '.join(columns)} |")
+    print("\n".join(["| --- " * (1 + len(columns)) + "|", *held]), flush=True)
+
+
+def fitted(
+    random: np.random.Generator, n: int, width: int, n_seeds: int
+) -> dict[str, list[Predictions]]:
+    """Fit two equal ridge regressions on overlapping splits, each on its half of the features."""
+    x = random.normal(size=(n, 2 * width))
+    y = (random.random(n) < expit(1.5 * x.sum(axis=1) / np.sqrt(2 * width))).astype(np.int64)
+    halves = {"a": slice(0, width), "b": slice(width, 2 * width)}
+    methods: dict[str, list[Predictions]] = {name: [] for name in halves}
+    for _ in range(n_seeds):
+        order = random.permutation(n)
+        test, train = np.sort(order[: n // 5]), order[n // 5 :]
+        for name, half in halves.items():
+            with_one = np.column_stack([np.ones(n), x[:, half]])
+            of_train = with_one[train]
+            gram = of_train.T @ of_train + 3 * np.eye(1 + width)
+            weights = np.linalg.solve(gram, of_train.T @ (y[train] - 0.5))
+            p = np.clip(0.5 + with_one[test] @ weights, 0.02, 0.98)
+            methods[name].append(
+                Predictions(
+                    p=np.stack([1 - p, p], axis=1),
+                    labels=y[test],
+                    membership=np.ones((len(test), 1), dtype=bool),
+                    minority=np.zeros(len(test), dtype=bool),
+                    items=test,
+                    annotators=test,
+                    task="binary",
+                )
+            )
+    return methods
+
+
+def overlapping(sets: int) -> None:
+    """Print how intervals over seeds err, of the NLL."""
+    print(f"\n{sets:,} data sets: NLL of ridge regressions on overlapping splits\n")
+    print("| rows | seeds | held | told apart | t over seeds | Nadeau and Bengio | width | width |")
+    print("| --- " * 8 + "|")
+    for n, width, n_seeds in ((200, 10, 2), (200, 10, 5), (200, 10, 20), (800, 20, 5)):
+        once = [fitted(np.random.default_rng([2, i]), n, width, 1) for i in range(4 * sets)]
+        truth = np.mean([metrics.nll(m[0].p, m[0].labels) for each in once for m in each.values()])
+        counts = np.zeros(6)
+        for i in range(sets):
+            methods = fitted(np.random.default_rng([3, i]), n, width, n_seeds)
+            found = evaluation.uncertainty(methods, evaluation.Sample.of(methods, 0.25))
+            low, high = (end[0] for end in found["a"].metrics["nll"].interval())
+            gap = found["a"].metrics["nll"] - found["b"].metrics["nll"]
+            gap_low, gap_high = (end[0] for end in gap.interval())
+            seeds = gap.per_seed[:, 0]
+            half = stdtrit(n_seeds - 1, 0.975) * seeds.std(ddof=1)
+            plain, corrected = half * np.sqrt([1 / n_seeds, 1 / n_seeds + 0.25])
+            counts += [
+                low <= truth <= high,
+                gap_low > 0 or gap_high < 0,
+                abs(seeds.mean()) > plain,
+                abs(seeds.mean()) > corrected,
+                gap_high - gap_low,
+                2 * corrected,
+            ]
+        shares = " | ".join(f"{each / sets:.1%}" for each in counts[:4])
+        widths = " | ".join(f"{each / sets:.3f}" for each in counts[4:])
+        print(f"| {n} | {n_seeds} | {shares} | {widths} |", flush=True)
 
 
 def main() -> None:
-    """Print the four tables of docs/uncertainty.md."""
+    """Print the tables of docs/uncertainty.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", type=int, default=1000)
-    parser.add_argument("--resamples", type=int, default=500)
+    parser.add_argument("--sets", type=int, default=500)
     chosen = parser.parse_args()
-    coverage(Design(), {"items": "items", ROW: "items"}, chosen.sets, chosen.resamples)
-    fewer = chosen.sets // 4  # these take longer
-    coverage(Design(n_seeds=5), {"items": "items"}, fewer, chosen.resamples)
-    every: Mapping[str, evaluation.ClusterBy] = {
-        "items": "items",
-        "annotators": "annotators",
-        "items and annotators": "items and annotators",
-    }
-    crossed = Design(n_items=100, per_item=20, item_sd=1.0, n_raters=50, rater_sd=1.0)
-    coverage(crossed, every, fewer, chosen.resamples)
-    alarms(Design(), chosen.sets, chosen.resamples)
+    overlapping(chosen.sets)
+    crossed(chosen.sets)
 
 
 if __name__ == "__main__":

@@ -65,12 +65,13 @@ def markdown(results: Results) -> str:
     """Return a study's table: per variation the metrics, and the paired change of two of them."""
     found = results.results
     runs = found["runs"]
-    table = evaluation.results_table(found["summary"], runs)
+    table = evaluation.results_table(found["summary"])
     rows = []
     for method, *texts in table.texts:
         changes = ["", ""]
         if method != "mc-stl":
-            paired = evaluation.paired(runs, method, "mc-stl")
+            overlap = evaluation.split_overlap(found["data"])
+            paired = evaluation.paired(runs, method, "mc-stl", overlap)
             changes = [_change(paired[metric]) for metric in ("nll", "one_minus_emd")]
         rows.append([method, *texts, *changes])
     data = found["data"]

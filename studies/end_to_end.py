@@ -190,7 +190,8 @@ def main() -> None:
                 f"| {seed} | {state} | validation NLL {nll:.4f} | {shown} | {seconds:.0f} s |",
                 flush=True,
             )
-    for name, gap in evaluation.paired(runs, "end to end", "frozen").items():
+    overlap = len(prepared.parts.test) / len(prepared.parts.train)
+    for name, gap in evaluation.paired(runs, "end to end", "frozen", overlap).items():
         if gap["low"] is not None:
             print(f"{name} {gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]")
 

@@ -1,12 +1,8 @@
 """Print finished studies as Markdown tables: python studies/tables.py [HOW] OUT [OUT ...].
 
-Each table names its split and seeds; the sd of Group, Slope and Bias is over groups (and
-thresholds), the others' over seeds. Lines below it say by how much the first method differs from
-the others, paired over seeds, with the 95% interval; the splits of seeds overlap, so that it is
-somewhat too narrow. HOW is --short for one table, a line a study, or --items or --annotators for
-the differences of every method from every one after it, with intervals over 300 draws of the test
-rows' items or annotators (what other texts or people would have given); values are means over seeds
-then.
+Each table names its split and seeds; in brackets are 95% intervals over items, annotators and
+training (docs/uncertainty.md). Lines below it say by how much every method differs from every one
+after it. HOW is --short for one table, a line a study.
 """
 
 import json
@@ -44,48 +40,27 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def markdown(folder: Path) -> str:
-    """Return one study's table, and the paired differences of mc-stl from none."""
+    """Return one study's table, and the differences of every two methods."""
     results = read_results(folder)
-    runs = results["runs"]
+    runs, data = results["runs"], results["data"]
     seeds = len({run["seed"] for run in runs})
-    table = evaluation.results_table(results["summary"], runs)
+    table = evaluation.results_table(results["summary"])
     rows = []
     for method, *texts in table.texts:
         seconds = sum(run["seconds"] for run in runs if run["method"] == method) / seeds
         rows.append([method, *texts, f"{seconds:.0f}"])
     parts = [heading(results), markdown_table([*table.header, "seconds"], rows)]
-    first, *others = (method for method, _ in table.rows)
-    for other in others:
-        gaps = evaluation.paired(runs, first, other)
-        differences = [
-            difference(column.title, gap)
-            for column in table.columns
-            if (gap := gaps[column.metric])["low"] is not None
-        ]
-        parts.append(f"{first} minus {other}: {'; '.join(differences)}.")
-    return "\n\n".join(parts)
-
-
-UNITS: dict[str, evaluation.ClusterBy] = {"--items": "items", "--annotators": "annotators"}
-COMPARED = ("auc", "accuracy", "nll", "one_minus_emd", "slope_mean", "slope_sd", "bias_sd")
-
-
-def resampled(by: evaluation.ClusterBy, folder: Path) -> str:
-    """Return one study's values, and its paired differences over items or annotators."""
-    results = read_results(folder)
-    data, names = results["data"], evaluation.group_names(results)
     predictions = evaluation.predictions_by_method(
-        pd.read_parquet(folder / "predictions.parquet"), names, len(data["classes"]), data["task"]
+        pd.read_parquet(folder / "predictions.parquet"),
+        evaluation.group_names(results),
+        len(data["classes"]),
+        data["task"],
     )
-    drawn = evaluation.bootstrap(predictions, by, resamples=300)
-    shown = [name for name in COMPARED if all(name in values for values in drawn.values())]
-    rows = [
-        [method, *(f"{values[name][0]:.3f}" for name in shown)] for method, values in drawn.items()
-    ]
-    parts = [heading(results), markdown_table(["method", *shown], rows)]
-    for a, b in combinations(drawn, 2):
-        gaps = evaluation.paired_differences(drawn[a], drawn[b])
-        differences = (difference(name, gaps[name]) for name in shown)
+    sample = evaluation.Sample.of(predictions, evaluation.split_overlap(data))
+    measured = evaluation.uncertainty(predictions, sample)
+    for a, b in combinations(measured, 2):
+        gaps = evaluation.differences_of(measured[a], measured[b])
+        differences = (difference(c.title, gaps[c.metric]) for c in table.columns)
         parts.append(f"{a} minus {b}: {'; '.join(differences)}.")
     return "\n\n".join(parts)
 
@@ -112,8 +87,5 @@ if __name__ == "__main__":
     arguments = sys.argv[1:]
     if arguments[:1] == ["--short"]:
         print(short([Path(folder) for folder in arguments[1:]]))
-    elif arguments and arguments[0] in UNITS:
-        by = UNITS[arguments[0]]
-        print("\n\n".join(resampled(by, Path(folder)) for folder in arguments[1:]))
     else:
         print("\n\n".join(markdown(Path(folder)) for folder in arguments))

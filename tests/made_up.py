@@ -138,7 +138,7 @@ def make_output(
     }
     if with_audit:
         results["data"] = data | {"agreement": {"alpha": 0.31, "entropy": 0.62}}
-        results |= evaluation.audit_study(results, predictions, resamples=200)
+        results |= evaluation.audit_study(results, predictions, draws=200)
     (folder / "results.json").write_text(json.dumps(results))
     return folder
 

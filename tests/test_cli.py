@@ -184,10 +184,10 @@ def test_evaluate_prints_json_on_request(
     town().to_csv(tmp_path / "town.csv", index=False)
     result = command("evaluate", model, tmp_path / "town.csv", "--json")
     evaluation = json.loads(result.out)
-    assert set(evaluation) == {"metrics", "groups"}
+    assert set(evaluation) == {"metrics", "groups", "interval", "intervals"}
     assert 0 < evaluation["metrics"]["auc"] < 1
     result = command("evaluate", model, tmp_path / "town.csv")
-    assert f"│ {evaluation['metrics']['auc']:.3f} │" in result.out
+    assert f"│ {evaluation['metrics']['auc']:.3f} [" in result.out
     assert "16 annotations dropped: " in result.out
     table = simulated.table("preference", 400)
     table.drop(columns="values").to_csv(tmp_path / "pairs.csv", index=False)

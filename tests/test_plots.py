@@ -72,8 +72,9 @@ def test_points_of_one_seed_are_its_calibration_curve(predictions: pd.DataFrame)
     np.testing.assert_array_equal(points["bin"], curve.bin)
     np.testing.assert_allclose(points["predicted"], curve.predicted)
     np.testing.assert_allclose(points["observed"], curve.observed)
-    y, items = (rows.loc[inside, name] for name in ("label", "item"))
-    band = evaluation.reliability([(p.to_numpy(), (y > 0).to_numpy(), pd.factorize(items)[0])])
+    y = rows.loc[inside, "label"].to_numpy() > 0
+    codes = [pd.factorize(rows.loc[inside, name])[0] for name in ("item", "annotator")]
+    band = evaluation.reliability([(p.to_numpy(), y, *codes)])
     np.testing.assert_allclose(points["low"], band.low)
     np.testing.assert_allclose(points["high"], band.high)
 
@@ -135,7 +136,9 @@ def test_a_group_without_rows_and_a_constant_prediction_are_drawn_without_a_line
         {
             "method": "m",
             "seed": 0,
+            "row": range(3),
             "item": ["i", "j", "k"],
+            "annotator": None,
             "label": [0, 1, 1],
             "groups": [["a"]] * 3,
             "p_0": 0.5,
@@ -154,7 +157,9 @@ def test_names_are_texts_whatever_they_hold() -> None:
         {
             "method": "m",
             "seed": 0,
+            "row": range(8),
             "item": range(8),
+            "annotator": None,
             "label": [0, 1] * 4,
             "groups": [names] * 8,
             "p_0": np.linspace(0, 1, 8),
@@ -169,7 +174,7 @@ def test_names_are_texts_whatever_they_hold() -> None:
 
 
 def test_comparison_is_the_summary(results: dict[str, Any]) -> None:
-    data = plots.comparison_data(results["summary"], results["runs"])
+    data = plots.comparison_data(results["summary"])
     for row in data.itertuples():
         found = results["summary"][row.method][row.metric]
         assert (row.mean, row.low, row.high) == (found["mean"], found["low"], found["high"])
@@ -187,13 +192,13 @@ def test_comparison_is_the_summary(results: dict[str, Any]) -> None:
 
 def test_comparison_of_one_seed_has_no_intervals(results: dict[str, Any]) -> None:
     runs = [run for run in results["runs"] if run["seed"] == 0]
-    data = plots.comparison_data(evaluation.summarise(runs), runs)
+    data = plots.comparison_data(evaluation.summarise(runs))
     assert data[["low", "high"]].isna().all(axis=None)
     assert len(plots.plot_comparison(data, columns=1).axes) == 6
 
 
 def test_methods_have_their_own_marker_and_colour_for_grey_print(results: dict[str, Any]) -> None:
-    data = plots.comparison_data(results["summary"], results["runs"])
+    data = plots.comparison_data(results["summary"])
     lines = plots.plot_comparison(data).axes[0].lines
     assert len({line.get_marker() for line in lines}) == 4
     assert len({line.get_color() for line in lines}) == 4
@@ -232,7 +237,7 @@ def test_a_mean_over_seeds_stops_with_the_first_seed(folder: Path) -> None:
 def test_saving_writes_both_kinds_and_the_same_bytes_again(
     results: dict[str, Any], tmp_path: Path
 ) -> None:
-    data = plots.comparison_data(results["summary"], results["runs"])
+    data = plots.comparison_data(results["summary"])
     for name in ("first", "second"):
         plots.save(plots.plot_comparison(data), tmp_path / "figures" / name)
     found = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
@@ -242,7 +247,7 @@ def test_saving_writes_both_kinds_and_the_same_bytes_again(
 
 
 def test_svg_follows_the_page_and_asks_for_nothing(results: dict[str, Any]) -> None:
-    data = plots.comparison_data(results["summary"], results["runs"])
+    data = plots.comparison_data(results["summary"])
     svg = plots.to_svg(plots.plot_comparison(data))
     assert "prefers-color-scheme:dark" in svg
     assert "fill: currentColor" in svg
@@ -252,7 +257,7 @@ def test_svg_follows_the_page_and_asks_for_nothing(results: dict[str, Any]) -> N
 
 def test_the_users_matplotlib_settings_stay_as_they_were(results: dict[str, Any]) -> None:
     before = dict(mpl.rcParams)
-    data = plots.comparison_data(results["summary"], results["runs"])
+    data = plots.comparison_data(results["summary"])
     plots.to_svg(plots.plot_comparison(data))
     assert dict(mpl.rcParams) == before
 

@@ -50,20 +50,7 @@ def test_results_table_holds_the_summary(folder: Path, page: Page) -> None:
     assert [row[0] for row in table] == ["Method", "mc-stl", "none", "majority", "gbm"]
     for row in table[1:]:
         auc = results["summary"][row[0]]["auc"]
-        assert row[1].replace("tied", "") == f"{auc['mean']:.3f} ± {auc['sd']:.3f}"
-        slopes = [run["metrics"] for run in results["runs"] if run["method"] == row[0]]
-        sd = np.mean([found["slope_sd"] for found in slopes])
-        assert row[4].replace("tied", "").endswith(f"± {sd:.3f}")
-
-
-def test_bold_cells_are_the_best_ones(folder: Path, page: Page) -> None:
-    results = loaded(folder)
-    table = evaluation.results_table(results["summary"], results["runs"])
-    marks = [cell.mark for _, cells in table.rows for cell in cells]
-    html = (folder / "report.html").read_text()
-    assert html.count("<td><b>") == marks.count("best") > 0
-    assert html.count('class="tied"') == marks.count("tied") > 0
-    assert "paired differences over seeds" in page.text
+        assert row[1] == f"{auc['mean']:.3f}" + told(auc["low"], auc["high"])
 
 
 def test_group_table_holds_sizes_values_and_warnings(folder: Path, page: Page) -> None:
@@ -129,22 +116,33 @@ def told(low: float, high: float) -> str:
     return f"{low:.3f} to {high:.3f}".replace("-", "−")
 
 
-def test_tables_hold_the_intervals_over_items(audited: Path, audited_page: Page) -> None:
+def test_tables_hold_the_intervals_over_items_and_people(audited: Path, audited_page: Page) -> None:
     results = loaded(audited)
     for row in audited_page.tables[0][1:]:
         nll = results["summary"][row[0]]["nll"]
-        assert nll["interval"] == "items"
+        assert nll["interval"] == "items and annotators"
         assert row[2].endswith(told(nll["low"], nll["high"]))
     groups = results["audit"]["methods"]["mc-stl"]["groups"]
-    for row, group in zip(audited_page.tables[2][1:], groups, strict=True):
+    for row, group in zip(audited_page.tables[3][1:], groups, strict=True):
         assert row[0].startswith(group["group"])
         assert row[4].endswith(told(*group["auc"]))
         assert row[5].endswith(told(*group["slope"]))
-    assert "paired differences over texts" in audited_page.text
-    assert "its line the 95% interval over texts" in audited_page.text
+    assert "differences over texts and people" in audited_page.text
+    assert "its line the 95% interval over texts and people" in audited_page.text
 
 
-def test_marks_are_those_of_the_resampled_items(audited: Path, audited_page: Page) -> None:
+def test_spreads_over_groups_are_shown_with_and_without_noise(
+    audited: Path, audited_page: Page
+) -> None:
+    summary = loaded(audited)["summary"]
+    for row in audited_page.tables[2][1:]:
+        of_slope = summary[row[0]]["slope_spread"]
+        assert row[3] == f"{summary[row[0]]['slope_sd']['mean']:.3f}"
+        ends = told(of_slope["low"], of_slope["high"])
+        assert row[4] == f"{of_slope['mean']:.3f}" + ends
+
+
+def test_marks_are_those_of_the_summary(audited: Path, audited_page: Page) -> None:
     summary = loaded(audited)["summary"]
     columns = [column.metric for column in tables.results_columns("auc")]
     marks = [summary[method][metric]["mark"] for method in summary for metric in columns]
@@ -170,7 +168,7 @@ def test_the_audit_names_groups_that_are_off_and_what_could_be_seen(
         method: found["multicalibration"]
         for method, found in loaded(audited)["audit"]["methods"].items()
     }
-    methods, groups = audited_page.tables[3], audited_page.tables[4]
+    methods, groups = audited_page.tables[4], audited_page.tables[5]
     for row in methods[1:]:
         assert row[1] == f"{tested[row[0]]['error']:.1f}"
         assert row[2] == f"{tested[row[0]]['p_value']:.3f}"
@@ -189,7 +187,7 @@ def test_the_audit_names_groups_that_are_off_and_what_could_be_seen(
 
 def test_measures_of_others_are_those_of_the_results(audited: Path, audited_page: Page) -> None:
     found = loaded(audited)["audit"]["methods"]["none"]
-    table = audited_page.tables[5]
+    table = audited_page.tables[6]
     assert table[0][1].startswith("Shares, Manhattan")
     assert table[2][1] == f"{found['soft_labels']['manhattan']:.3f}"
     gap = max(found["error_rates"]["false_positive"]["gap"])

@@ -325,7 +325,7 @@ def test_every_metric_can_be_recomputed_from_the_predictions(one: Finished) -> N
         assert run["metrics"][f"groups_without_{score}"] == len(run["groups"]) - len(scores)
 
 
-def test_the_summary_is_over_seeds_and_its_intervals_over_items(one: Finished) -> None:
+def test_the_summary_is_over_seeds_and_its_intervals_over_items_and_people(one: Finished) -> None:
     found = results(one)
     keys = [
         "schema",
@@ -340,11 +340,16 @@ def test_the_summary_is_over_seeds_and_its_intervals_over_items(one: Finished) -
     ]
     assert list(found) == keys
     assert list(found["summary"]) == METHODS
-    of_seeds = evaluation.summarise(found["runs"])
+    of_seeds = evaluation.summarise(found["runs"], evaluation.split_overlap(found["data"]))
     for method, metrics_ in found["summary"].items():
         runs = [run["metrics"] for run in found["runs"] if run["method"] == method]
-        assert set(metrics_) == set(runs[0])
+        spreads = {name for name in metrics_ if name.endswith("_spread")}
+        assert set(metrics_) - spreads == set(runs[0])
+        assert len(spreads) == 3
         for name, summary in metrics_.items():
+            if name in spreads:
+                assert summary["low"] <= summary["mean"] <= summary["high"]
+                continue
             values = [run[name] for run in runs if run[name] is not None]
             close(summary, {"mean": np.mean(values) if values else None})
             if len(values) < 2:
@@ -352,30 +357,26 @@ def test_the_summary_is_over_seeds_and_its_intervals_over_items(one: Finished) -
             else:
                 close(summary, {"sd": np.std(values, ddof=1)})
             is_count = name.startswith(("n_", "groups_without", "lines_without"))
-            if is_count or (name.endswith("_sd") and len(runs) > 1):
+            if is_count or name.endswith("_sd"):
                 assert summary == of_seeds[method][name]
             else:
-                assert summary["interval"] == "items"
-                if summary["low"] is not None and not name.endswith("_sd"):
+                assert summary["interval"] == "items and annotators"
+                if summary["low"] is not None:
                     assert summary["low"] <= summary["mean"] <= summary["high"]
 
 
-def test_intervals_are_those_of_drawing_items_by_hand(one: Finished) -> None:
+def test_intervals_hold_those_of_items_alone_and_of_seeds_alone(one: Finished) -> None:
     rows = predictions(one).query("method == 'none'")
     chosen = rows[[f"p_{c}" for c in range(len(one.data.classes))]].to_numpy()
     losses = -np.log(np.maximum(chosen[np.arange(len(rows)), rows["label"]], 1e-7))
-    by_item = pd.DataFrame({"item": rows["item"], "seed": rows["seed"], "loss": losses})
-    sums = by_item.pivot_table(
-        index="item", columns="seed", values="loss", aggfunc=["sum", "count"], fill_value=0
-    ).to_numpy()
-    half = sums.shape[1] // 2
-    random = np.random.default_rng(0)
-    drawn = sums[random.integers(len(sums), size=(2000, len(sums)))].sum(axis=1)
-    means = (drawn[:, :half] / drawn[:, half:]).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
+    n_seeds = rows["seed"].nunique()
+    of_seed = rows["seed"].map(rows["seed"].value_counts()).to_numpy() * n_seeds
+    centred = losses - pd.Series(losses).groupby(rows["seed"].to_numpy()).transform("mean")
+    by_item = pd.Series(centred.to_numpy() / of_seed).groupby(rows["item"].to_numpy()).sum()
     found = results(one)["summary"]["none"]["nll"]
-    assert found["low"] == pytest.approx(low, abs=0.15 * (high - low))
-    assert found["high"] == pytest.approx(high, abs=0.15 * (high - low))
+    assert found["high"] - found["mean"] >= 1.96 * np.sqrt((by_item**2).sum())
+    below = min(found["mean"], found["high"] - found["mean"])  # a loss is never negative
+    assert found["mean"] - found["low"] == pytest.approx(below)
 
 
 def test_differences_are_from_the_method_without_groups(one: Finished) -> None:

@@ -1,15 +1,20 @@
-"""Summaries over seeds and the results table: t intervals, paired differences, marks."""
+"""Summaries over seeds and the results table: t intervals, paired differences, tables."""
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy import stats
 
 from mcstl._support.errors import InputError
-from mcstl.evaluation.summaries import Summary, paired, summarise, summarise_groups
-from mcstl.evaluation.tables import results_table
+from mcstl.evaluation.summaries import (
+    paired,
+    split_overlap,
+    summarise,
+    summarise_groups,
+    t_interval,
+)
+from mcstl.evaluation.tables import Column, results_table, spread_table
 
 
 def run(method: str, seed: int, **values: float | None) -> dict[str, Any]:
@@ -59,49 +64,50 @@ def test_paired_differences_are_over_common_seeds() -> None:
         paired([run("mc-stl", 0)], "mcstl", "mc-stl")
 
 
+def test_intervals_over_splits_that_overlap_are_those_of_nadeau_and_bengio() -> None:
+    values = [0.7, 0.74, 0.71, 0.79]
+    found = t_interval(values, overlap=0.25)
+    half = stats.t.ppf(0.975, 3) * np.std(values, ddof=1) * np.sqrt(1 / 4 + 0.25)
+    assert found["high"] - found["mean"] == pytest.approx(half)
+    assert found["mean"] - found["low"] == pytest.approx(half)
+
+
+def test_only_random_splits_overlap() -> None:
+    parts = {"train": 80, "validation": 0, "test": 20}
+    assert split_overlap({"split": {"by": "item", **parts}}) == 0.25
+    assert split_overlap({"split": {"by": "part", **parts}}) == 0
+
+
 def test_table_has_the_columns_of_the_papers_table_1() -> None:
-    runs = [run("a", s, auc=0.7 + s / 100, group_auc_sd=s / 10) for s in range(3)]
-    table = results_table(summarise(runs), runs)
+    summary = summarise([run("a", s, auc=0.7 + s / 100) for s in range(3)])
+    summary["a"]["nll"] |= {"mark": "best"}
+    table = results_table(summary)
     titles = ["AUC", "NLL", "Group AUC", "Slope", "Bias", "1-EMD"]
     assert [column.title for column in table.columns] == titles
     [(method, cells)] = table.rows
     assert method == "a"
-    assert cells[0].text == "0.710 ± 0.010"  # sd over seeds
-    assert cells[2].text == "0.500 ± 0.100"  # the mean over seeds of the sd over groups
-    assert {cell.mark for cell in cells} == {""}  # there is nothing to compare with
+    assert cells[0].text == "0.710 [0.685, 0.735]"
+    assert [cell.mark for cell in cells] == ["", "best", "", "", "", ""]
+    assert spread_table(summary).rows == []  # as an older version made it
 
 
-def marks(
-    runs: list[dict[str, Any]], title: str = "AUC", summary: Summary | None = None
-) -> dict[str, str]:
-    table = results_table(summary or summarise(runs), runs)
-    at = [column.title for column in table.columns].index(title)
-    return {method: cells[at].mark for method, cells in table.rows}
+def test_spreads_stand_beside_the_papers_sds() -> None:
+    summary = summarise([run("a", s, group_auc_sd=s / 10) for s in range(3)])
+    value = {"mean": 0.05, "sd": None, "low": 0.0, "high": 0.08, "interval": "items"}
+    summary["a"] |= {f"{name}_spread": value for name in ("group_auc", "slope", "bias")}
+    table = spread_table(summary)
+    assert table.titles == ["Group AUC", "Slope", "Bias"]
+    [(_, cells)] = table.rows
+    assert cells[0][0] == pytest.approx(0.1)
+    assert cells[0][1].text == "0.050 [0.000, 0.080]"
 
 
-def test_best_is_marked_only_where_the_paired_difference_excludes_zero() -> None:
-    noise: npt.NDArray[np.float64] = np.random.default_rng(0).normal(0, 0.05, 5)
-    # Seeds differ far more than methods, yet b is better on every one of them.
-    runs = [run("a", s, auc=0.7 + noise[s]) for s in range(5)]
-    runs += [run("b", s, auc=0.71 + noise[s] + s / 1000) for s in range(5)]
-    assert marks(runs) == {"a": "", "b": "best"}
-    runs += [run("c", s, auc=0.712 + noise[s] + (-1) ** s / 100) for s in range(5)]
-    assert marks(runs) == {"a": "", "b": "tied", "c": "tied"}
-
-
-def test_best_slope_is_nearest_one_and_best_nll_lowest() -> None:
-    values = {"over": (1.3, 0.6), "near": (0.95, 0.4), "under": (0.5, 0.7)}
-    runs = [
-        run(method, s, slope_mean=slope + s / 1000, nll=nll + s / 1000)
-        for method, (slope, nll) in values.items()
-        for s in range(3)
-    ]
-    assert marks(runs, "Slope")["near"] == "best"
-    assert marks(runs, "NLL")["near"] == "best"
-
-
-def test_one_seed_marks_nothing() -> None:
-    assert set(marks([run("a", 0, auc=0.6), run("b", 0, auc=0.9)]).values()) == {""}
+def test_a_column_knows_what_is_good() -> None:
+    slope = Column("slope_mean", "Slope", "nearest 1")
+    assert slope.ideal == 1
+    assert slope.goodness(0.9) == pytest.approx(-0.1)
+    assert Column("nll", "NLL", "lowest").goodness(2.0) == -2.0
+    assert Column("auc", "AUC", "highest").ideal is None
 
 
 def test_group_summary_averages_over_seeds_and_thresholds() -> None:

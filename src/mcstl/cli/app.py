@@ -104,11 +104,11 @@ def plain_console() -> "Console":
     """Make a console that prints names with brackets or colons in them as they are.
 
     Returns:
-        A console on standard output, 110 columns wide unless it is a terminal.
+        A console on standard output, 120 columns wide unless it is a terminal.
     """
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 110
+    width = None if sys.stdout.isatty() else 120
     return Console(width=width, markup=False, emoji=False, highlight=False)
 
 

@@ -250,14 +250,19 @@ def _print_results(results: "Results") -> None:
 
     found = results.results
     data, seeds = found["data"], {each["seed"] for each in found["runs"]}
-    table = results_table(found["summary"], found["runs"])
+    summary = found["summary"]
+    table = results_table(summary)
+    over = summary[table.rows[0][0]][table.columns[0].metric]["interval"]
     shown = terminal_table(
         table.header,
-        table.texts,
+        [
+            [method, *(cell.text.replace(" [", "\n[") for cell in cells)]
+            for method, cells in table.rows
+        ],
         title=f"{found['study'].get('name') or data['source']}: {data['split']['by']} split, "
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {data['split']['test']:,} test annotations",
-        caption="Mean ± sd. The sd of Group, Slope and Bias is over groups (and thresholds), the "
-        "others' over seeds.\nA calibrated model has slope 1 and bias 0.",
+        caption=f"Mean [95% interval, over {over} and training]. Group, Slope and Bias are means "
+        "over groups.\nA calibrated model has slope 1 and bias 0.",
     )
     plain_console().print(shown)
     _print_dropped(data["dropped"])
@@ -272,11 +277,13 @@ def _print_results(results: "Results") -> None:
 
 def _print_evaluation(found: dict[str, Any], n: int) -> None:
     from mcstl._support.text_tables import terminal_table
-    from mcstl.evaluation.tables import group_table, rounded
+    from mcstl.evaluation.tables import Cell, group_table
 
     header, rows = group_table(found, n)
     plain_console().print(terminal_table(header, rows, title=f"{n:,} annotations"))
-    slope, bias = found["metrics"]["slope_mean"], found["metrics"]["bias_mean"]
-    typer.echo(
-        f"Calibration over groups: slope {rounded(slope)}, bias {rounded(bias)} (ideal 1, 0)"
+    slope, bias = (
+        Cell(found["metrics"][name], *found["intervals"][name]).text
+        for name in ("slope_mean", "bias_mean")
     )
+    typer.echo(f"Calibration over groups: slope {slope}, bias {bias} (ideal 1, 0)")
+    typer.echo(f"In brackets: 95% intervals over {found['interval']}.")

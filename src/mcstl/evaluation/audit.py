@@ -6,42 +6,44 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcstl._support.arrays import FloatArray
 from mcstl._support.progress import Progress, silent
 from mcstl.data.labels import Task
 from mcstl.evaluation import metrics
-from mcstl.evaluation.calibration import Multicalibration, ece, multicalibration, smooth_ece
+from mcstl.evaluation.calibration import ece, smooth_ece
 from mcstl.evaluation.hard_labels import accuracies, error_rates
-from mcstl.evaluation.intervals import RESAMPLES, Resampled, bootstrap, interval, paired_differences
+from mcstl.evaluation.intervals import DrawnBy, Estimates, Sample
+from mcstl.evaluation.multicalibration import DRAWS, Multicalibration, multicalibration
 from mcstl.evaluation.nans import mean_of_numbers, nan_to_none, nanmean
 from mcstl.evaluation.predictions import Predictions, predictions_by_method
 from mcstl.evaluation.soft_labels import soft_label_scores
-from mcstl.evaluation.summaries import group_names
+from mcstl.evaluation.summaries import group_names, split_overlap
 from mcstl.evaluation.tables import Column, results_columns
+from mcstl.evaluation.uncertainty import Uncertainty, bounded, differences_of, uncertainty
 
 #: What the audit shows of the test, per group and threshold.
-_TESTED = (*Multicalibration._fields, "in_sigmas")
+_TESTED = (*Multicalibration._fields[:-1], "in_sigmas")
 
 
 def audit_study(
     results: Mapping[str, Any],
     predictions: pd.DataFrame,
     *,
-    resamples: int = RESAMPLES,
+    draws: int = DRAWS,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Compute `summary`, `differences` and `audit` of results.json (docs/uncertainty.md).
 
-    In `summary`, low and high become those of the item bootstrap, ``interval`` says "items" (but
-    for counts, and for standard deviations over groups where there are several seeds), and
-    ``mark`` says which methods are best, or not told apart from it, in the columns of the table.
-    `differences` are those of every method from the baseline over the same resamples. `audit` holds
-    per method the test of multicalibration, intervals per group, and the measures of others.
+    In `summary`, low and high become those of `intervals` over items, annotators or both, whatever
+    the data hold several of, and training (but for counts and sds over groups, whose interval stays
+    over seeds); the spreads over groups are added; ``mark`` says which methods are best, or not
+    told apart from it, in the columns of the table. `differences` are those of every method from
+    the baseline. `audit` holds per method the test of multicalibration, intervals per group, and
+    the measures of others.
 
     Args:
         results: The content of results.json so far, which is not changed.
         predictions: The content of predictions.parquet.
-        resamples: How many resamples intervals and tests are made of.
+        draws: How many draws the test is made of.
         progress: Called with what is being done, how many steps are finished and how many there
             are.
 
@@ -51,51 +53,53 @@ def audit_study(
     task: Task = results["data"]["task"]
     names = group_names(results)
     seeds_of = predictions_by_method(predictions, names, len(results["data"]["classes"]), task)
-    step = "intervals over items"
+    step = "intervals and tests"
     progress(step, 0, 1 + len(seeds_of))
-    resampled = bootstrap(seeds_of, resamples=resamples)
+    sample = Sample.of(seeds_of, split_overlap(results["data"]))
+    measured = uncertainty(seeds_of, sample)
     methods = {}
     for i, (method, seeds) in enumerate(seeds_of.items()):
         progress(step, 1 + i, 1 + len(seeds_of))
         methods[method] = {
-            "multicalibration": _multicalibration(seeds, names, resamples),
-            "groups": _group_intervals(resampled[method], names),
+            "multicalibration": _multicalibration(seeds, names, draws),
+            "groups": _group_intervals(measured[method], names),
             **_measures_of_others(predictions[predictions["method"] == method], seeds, names),
         }
     progress(step, 1 + len(seeds_of), 1 + len(seeds_of))
     baseline = _baseline(results, list(seeds_of))
     differences = {
-        method: paired_differences(values, resampled[baseline])
-        for method, values in resampled.items()
+        method: differences_of(each, measured[baseline])
+        for method, each in measured.items()
         if method != baseline
     }
-    n_seeds = {method: len(seeds) for method, seeds in seeds_of.items()}
+    by = sample.by
     entries: dict[str, Any] = nan_to_none(
         {
-            "summary": _summary_over_items(results, resampled, n_seeds),
-            "differences": {"baseline": baseline, "interval": "items", "methods": differences},
-            "audit": {"unit": "items", "resamples": resamples, "methods": methods},
+            "summary": _summary(results, measured, by),
+            "differences": {"baseline": baseline, "interval": by, "methods": differences},
+            "audit": {"unit": by, "resamples": draws, "methods": methods},
         }
     )
     return entries
 
 
-def _summary_over_items(
-    results: Mapping[str, Any], resampled: Mapping[str, Resampled], n_seeds: Mapping[str, int]
+def _summary(
+    results: Mapping[str, Any], measured: Mapping[str, Uncertainty], by: DrawnBy
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """The summary with intervals over items and marks."""
+    """The summary with intervals, spreads and marks."""
     summary = {
         method: {name: dict(value) for name, value in by_metric.items()}
         for method, by_metric in results["summary"].items()
     }
-    for method, values in resampled.items():
-        for name in set(values) & set(summary[method]):
-            if name.endswith("_sd") and n_seeds[method] > 1:
-                continue  # averaged over seeds, its interval holds too seldom (uncertainty.md)
-            low, high = interval(values[name], name)
-            summary[method][name] |= {"low": float(low), "high": float(high), "interval": "items"}
+    for method, each in measured.items():
+        for name, estimates in each.metrics.items():
+            low, high = (float(end[0]) for end in bounded(name, estimates.interval()))
+            summary[method][name] |= {"low": low, "high": high, "interval": by}
+        for name, spread in each.spreads.items():
+            value = {"mean": spread.value, "sd": None, "low": spread.low, "high": spread.high}
+            summary[method][name] = value | {"interval": by}
     for column in results_columns(metrics.score_of(results["data"]["task"])):
-        for method, mark in _marks(resampled, column).items():
+        for method, mark in _marks(measured, column).items():
             summary[method][column.metric]["mark"] = mark
     return summary
 
@@ -113,23 +117,34 @@ def _baseline(results: Mapping[str, Any], methods: Sequence[str]) -> str:
     return methods[-1]
 
 
-def _marks(resampled: Mapping[str, Resampled], column: Column) -> dict[str, str]:
-    """Per method "best", "tied" or "", by paired differences over the same resamples."""
-    goodness = {
-        method: column.goodness(values[column.metric])
-        for method, values in resampled.items()
-        if not np.isnan(values[column.metric][0])
+def _marks(measured: Mapping[str, Uncertainty], column: Column) -> dict[str, str]:
+    """Per method "best", "tied" or "", by the intervals of differences."""
+    estimates = {
+        method: each.metrics[column.metric]
+        for method, each in measured.items()
+        if not np.isnan(each.metrics[column.metric].value[0])
     }
-    if len(goodness) < 2:
+    if len(estimates) < 2:
         return {}
-    best = max(goodness, key=lambda method: float(goodness[method][0]))
+    best = max(estimates, key=lambda method: float(column.goodness(estimates[method].value[0])))
     tied = [
         method
-        for method in goodness
-        if method != best and not interval(goodness[best] - goodness[method])[0] > 0
+        for method in estimates
+        if method != best and not _is_told_apart(estimates[best], estimates[method], column.ideal)
     ]
-    marks = dict.fromkeys(resampled, "") | dict.fromkeys(tied, "tied")
+    marks = dict.fromkeys(measured, "") | dict.fromkeys(tied, "tied")
     return marks | {best: "tied" if tied else "best"}
+
+
+def _is_told_apart(a: Estimates, b: Estimates, ideal: float | None) -> bool:
+    """Whether two values differ, or their distances from the ideal.
+
+    Those are equal where the values are, or where they lie as far on either side: both must be
+    ruled out (an intersection-union test; Berger 1982, Technometrics 24).
+    """
+    compared = [a - b] if ideal is None else [a - b, (a + b).shifted(-2 * ideal)]
+    ends = [each.interval() for each in compared]
+    return all(bool(low[0] > 0 or high[0] < 0) for low, high in ends)
 
 
 def _multicalibration(
@@ -155,24 +170,21 @@ def _multicalibration(
                 "smooth_ece": mean_of_numbers([smooth_ece(*level) for level in levels]),
             }
             entries.append({"group": group, "threshold": t, **sizes, **numbers, **errors})
-    return {"error": tested.error, "p_value": tested.p_value, "cells": entries}
-
-
-def _group_intervals(values: Resampled, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Per group the 95% interval of each metric; slope and bias are means over thresholds."""
-    if not names:  # of nothing there are no quantiles
-        return []
-    by_metric: dict[str, FloatArray] = {
-        name.removeprefix("group "): each
-        for name, each in values.items()
-        if name.startswith("group ")
+    return {
+        "error": tested.error,
+        "p_value": tested.p_value,
+        "correlations": dict(
+            zip(("items", "annotators"), tested.correlations.tolist(), strict=True)
+        ),
+        "cells": entries,
     }
-    for name in ("slope", "bias"):
-        by_metric[name] = nanmean(values[f"line {name}"], axis=2)
-    ends = {name: interval(each, name) for name, each in by_metric.items()}
+
+
+def _group_intervals(measured: Uncertainty, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Per group the 95% interval of each metric; slope and bias are means over thresholds."""
     return [
         {"group": group}
-        | {name: [float(low[k]), float(high[k])] for name, (low, high) in ends.items()}
+        | {name: [float(low[k]), float(high[k])] for name, (low, high) in measured.groups.items()}
         for k, group in enumerate(names)
     ]
 

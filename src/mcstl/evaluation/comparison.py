@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from mcstl.evaluation.intervals import RESAMPLES, bootstrap, paired_differences
+from mcstl.evaluation.intervals import Sample
 from mcstl.evaluation.nans import nan_to_none
 from mcstl.evaluation.predictions import predictions_by_method
-from mcstl.evaluation.summaries import group_names
+from mcstl.evaluation.summaries import group_names, split_overlap
+from mcstl.evaluation.uncertainty import differences_of, uncertainty
 
 #: The content of a study's results.json and predictions.parquet.
 StudyOutput = tuple[Mapping[str, Any], pd.DataFrame]
@@ -33,15 +34,12 @@ def same_test_rows(a: StudyOutput, b: StudyOutput) -> bool:
     return rows_a == rows_b
 
 
-def compare_studies(
-    a: StudyOutput, b: StudyOutput, *, resamples: int = RESAMPLES
-) -> dict[str, dict[str, Any]]:
-    """Compute the differences of two studies, `b` minus `a`, over the same resampled items.
+def compare_studies(a: StudyOutput, b: StudyOutput) -> dict[str, dict[str, Any]]:
+    """Compute the differences of two studies, `b` minus `a`, on the same rows.
 
     Args:
         a: The output of the study that is subtracted.
         b: The output of a study that was tested on the same rows (`same_test_rows`).
-        resamples: How many resamples are drawn.
 
     Returns:
         Per method that both have and per metric ``mean``, ``low`` and ``high``, as in
@@ -55,14 +53,15 @@ def compare_studies(
     for side, (_, predictions) in zip("ab", (a, b), strict=True):
         part = predictions[predictions["method"].isin(shared)]
         sides.append(part.assign(method=side + part["method"]))
-    data, table = a[0]["data"], pd.concat(sides, ignore_index=True)
-    predictions_of_both = predictions_by_method(table, names, len(data["classes"]), data["task"])
-    resampled = bootstrap(predictions_of_both, resamples=resamples)
+    table = pd.concat(sides, ignore_index=True).sort_values("seed", kind="stable")
+    data = a[0]["data"]
+    seeds_of = predictions_by_method(table, names, len(data["classes"]), data["task"])
+    measured = uncertainty(seeds_of, Sample.of(seeds_of, split_overlap(data)))
     differences: dict[str, dict[str, Any]] = nan_to_none(
         {
-            method: paired_differences(resampled[f"b{method}"], resampled[f"a{method}"])
+            method: differences_of(measured[f"b{method}"], measured[f"a{method}"])
             for method in shared
-            if f"a{method}" in resampled and f"b{method}" in resampled
+            if f"a{method}" in measured and f"b{method}" in measured
         }
     )
     return differences

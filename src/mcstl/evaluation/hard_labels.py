@@ -8,12 +8,17 @@ from mcstl.evaluation import metrics
 from mcstl.evaluation.nans import nanmean, ratio
 from mcstl.evaluation.predictions import Predictions
 
+#: One half, but for what rounding takes from a sum of probabilities.
+_HALF = 0.5 - 1e-9
+
 
 def accuracies(predictions: Predictions) -> dict[str, float]:
     """Compute how often the most probable label is the one given, per row, person, text and group.
 
     The levels are those of PersEval (Lo et al. 2025). 1 - ``accuracy_texts`` is LeWiDi's error
-    rate, and ``distance_texts`` its normalised absolute distance for ordered labels.
+    rate, and ``distance_texts`` its absolute distance for ordered labels: divided by the number of
+    points of the scale, as its organisers do. The label that makes it small is not the most
+    probable one but the median of the probabilities, which is taken there.
 
     Args:
         predictions: Predictions of one run.
@@ -25,7 +30,8 @@ def accuracies(predictions: Predictions) -> dict[str, float]:
     """
     decided = np.argmax(predictions.p, axis=1)
     right = (decided == predictions.labels).astype(float)
-    distance = np.abs(decided - predictions.labels) / (predictions.p.shape[1] - 1)
+    median = (np.cumsum(predictions.p, axis=1) < _HALF).sum(axis=1)
+    distance = np.abs(median - predictions.labels) / predictions.p.shape[1]
     inside, n = predictions.membership.astype(float), predictions.membership.sum(axis=0)
     by_group = ratio(inside.T @ right, n.astype(float))
     return {

@@ -1,479 +1,340 @@
-"""Intervals by the bootstrap: whole items or people are drawn, never single annotations."""
+"""Intervals: how far a number would move with other items, other people and other training.
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple, TypeVar
+An annotation shares something with all others of its item and with all others of its annotator.
+The variance of a metric is therefore that of its influences summed per item, plus that of the sums
+per annotator, less that of the sums per item and annotator, which both contain (Cameron, Gelbach
+and Miller 2011, Journal of Business & Economic Statistics 29). Where every annotator has one item
+that is the variance over items, where every item has one annotator that over annotators. A
+bootstrap that draws both (the pigeonhole bootstrap; Owen 2007, Annals of Applied Statistics 1)
+counts what is of single annotations three times, so that its intervals are too wide.
+
+Seeds are other splits of the same data, whose training parts overlap: what differs between them
+beyond the noise of their test parts counts 1/J + n_test/n_train times (Nadeau and Bengio 2003,
+Machine Learning 52).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+from scipy.sparse import csr_array
+from scipy.special import stdtrit
 
-from mcstl._support.arrays import BoolArray, FloatArray, IntArray
-from mcstl.evaluation import metrics
-from mcstl.evaluation.metrics import BINS
+from mcstl._support.arrays import FloatArray, IntArray
+from mcstl.evaluation.influence import Influence
 from mcstl.evaluation.nans import nanmean, ratio
 from mcstl.evaluation.predictions import Predictions
 
-T = TypeVar("T")
-
 #: The confidence of every interval.
 CONFIDENCE = 0.95
-#: How many resamples intervals and tests are made of.
-RESAMPLES = 1000
-#: Numbers in one block of resamples: few enough to stay in a processor's cache.
-_BLOCK_SIZE = 500_000
-#: Each thread holds a block or two in memory.
-_MAX_THREADS = 4
+#: How often noise is drawn for the interval of a spread, and how many spreads are tried.
+_DRAWS, _GRID_SIZE = 2000, 400
 
-#: Whole numbers, half as wide as usual where moving them is what takes time.
-Counts = npt.NDArray[np.integer[Any]]
-#: What is drawn with replacement.
-ClusterBy = Literal["items", "annotators", "items and annotators"]
-#: Metrics of one method under resampling: per metric the values, those of the data as they are
-#: first.
-Resampled = dict[str, FloatArray]
+#: What is taken as a sample of all that there could be.
+DrawnBy = Literal["items", "annotators", "items and annotators"]
 
 
-class ClusterWeights:
-    """How often each resample draws every cluster, the same for all runs.
+class Sample:
+    """Which annotations of the runs of a study share an item or an annotator.
 
-    Rows that are always drawn together (those of one item, say, or of one item and annotator) are a
-    unit and share their weight.
+    A cell is an item and an annotator in the test part of one seed.
 
     Args:
-        runs: Predictions whose items and annotators have common codes.
-        by: What is drawn.
-        seed: Decides the draws, together with the number of the resample.
+        codes: Per method and seed the codes of the rows' items and annotators, (n,) each; all
+            methods have the same seeds in the same order.
+        overlap: n_test/n_train where seeds are random splits of the same data; 0 where their parts
+            are the same.
 
     Attributes:
-        units: Per run the units of its rows, codes 0 ... U - 1, (n,).
+        by: What is taken as a sample: items alone where no annotator has several, annotators alone
+            where every item has one of its own, else both.
+        overlap: As given.
+        seeds: The seed of each cell, (n_cells,).
+        clusters: For items, annotators and pairs of both: matrices that sum cells to clusters of
+            all seeds, and to clusters of each seed.
+        cells: Per method and seed the matrix that sums rows to cells.
     """
 
-    def __init__(self, runs: Sequence[Predictions], by: ClusterBy, seed: int) -> None:
-        factors = {
-            "items": ["items"],
-            "annotators": ["annotators"],
-            "items and annotators": ["items", "annotators"],
-        }[by]
-        self._seed, self._n_clusters = seed, list[int]()
-        self._clusters: list[list[IntArray]] = []  # per run and factor the clusters of its units
-        self.units: list[IntArray] = []
-        codes = []
-        for name in factors:
-            clusters, rows = np.unique(
-                np.concatenate([getattr(run, name) for run in runs]), return_inverse=True
-            )
-            self._n_clusters.append(len(clusters))
-            codes.append(np.split(rows, np.cumsum([len(run.items) for run in runs])[:-1]))
-        for codes_of_run in zip(*codes, strict=True):
-            distinct, units = np.unique(np.stack(codes_of_run), axis=1, return_inverse=True)
-            self.units.append(units.ravel())
-            self._clusters.append(list(distinct))
-
-    def counts(self, resamples: range) -> Iterator[Counts]:
-        """Draw clusters with replacement: how often each unit occurs in each resample.
-
-        Args:
-            resamples: Numbers of b resamples; number 0 is the data as they are.
-
-        Yields:
-            Per run the counts, (b, U).
-        """
-        return self._per_unit(
-            resamples,
-            lambda random, n: np.bincount(random.integers(n, size=n), minlength=n),
-        )
-
-    def signs(self, resamples: range) -> Iterator[Counts]:
-        """Draw a random sign for every cluster.
-
-        Args:
-            resamples: Numbers of b resamples; number 0 is the data as they are.
-
-        Yields:
-            Per run the signs of its units, 1 or -1, (b, U).
-        """
-        return self._per_unit(resamples, lambda random, n: 2 * random.integers(2, size=n) - 1)
-
-    def _per_unit(
-        self, resamples: range, draw: Callable[[np.random.Generator, int], Counts]
-    ) -> Iterator[Counts]:
-        weights = [np.ones((len(resamples), n), dtype=np.int32) for n in self._n_clusters]
-        for i, resample in enumerate(resamples):
-            if resample:
-                random = np.random.default_rng([self._seed, resample])
-                for n, drawn in zip(self._n_clusters, weights, strict=True):
-                    drawn[i] = draw(random, n)
-        for clusters in self._clusters:
-            taken = [np.take(w, c, axis=1) for w, c in zip(weights, clusters, strict=True)]
-            yield taken[0] if len(taken) == 1 else taken[0] * taken[1]
-
-
-def bootstrap(
-    methods: Mapping[str, Sequence[Predictions]],
-    by: ClusterBy = "items",
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Resampled]:
-    """Draw clusters with replacement and compute what `metrics.evaluate` gives, per method.
-
-    What is drawn says what an interval is about. ``items``: other texts of the same kind, each with
-    raters of its own; all annotations of an item come together (the cluster bootstrap; Cameron and
-    Miller 2015, "A Practitioner's Guide to Cluster-Robust Inference"). ``annotators``: other people
-    for the same items. ``items and annotators``: both, where a row's weight is the product of the
-    two (the pigeonhole bootstrap; Owen 2007, Annals of Applied Statistics 1). No bootstrap is exact
-    for crossed data; that one counts the noise of single annotations up to three times, so its
-    intervals are too wide rather than too narrow (Owen and Eckles 2012). It is right where people
-    judge many items each and differ; where each item has raters of its own, ``items`` is.
-
-    Seeds of a study are other splits of the same data: their test parts share items. A method's
-    value is the mean over its seeds, and one draw of items serves all seeds and all methods, so
-    that what they share is counted once and differences are paired. An interval is thus about the
-    fitted models; what differs between seeds is shown by the sd over seeds.
-
-    The draws of a resample depend on `seed` and its number alone.
-
-    Args:
-        methods: Per method the predictions of each seed.
-        by: What is drawn.
-        resamples: How many resamples are drawn, R.
-        seed: Decides the draws.
-
-    Returns:
-        Per method and metric the values under every resample, (1 + R, ...) as `ReweightedMetrics`
-        returns them; the first row is that of the data as they are.
-    """
-    runs = [run for seeds in methods.values() for run in seeds]
-    weights = ClusterWeights(runs, by, seed)
-    reweighted = [
-        ReweightedMetrics(run, units) for run, units in zip(runs, weights.units, strict=True)
-    ]
-
-    def block(resamples: range) -> list[Resampled]:
-        counts = weights.counts(resamples)
-        return [metrics_of(drawn) for metrics_of, drawn in zip(reweighted, counts, strict=True)]
-
-    blocks = in_blocks(block, 1 + resamples, max(len(run.items) for run in runs))
-    per_run = [
-        {name: np.concatenate([values[i][name] for values in blocks]) for name in blocks[0][i]}
-        for i in range(len(runs))
-    ]
-    result, start = {}, 0
-    for method, seeds in methods.items():
-        per_seed = per_run[start : start + len(seeds)]
-        result[method] = {
-            name: nanmean(np.stack([values[name] for values in per_seed]), axis=0)
-            for name in per_seed[0]
+    def __init__(
+        self, codes: Mapping[str, Sequence[tuple[IntArray, IntArray]]], overlap: float = 0.0
+    ) -> None:
+        keys = {
+            (method, s): np.stack([np.full(len(items), s), items, annotators])
+            for method, seeds in codes.items()
+            for s, (items, annotators) in enumerate(seeds)
         }
-        start += len(seeds)
-    return result
-
-
-def in_blocks(block: Callable[[range], T], n: int, n_rows: int) -> list[T]:
-    """Compute resamples in blocks, on a few threads.
-
-    Args:
-        block: Computes the resamples of which it is given the numbers.
-        n: How many resamples there are; they have the numbers 0 ... n - 1.
-        n_rows: How many numbers a resample holds in memory, which decides the size of a block.
-
-    Returns:
-        What `block` returned, in the order of the resamples.
-    """
-    size = max(1, min(n, _BLOCK_SIZE // max(n_rows, 1)))
-    ranges = [range(start, min(start + size, n)) for start in range(0, n, size)]
-    if len(ranges) == 1:
-        return [block(ranges[0])]
-    # One thread of ours a processor; BLAS would add its own, which wait by spinning.
-    threads = ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS))
-    with threadpool_limits(1, "blas"), threads as pool:
-        return list(pool.map(block, ranges))
-
-
-def interval(values: FloatArray, name: str = "") -> tuple[FloatArray, FloatArray]:
-    """Compute the 95% intervals of one metric of a bootstrap.
-
-    The 2.5% and 97.5% quantiles of the resamples. A standard deviation over groups is larger in
-    nearly every resample, since resampling adds noise to each group: there the quantiles are
-    reflected about what was observed, and cut off at 0.
-
-    Args:
-        values: The metric under every resample, the data as they are first, (1 + R, ...).
-        name: The metric; one whose name ends in ``_sd`` is a standard deviation over groups.
-
-    Returns:
-        Lower and upper ends, (...); NaN where more than one resample in twenty lacks the value.
-    """
-    observed, resampled = values[0], values[1:]
-    lacking = np.isnan(resampled).mean(axis=0) > 1 - CONFIDENCE
-    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    low, high = np.nanquantile(np.where(lacking, 0.0, resampled), tails, axis=0)
-    if name.endswith("_sd"):
-        low, high = np.maximum(2 * observed - high, 0), np.maximum(2 * observed - low, 0)
-    lacking = lacking | np.isnan(observed)
-    return np.where(lacking, np.nan, low), np.where(lacking, np.nan, high)
-
-
-def paired_differences(a: Resampled, b: Resampled) -> dict[str, dict[str, float]]:
-    """Compute the differences A - B of two methods over the same resamples.
-
-    Args:
-        a: Metrics of a method under resampling.
-        b: Metrics of another one under the same resampling.
-
-    Returns:
-        Per metric ``mean``, and ``low`` and ``high`` of the 95% interval.
-    """
-    differences = {}
-    for name in a:
-        if a[name].ndim == 1:
-            gaps = a[name] - b[name]
-            low, high = interval(gaps)
-            differences[name] = {"mean": float(gaps[0]), "low": float(low), "high": float(high)}
-    return differences
-
-
-class ReweightedMetrics:
-    """`metrics.evaluate` of the same rows under many weights at once.
-
-    Rows of one unit share their weight. Whole-number weights give what repeating the rows would
-    give, deciles included: they are binned anew under every weight.
-
-    Args:
-        predictions: Predictions of one run.
-        units: The units of its rows, codes 0 ... U - 1 of which every one occurs, (n,).
-    """
-
-    def __init__(self, predictions: Predictions, units: IntArray) -> None:
-        p, labels = np.asarray(predictions.p, dtype=float), predictions.labels
-        membership, task = predictions.membership, predictions.task
-        self._score = metrics.score_of(task)
-        n_units = int(units.max()) + 1
-        groups = [np.arange(len(p)), *(np.flatnonzero(inside) for inside in membership.T)]
-        self._n_groups = len(groups) - 1
-
-        # Means are ratios of sums, and sums over rows are sums over units: one matrix product.
-        minority, every = predictions.minority.astype(float), np.ones(len(p))
-        columns = {
-            **{name: (measure(p, labels), every) for name, measure in metrics.PER_ROW.items()},
-            "one_minus_emd": (
-                minority * (1 - metrics.emd(p, labels) / (p.shape[1] - 1)),
-                minority,
-            ),
+        cells, places = _distinct(np.concatenate(list(keys.values()), axis=1))
+        n_items, n_annotators, n_pairs = (len(_distinct(cells[of])[0].T) for of in _KINDS)
+        self.by: DrawnBy = "items and annotators"
+        if n_annotators == n_pairs:
+            self.by = "items"
+        elif n_items == n_pairs:
+            self.by = "annotators"
+        self.overlap, self.seeds = overlap, cells[0]
+        self.clusters = [
+            (_sum_by(_distinct(cells[of])[1]), _sum_by(_distinct(cells[[0, *of]])[1]))
+            for of in _KINDS
+        ]
+        ends = np.cumsum([key.shape[1] for key in keys.values()])[:-1]
+        self.cells = {
+            key: _sum_by(of_rows, cells.shape[1])
+            for key, of_rows in zip(keys, np.split(places, ends), strict=True)
         }
-        if task == "preference":
-            columns["accuracy"] = (metrics.pairwise_accuracy_per_row(p[:, 1], labels), every)
-        self._means = list(columns)
-        self._sums = np.stack(
-            [
-                np.bincount(units[group], weights=each[group], minlength=n_units)
-                for group in groups
-                for pair in columns.values()
-                for each in pair
-            ],
-            axis=1,
-        )  # (U, (1 + K) * means * 2)
-
-        # The last class ranks rows as the last threshold does, and the first one as the first, but
-        # for rounding, in reverse: such a pair is computed at once.
-        levels = metrics.exceedance(p)
-        self._n_levels = last = levels.shape[1]
-        classes = [] if task == "preference" else metrics.auc_classes(p)
-        together = {last: last - 1}
-        down, up = metrics.ranked(p[:, 0])[1], metrics.ranked(levels[:, 0])[1]
-        if last > 1 and np.array_equal(down.max() - down, up):
-            together[0] = 0
-        ways: list[tuple[int | None, int | None]] = [(c, together.get(c)) for c in classes]
-        paired = [t for _, t in ways]
-        ways += [(None, t) for t in range(last) if t not in paired]
-        self._rankings = []
-        for c, t in ways:
-            outcome = labels == c if t is None else labels > t
-            values, codes = metrics.ranked(p[:, c] if t is None else levels[:, t])
-            counts = [
-                OutcomeCounts.from_rows(values, codes[g], units[g], outcome[g], n_units)
-                for g in groups
-            ]
-            self._rankings.append((c, t, counts))
-
-    def __call__(self, weights: Counts) -> Resampled:
-        """Compute the metrics under each of b weightings.
-
-        Args:
-            weights: How often each unit counts, (b, U).
-
-        Returns:
-            Per metric the values, (b,), per group those under ``group NAME``, (b, K), and ``line
-            slope`` and ``line bias``, (b, K, L - 1); NaN where `evaluate` has none. What `evaluate`
-            counts is left out.
-        """
-        b, n_parts = len(weights), 1 + self._n_groups  # all rows, then each group
-        sums = (weights.astype(float) @ self._sums).reshape(b, n_parts, len(self._means), 2)
-        means = ratio(sums[..., 0], sums[..., 1])
-        per_group_values = {name: means[:, :, m] for m, name in enumerate(self._means)}
-        aucs = np.full((len(self._rankings), b, n_parts), np.nan)
-        lines = np.full((2, self._n_levels, b, self._n_groups), np.nan)  # slopes and biases
-        for i, (c, t, counts) in enumerate(self._rankings):
-            for g, group_counts in enumerate(counts):
-                if c is None and not g:
-                    continue  # `evaluate` draws no line through all rows
-                drawn = group_counts.reweighted(weights)
-                if c is not None:
-                    aucs[i, :, g] = drawn.auc()
-                if t is not None and g:
-                    lines[:, t, :, g - 1] = drawn.line()
-        if self._score == "auc":
-            per_group_values["auc"] = nanmean(aucs, axis=0)
-        slopes, biases = lines.transpose(0, 2, 3, 1)
-        groups = {f"group {name}": each[:, 1:] for name, each in per_group_values.items()}
-        overall = {name: each[:, 0] for name, each in per_group_values.items()}
-        over = {
-            f"group_{self._score}": groups[f"group {self._score}"],
-            "slope": slopes.reshape(b, -1),
-            "bias": biases.reshape(b, -1),
-        }
-        for name, each in over.items():
-            overall[f"{name}_mean"] = mean = nanmean(each, axis=1)
-            overall[f"{name}_sd"] = np.sqrt(nanmean((each - mean[:, None]) ** 2, axis=1))
-        return overall | groups | {"line slope": slopes, "line bias": biases}
-
-
-class OutcomeCounts(NamedTuple):
-    """Rows counted by distinct prediction and unit, by rising prediction.
-
-    Attributes:
-        values: The distinct predictions, (V,).
-        units: The unit of each count, (C,).
-        starts: Where the counts of each prediction start, (V,).
-        positives: How many rows have the outcome 1, (C,).
-        n: How many rows there are, (C,).
-    """
-
-    values: FloatArray
-    units: IntArray
-    starts: IntArray
-    positives: Counts
-    n: Counts
 
     @classmethod
-    def from_rows(
-        cls, values: FloatArray, codes: IntArray, units: IntArray, outcome: BoolArray, n_units: int
-    ) -> "OutcomeCounts":
-        """Count rows.
+    def of(cls, methods: Mapping[str, Sequence[Predictions]], overlap: float = 0.0) -> "Sample":
+        """Take the items and annotators of predictions.
 
         Args:
-            values: The distinct predictions of these and maybe other rows, rising, (V,).
-            codes: The place of each row's prediction in `values`, (n,).
-            units: The rows' units, codes 0 ... U - 1, (n,).
-            outcome: The rows' outcomes, (n,).
-            n_units: The number of units, U.
+            methods: Per method the predictions of each seed.
+            overlap: As of the class.
 
         Returns:
-            The counts of predictions and units that occur together.
+            The sample.
         """
-        keys, places = np.unique(codes * n_units + units, return_inverse=True)
-        by_code, unit = np.divmod(keys, n_units)
-        starts = np.flatnonzero(np.diff(by_code, prepend=-1))
-        positives, n = (
-            np.bincount(each, minlength=len(keys)).astype(np.int32)
-            for each in (places[outcome], places)
+        codes = {m: [(run.items, run.annotators) for run in seeds] for m, seeds in methods.items()}
+        return cls(codes, overlap)
+
+    def estimates(self, method: str, influences: Sequence[Influence]) -> "Estimates":
+        """Combine what the seeds of a method give for the same metrics.
+
+        Args:
+            method: The method.
+            influences: Values and influences of each of J seeds.
+
+        Returns:
+            The metrics as means over seeds.
+        """
+        moves = [self.cells[method, s] @ each.rows for s, each in enumerate(influences)]
+        return Estimates(
+            self,
+            np.stack([each.value for each in influences]),
+            np.asarray(reduce(np.add, moves), dtype=float),
         )
-        return cls(values[by_code[starts]], unit, starts, positives, n)
-
-    def per_prediction(self, products: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Sum over the units of each prediction.
-
-        Args:
-            products: Numbers per count, (b, C).
-
-        Returns:
-            The sums, (b, V).
-        """
-        if len(self.starts) == len(self.units):
-            return products
-        return np.add.reduceat(products, self.starts, axis=1)
-
-    def reweighted(self, weights: Counts) -> "ReweightedCounts":
-        """Count the rows as weights repeat them.
-
-        Args:
-            weights: How often each unit counts, (b, U).
-
-        Returns:
-            The counts under each weighting.
-        """
-        taken = np.take(weights, self.units, axis=1)  # far faster than weights[:, self.units]
-        positives = self.per_prediction(taken * self.positives)
-        counts = self.per_prediction(taken if (self.n == 1).all() else taken * self.n)
-        # One running count over all weights: it rises throughout, so that one search does for all.
-        running = np.zeros(counts.size + 1, dtype=np.int64)
-        np.cumsum(counts.ravel(), out=running[1:])
-        return ReweightedCounts(self.values, counts, positives, running)
 
 
-class ReweightedCounts(NamedTuple):
-    """How often b weightings have each distinct prediction; whole numbers, so sums are exact.
+@dataclass(frozen=True)
+class Estimates:
+    """C metrics of one method, or differences of two, as means over J seeds.
 
     Attributes:
-        values: The distinct predictions, (V,).
-        counts: How often each occurs, (b, V).
-        positives: How often each occurs with the outcome 1, (b, V).
-        running: Sums of the counts before each and after the last, (1 + b * V,).
+        sample: What they were measured on.
+        per_seed: The values of each seed, (J, C); NaN where there is none.
+        moves: How far each cell moves the value of its seed, (n_cells, C).
     """
 
-    values: FloatArray
-    counts: IntArray
-    positives: IntArray
-    running: IntArray
+    sample: Sample
+    per_seed: FloatArray
+    moves: FloatArray
 
-    def auc(self) -> FloatArray:
-        """Compute `metrics.macro_auc` of one class, by the sum of the ranks of its rows.
+    @property
+    def value(self) -> FloatArray:
+        """The means over seeds, (C,)."""
+        return nanmean(self.per_seed, axis=0)
+
+    def __add__(self, other: "Estimates") -> "Estimates":
+        return self._combined(other, 1)
+
+    def __sub__(self, other: "Estimates") -> "Estimates":
+        return self._combined(other, -1)
+
+    def _combined(self, other: "Estimates", sign: int) -> "Estimates":
+        return replace(
+            self,
+            per_seed=self.per_seed + sign * other.per_seed,
+            moves=self.moves + sign * other.moves,
+        )
+
+    def shifted(self, by: float) -> "Estimates":
+        """Add a constant to the metrics.
+
+        Args:
+            by: The constant.
 
         Returns:
-            The AUC of each weighting, (b,).
+            The metrics with the same influences.
         """
-        b, size = self.counts.shape
-        if not size:
-            return np.full(b, np.nan)
-        running, starts = self.running, self.running[::size]
-        twice_middle = (running[:-1] + running[1:]).reshape(b, size)
-        n_positives, total = self.positives.sum(axis=1), np.diff(starts)
-        twice_ranks = np.einsum("bv,bv->b", self.positives, twice_middle)
-        twice_won = twice_ranks - n_positives * (n_positives + 2 * starts[:-1])
-        return ratio(twice_won / 2, n_positives * (total - n_positives))
+        return replace(self, per_seed=self.per_seed + by)
 
-    def line(self) -> FloatArray:
-        """Fit `metrics.calibration_line`.
+    def variance(self) -> tuple[FloatArray, FloatArray]:
+        """Estimate how far the metrics move with other items, people and training.
 
         Returns:
-            Slopes and biases of each weighting, (2, b).
+            The variances, (C,), and their degrees of freedom (Satterthwaite 1946), (C,); NaN where
+            there are too few items or people to tell.
         """
-        b, size = self.counts.shape
-        if not size:
-            return np.full((2, b), np.nan)
-        running, row = self.running, size * np.arange(b)[:, None]
-        before, total = running[row], running[row + size] - running[row]
-        # A bin begins at the first prediction whose middle rank is in it: the one that reaches the
-        # bin's rank, or the next.
-        rank = total * np.arange(1, BINS)
-        first = np.searchsorted(running[1:], before - (-rank // BINS))
-        first = np.minimum(first, b * size - 1)
-        twice_middle = running[first] + running[first + 1] - 2 * before
-        first += BINS * twice_middle < 2 * rank
-        edges = np.hstack([row, np.clip(first, row, row + size), row + size])  # (b, BINS + 1)
+        sampling, uncertain = self._sampling()
+        n_seeds, _ = self._shares()
+        training = self._between_seeds(n_seeds) * (ratio(np.ones(1), n_seeds) + self.sample.overlap)
+        total = sampling + training
+        uncertain = np.nan_to_num(uncertain) + training**2 / np.maximum(n_seeds - 1, 1)
+        df = np.where(uncertain > 0, ratio(total**2, uncertain), np.inf)
+        return np.where(n_seeds > 0, total, np.nan), np.maximum(df, 1)
 
-        def per_bin(each: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            sums = np.add.reduceat(np.append(each, 0), edges[:, :-1].ravel()).reshape(b, BINS)
-            return np.where(edges[:, 1:] > edges[:, :-1], sums, 0)
+    def sampling_variance(self) -> FloatArray:
+        """Estimate how far the metrics move with other items and people, training left as it is.
 
-        n = np.diff(running[edges], axis=1)
-        x = ratio(per_bin(self.counts * self.values), n)
-        y = ratio(per_bin(self.positives), n)
-        mean_x, mean_y = nanmean(x, axis=1), nanmean(y, axis=1)
-        centred = np.where(n > 0, x - mean_x[:, None], 0.0)
-        slope = ratio((centred * np.where(n > 0, y, 0.0)).sum(axis=1), (centred**2).sum(axis=1))
-        undefined = (np.ptp(centred, axis=1) < metrics.LEAST_SPREAD) | (mean_y == 0) | (mean_y == 1)
-        slope[undefined] = np.nan
-        return np.stack([slope, mean_y - slope * mean_x])
+        Returns:
+            The variances, (C,).
+        """
+        return self._sampling()[0]
+
+    def _sampling(self) -> tuple[FloatArray, FloatArray]:
+        """The variance over items and people, and its square over its degrees of freedom."""
+        moves = self.moves * self._shares()[1][self.sample.seeds]
+        parts = [_cluster_variance(of_all @ moves) for of_all, _ in self.sample.clusters]
+        (items, df_items), (people, df_people), (pairs, _) = parts
+        sampling = np.maximum(items + people - pairs, np.maximum(items, people))
+        if self.sample.by != "items and annotators":  # the other one is the pairs
+            sampling, chosen = (items, 0) if self.sample.by == "items" else (people, 1)
+            uncertain = ratio(sampling**2, parts[chosen][1])
+        else:
+            uncertain = ratio(items**2, df_items) + ratio(people**2, df_people)
+        return sampling, uncertain
+
+    def covariance(self) -> FloatArray:
+        """Estimate how the metrics move together.
+
+        Returns:
+            The covariances, (C, C), without negative eigenvalues.
+        """
+        n_seeds, shares = self._shares()
+        moves = self.moves * shares[self.sample.seeds]
+        total = np.zeros((moves.shape[1],) * 2)
+        for sign, (of_all, _) in zip((1, 1, -1), self.sample.clusters, strict=True):
+            sums = of_all @ moves
+            total += sign * (sums.T @ sums)
+        total += np.diag(
+            self._between_seeds(n_seeds) * (1 / np.maximum(n_seeds, 1) + self.sample.overlap)
+        )
+        eigenvalues, vectors = np.linalg.eigh(total)
+        return np.asarray(vectors * np.maximum(eigenvalues, 0) @ vectors.T)
+
+    def interval(self) -> tuple[FloatArray, FloatArray]:
+        """Compute 95% intervals by Student's t.
+
+        Returns:
+            Lower and upper ends, (C,); NaN where there are too few items or people to tell.
+        """
+        variance, df = self.variance()
+        half = stdtrit(np.minimum(df, 1e6), (1 + CONFIDENCE) / 2) * np.sqrt(variance)
+        return self.value - half, self.value + half
+
+    def _shares(self) -> tuple[FloatArray, FloatArray]:
+        """In how many seeds each metric has a value, (C,), and each seed's share, (J, C)."""
+        has_value = ~np.isnan(self.per_seed)
+        n_seeds = has_value.sum(axis=0).astype(float)
+        return n_seeds, has_value / np.maximum(n_seeds, 1)
+
+    def _between_seeds(self, n_seeds: FloatArray) -> FloatArray:
+        """The variance of a metric between seeds beyond the noise of their test parts, (C,)."""
+        shares = self._shares()[1]
+        several = n_seeds > 1
+        if not several.any():
+            return np.zeros(len(n_seeds))
+        deviations = np.where(shares > 0, self.per_seed - self.value, 0.0)
+        observed = ratio((deviations**2).sum(axis=0), n_seeds - 1)
+        single = self.moves * (shares > 0)[self.sample.seeds]
+        mean = self.moves * shares[self.sample.seeds]
+        noise = np.zeros(len(n_seeds))
+        for sign, (of_all, of_seed) in zip((1, 1, -1), self.sample.clusters, strict=True):
+            of_mean = ((of_all @ mean) ** 2).sum(axis=0)
+            noise += sign * (((of_seed @ single) ** 2).sum(axis=0) - n_seeds * of_mean)
+        noise = ratio(noise, n_seeds - 1)
+        return np.where(several, np.maximum(np.nan_to_num(observed - noise), 0), 0.0)
+
+
+class Spread(NamedTuple):
+    """How far apart groups are, without what chance adds.
+
+    Attributes:
+        value: The standard deviation over groups (and thresholds) of the means over seeds, with
+            the variance of their noise taken off; 0 where that is larger.
+        low: Lower end of its 95% interval.
+        high: Upper end of the interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def minus(self, other: "Spread") -> "Spread":
+        """Subtract another method's spread (Zou and Donner 2008, Statistics in Medicine 27).
+
+        Args:
+            other: The other method's spread on the same rows.
+
+        Returns:
+            The difference, with an interval that is right were the two independent; what they
+            share makes it too wide.
+        """
+        value = self.value - other.value
+        below = np.hypot(self.value - self.low, other.high - other.value)
+        above = np.hypot(self.high - self.value, other.value - other.low)
+        return Spread(value, float(value - below), float(value + above))
+
+
+def spread(estimates: Estimates, seed: int = 0) -> Spread:
+    """Estimate how far apart the metrics are beyond chance.
+
+    The values of C groups around their mean are true deviations plus noise, of which the covariance
+    is estimated. The interval holds the spreads under which the observed one is neither among the
+    2.5% smallest nor the 2.5% largest, as noise is drawn.
+
+    Args:
+        estimates: The same metric of C groups.
+        seed: Decides the noise.
+
+    Returns:
+        The spread and its interval; NaN with fewer than two groups.
+    """
+    has_value = np.flatnonzero(~np.isnan(estimates.value))
+    size = len(has_value)
+    if size < 2:
+        return Spread(np.nan, np.nan, np.nan)
+    deviations = estimates.value[has_value] - estimates.value[has_value].mean()
+    covariance = estimates.covariance()[np.ix_(has_value, has_value)]
+    centring = np.eye(size) - 1 / size
+    eigenvalues, vectors = np.linalg.eigh(centring @ covariance @ centring)
+    drawn = np.random.default_rng(seed).standard_normal((_DRAWS, size))
+    noise = drawn * np.sqrt(np.maximum(eigenvalues, 0)) @ vectors.T
+    observed = float((deviations**2).mean())
+    expected = float(np.maximum(eigenvalues, 0).mean())
+    direction = deviations / max(np.sqrt(observed), 1e-300)
+    # |τ d + e|² = τ² + 2 τ d·e + |e|², as means over groups
+    along, squares = (noise * direction).mean(axis=1), (noise**2).mean(axis=1)
+    largest = 2 * np.sqrt(observed) + 6 * np.sqrt(expected)
+    tried = np.linspace(0, largest, _GRID_SIZE)
+    simulated = tried[:, None] ** 2 + 2 * tried[:, None] * along + squares
+    below = np.quantile(simulated, (1 - CONFIDENCE) / 2, axis=1) <= observed
+    above = np.quantile(simulated, (1 + CONFIDENCE) / 2, axis=1) >= observed
+    inside = tried[below & above]
+    value = float(np.sqrt(max(observed - expected, 0)))
+    low, high = (float(inside[0]), float(inside[-1])) if len(inside) else (0.0, 0.0)
+    return Spread(value, min(low, value), max(high, value))
+
+
+_KINDS: tuple[list[int], ...] = ([1], [2], [1, 2])  # items, annotators, both, as rows of cells
+
+
+def _distinct(keys: IntArray) -> tuple[IntArray, IntArray]:
+    """The distinct columns, and the place of each column among them."""
+    distinct, codes = np.unique(keys, axis=1, return_inverse=True)
+    return distinct, codes.ravel()
+
+
+def _sum_by(codes: IntArray, n_codes: int | None = None) -> csr_array:
+    """The matrix that sums what has the same code."""
+    shape = (int(codes.max()) + 1 if n_codes is None else n_codes, len(codes))
+    return csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=shape)
+
+
+def _cluster_variance(sums: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The variance of a sum over clusters, (C,), and its degrees of freedom, (C,)."""
+    squares = sums**2
+    total, n = squares.sum(axis=0), (squares > 0).sum(axis=0).astype(float)
+    variance = np.where(n == 1, np.nan, total)
+    df = np.minimum(n - 1, 3 * ratio(total**2, (squares**2).sum(axis=0)))
+    return variance, np.where(n > 1, np.maximum(df, 1), np.nan)

@@ -98,9 +98,7 @@ def predictions_by_method(
     Raises:
         InputError: If a row names a group that is not in `group_names`, or holds no probabilities.
     """
-    items = pd.factorize(table["item"])[0]
-    annotators, names = pd.factorize(table["annotator"])
-    annotators = np.where(annotators < 0, len(names) + table["row"].to_numpy(), annotators)
+    items, annotators = pd.factorize(table["item"])[0], annotator_codes(table)
     by_method: dict[str, list[Predictions]] = {}
     positions = pd.Series(np.arange(len(table)))
     keys = [table["method"].to_numpy(), table["seed"].to_numpy()]
@@ -118,6 +116,20 @@ def predictions_by_method(
             )
         )
     return by_method
+
+
+def annotator_codes(table: pd.DataFrame) -> IntArray:
+    """Number the annotators of predictions.parquet.
+
+    Args:
+        table: Rows of predictions.parquet.
+
+    Returns:
+        The code of each row's annotator, (n,); an unknown one counts as a person who gave this
+        annotation alone.
+    """
+    codes, names = pd.factorize(table["annotator"])
+    return np.where(codes < 0, len(names) + table["row"].to_numpy(dtype=np.int64), codes)
 
 
 def probabilities(table: pd.DataFrame, n_classes: int) -> FloatArray:

@@ -1,12 +1,13 @@
 """The runs of a study summarised over its seeds: means, standard deviations and t intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from scipy.special import stdtrit
 
 from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl.data.splits import SplitBy
 from mcstl.evaluation.nans import mean_of_numbers, nan_to_none
 
 #: A run of results.json: one method with one seed.
@@ -15,14 +16,15 @@ Run = Mapping[str, Any]
 Summary = dict[str, dict[str, dict[str, Any]]]
 
 
-def summarise(runs: Iterable[Run]) -> Summary:
+def summarise(runs: Iterable[Run], overlap: float = 0.0) -> Summary:
     """Summarise the metrics of runs over seeds, per method.
 
     Args:
         runs: Runs as in results.json; a seed that lacks a value is left out.
+        overlap: What `split_overlap` says of their data.
 
     Returns:
-        Per method and metric the mean over seeds, the standard deviation (ddof 1) and the 95% t
+        Per method and metric the mean over seeds, the standard deviation (ddof 1) and the 95%
         interval. With one seed there is no sd and no interval: None.
 
     Example:
@@ -38,18 +40,21 @@ def summarise(runs: Iterable[Run]) -> Summary:
             if value is not None:
                 per_seed.append(value)
     return {
-        method: {metric: t_interval(per_seed) for metric, per_seed in by_metric.items()}
+        method: {metric: t_interval(per_seed, overlap) for metric, per_seed in by_metric.items()}
         for method, by_metric in values.items()
     }
 
 
-def paired(runs: Sequence[Run], method_a: str, method_b: str) -> dict[str, dict[str, Any]]:
+def paired(
+    runs: Sequence[Run], method_a: str, method_b: str, overlap: float = 0.0
+) -> dict[str, dict[str, Any]]:
     """Summarise the differences A - B of two methods over the seeds that both have.
 
     Args:
         runs: Runs as in results.json.
         method_a: The method whose metrics are subtracted from.
         method_b: The method whose metrics are subtracted.
+        overlap: What `split_overlap` says of their data.
 
     Returns:
         Per metric the summary of the differences, as `summarise` makes it.
@@ -65,7 +70,7 @@ def paired(runs: Sequence[Run], method_a: str, method_b: str) -> dict[str, dict[
             per_seed = differences.setdefault(metric, [])
             if left is not None and right is not None:
                 per_seed.append(left - right)
-    return {metric: t_interval(per_seed) for metric, per_seed in differences.items()}
+    return {metric: t_interval(per_seed, overlap) for metric, per_seed in differences.items()}
 
 
 def summarise_groups(runs: Sequence[Run], method: str) -> list[dict[str, Any]]:
@@ -140,22 +145,46 @@ def metrics_by_seed(runs: Iterable[Run], method: str) -> dict[int, Mapping[str, 
     return by_seed
 
 
-def t_interval(values: Sequence[float]) -> dict[str, Any]:
-    """Summarise one value per seed by its mean and Student's t.
+def split_overlap(data: Mapping[str, Any]) -> float:
+    """Compute how strongly the splits of a study's seeds depend on each other.
+
+    Args:
+        data: The ``data`` of results.json.
+
+    Returns:
+        n_test/n_train where every seed has a random split of its own; 0 where all have the parts
+        that the data came with.
+    """
+    parts = data["split"]
+    is_random = parts["by"] in get_args(SplitBy)
+    return float(parts["test"] / parts["train"]) if is_random else 0.0
+
+
+def t_interval(values: Sequence[float], overlap: float = 0.0) -> dict[str, Any]:
+    """Summarise one value per seed by its mean and a corrected Student's t.
+
+    Splits of the same data share most of their training rows, so that their values differ less than
+    those of independent data would: the variance of the mean of J is not 1/J of theirs but 1/J +
+    n_test/n_train of it (Nadeau and Bengio 2003, Machine Learning 52).
 
     Args:
         values: A value per seed.
+        overlap: n_test/n_train; 0 where seeds do not split data.
 
     Returns:
         ``mean``, ``sd`` (ddof 1), ``low`` and ``high`` of the 95% interval, and ``interval``, which
         says that it is over seeds. What too few values do not tell is None.
+
+    Example:
+        >>> t_interval([0.7, 0.8, 0.9], overlap=0.25)["low"], t_interval([0.7, 0.8, 0.9])["low"]
+        (0.471..., 0.551...)
     """
     n = len(values)
     mean = float(np.mean(values)) if n else None
     if mean is None or n < 2:
         return {"mean": mean, "sd": None, "low": None, "high": None, "interval": "seeds"}
     sd = float(np.std(values, ddof=1))
-    half = float(stdtrit(n - 1, 0.975)) * sd / n**0.5
+    half = float(stdtrit(n - 1, 0.975)) * sd * (1 / n + overlap) ** 0.5
     return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "interval": "seeds"}
 
 

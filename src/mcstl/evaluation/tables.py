@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from mcstl.evaluation.summaries import Run, Summary, metrics_by_seed, t_interval
+from mcstl.evaluation.summaries import Summary
 
 #: A group is called off where chance would give an error as large as its own less often.
 ALARM_LEVEL = 0.05
@@ -21,35 +19,30 @@ class Column(NamedTuple):
     Attributes:
         metric: The metric whose mean over seeds is shown.
         title: The heading.
-        over: What the standard deviation runs over: "seeds", "groups" or "groups and thresholds".
-        sd_metric: The metric whose mean over seeds is that sd; "" for the sd over seeds itself.
         best: Which values are the best.
     """
 
     metric: str
     title: str
-    over: str
-    sd_metric: str
     best: Literal["highest", "lowest", "nearest 1", "nearest 0"]
 
-    def goodness(self, values: Any) -> Any:
-        """Turn values of the metric into ones of which more is better.
+    @property
+    def ideal(self) -> float | None:
+        """The value to be near to; None where more, or less, is always better."""
+        return {"nearest 1": 1.0, "nearest 0": 0.0}.get(self.best)
+
+    def goodness(self, value: float) -> float:
+        """Turn a value of the metric into one of which more is better.
 
         Args:
-            values: A number or an array.
+            value: The value.
 
         Returns:
-            The same form: the values, their opposites, or minus their distance from 1 or 0.
+            The value, its opposite, or minus its distance from the ideal.
         """
-        match self.best:
-            case "highest":
-                return values
-            case "lowest":
-                return -values
-            case "nearest 1":
-                return -abs(values - 1)
-            case "nearest 0":
-                return -abs(values)
+        if self.ideal is not None:
+            return -abs(value - self.ideal)
+        return value if self.best == "highest" else -value
 
 
 class Cell(NamedTuple):
@@ -57,22 +50,22 @@ class Cell(NamedTuple):
 
     Attributes:
         mean: The mean over seeds.
-        sd: The standard deviation that the column names.
-        mark: "best" or "tied" as paired differences tell, or "".
         low: Lower end of the 95% interval, over what the summary's ``interval`` says.
         high: Upper end of the interval.
+        mark: "best" or "tied" as differences tell, or "".
     """
 
     mean: float | None
-    sd: float | None = None
-    mark: str = ""
     low: float | None = None
     high: float | None = None
+    mark: str = ""
 
     @property
     def text(self) -> str:
-        """The cell as ``0.895 ± 0.004``, without the sd where there is none, or ``-``."""
-        return rounded(self.mean) + ("" if self.sd is None else f" ± {rounded(self.sd)}")
+        """The cell as ``0.895 [0.880, 0.910]``, without the interval where there is none."""
+        if self.low is None:
+            return rounded(self.mean)
+        return f"{rounded(self.mean)} [{rounded(self.low)}, {rounded(self.high)}]"
 
 
 class ResultsTable(NamedTuple):
@@ -97,35 +90,24 @@ class ResultsTable(NamedTuple):
         return [[method, *(cell.text for cell in cells)] for method, cells in self.rows]
 
 
-def results_table(summary: Summary, runs: Sequence[Run]) -> ResultsTable:
+def results_table(summary: Summary) -> ResultsTable:
     """Compute the results table: the paper's Table 1, with NLL added.
 
-    The sd of group columns runs over groups (mean over seeds), the others' over seeds; each column
-    says which. A cell is "best" if its method's paired difference over seeds from every other
-    method has a 95% t interval without 0, else the best and all that it does not beat are "tied";
-    where the summary has marks, from resampled items, they are taken instead. Slope counts by its
-    distance from 1, bias from 0. Nothing is marked with one seed (unless resampled) or one method.
+    Marks are those of the summary: a method is "best" if its difference from every other one has a
+    95% interval without 0, else the best and all that it does not beat are "tied". Slope counts by
+    its distance from 1, bias from 0. Summaries that an older version made may have none.
 
     Args:
         summary: The summary of results.json.
-        runs: The runs of results.json.
 
     Returns:
         A row per method of the summary.
     """
-    score = "accuracy" if any("accuracy" in metrics for metrics in summary.values()) else "auc"
-    columns = results_columns(score)
-    resampled = any("mark" in value for metrics in summary.values() for value in metrics.values())
-    marks = [{} if resampled else _marks(runs, column, list(summary)) for column in columns]
-    rows = []
-    for method, metrics in summary.items():
-        cells = []
-        for column, by_seeds in zip(columns, marks, strict=True):
-            value = metrics[column.metric]
-            sd = metrics[column.sd_metric]["mean"] if column.sd_metric else value["sd"]
-            mark = value.get("mark", "") if resampled else by_seeds.get(method, "")
-            cells.append(Cell(value["mean"], sd, mark, value["low"], value["high"]))
-        rows.append((method, cells))
+    columns = results_columns(_score(summary))
+    rows = [
+        (method, [_cell(metrics[column.metric]) for column in columns])
+        for method, metrics in summary.items()
+    ]
     return ResultsTable(columns, rows)
 
 
@@ -139,21 +121,46 @@ def results_columns(score: str) -> list[Column]:
         The score, NLL, the score's mean over groups, slope, bias and 1-EMD.
     """
     title = "AUC" if score == "auc" else "Accuracy"
-    lines = "groups and thresholds"
     return [
-        Column(score, title, "seeds", "", "highest"),
-        Column("nll", "NLL", "seeds", "", "lowest"),
-        Column(
-            f"group_{score}_mean",
-            f"Group {title if score == 'auc' else title.lower()}",
-            "groups",
-            f"group_{score}_sd",
-            "highest",
-        ),
-        Column("slope_mean", "Slope", lines, "slope_sd", "nearest 1"),
-        Column("bias_mean", "Bias", lines, "bias_sd", "nearest 0"),
-        Column("one_minus_emd", "1-EMD", "seeds", "", "highest"),
+        Column(score, title, "highest"),
+        Column("nll", "NLL", "lowest"),
+        Column(f"group_{score}_mean", _group_title(score), "highest"),
+        Column("slope_mean", "Slope", "nearest 1"),
+        Column("bias_mean", "Bias", "nearest 0"),
+        Column("one_minus_emd", "1-EMD", "highest"),
     ]
+
+
+class SpreadTable(NamedTuple):
+    """How far apart groups are, per method, in score, slope and bias.
+
+    Attributes:
+        titles: What is measured.
+        rows: Per method its name, and per title the sd over groups as measured (the paper's) and
+            a cell without the noise.
+    """
+
+    titles: list[str]
+    rows: list[tuple[str, list[tuple[float | None, Cell]]]]
+
+
+def spread_table(summary: Summary) -> SpreadTable:
+    """Compute the table of spreads over groups (and thresholds).
+
+    Args:
+        summary: The summary of results.json.
+
+    Returns:
+        A row per method; none if an older version made the summary.
+    """
+    score = _score(summary)
+    shown = {f"group_{score}": _group_title(score), "slope": "Slope", "bias": "Bias"}
+    rows = [
+        (method, [(m[f"{name}_sd"]["mean"], _cell(m[f"{name}_spread"])) for name in shown])
+        for method, m in summary.items()
+        if "slope_spread" in m
+    ]
+    return SpreadTable(list(shown.values()), rows)
 
 
 def differences_table(
@@ -173,8 +180,7 @@ def differences_table(
     rows = []
     for method, by_metric in differences.items():
         gaps = [by_metric[column.metric] for column in columns]
-        cells = [Cell(gap["mean"], low=gap["low"], high=gap["high"]) for gap in gaps]
-        rows.append((method, cells))
+        rows.append((method, [_cell(gap) for gap in gaps]))
     return ResultsTable(list(columns), rows)
 
 
@@ -182,7 +188,7 @@ def group_table(evaluation: Mapping[str, Any], n: int) -> tuple[list[str], list[
     """Compute the table of one evaluation: all annotations, then each group.
 
     Args:
-        evaluation: ``metrics`` and ``groups``, as `metrics.evaluate` returns them.
+        evaluation: ``metrics``, ``groups`` and ``intervals``, as `measured_once` returns them.
         n: The number of annotations.
 
     Returns:
@@ -192,10 +198,14 @@ def group_table(evaluation: Mapping[str, Any], n: int) -> tuple[list[str], list[
     score = "accuracy" if "accuracy" in overall else "auc"
     shown = (score, "nll", "one_minus_emd")
     columns = [column for column in results_columns(score) if column.metric in shown]
-    rows = [{"group": "all", "n": n, **overall}, *evaluation["groups"]]
+    everyone = {"group": "all", "n": n, **overall, "intervals": evaluation["intervals"]}
     texts = [
-        [row["group"], f"{row['n']:,}", *(rounded(row[column.metric]) for column in columns)]
-        for row in rows
+        [
+            row["group"],
+            f"{row['n']:,}",
+            *(Cell(row[c.metric], *row["intervals"][c.metric]).text for c in columns),
+        ]
+        for row in (everyone, *evaluation["groups"])
     ]
     return ["group", "n", *(column.title for column in columns)], texts
 
@@ -252,6 +262,24 @@ def calibration_tests(results: Mapping[str, Any]) -> list[CalibrationTest]:
     return tests
 
 
+def sampled_words(interval: str, unit: str) -> str:
+    """Say what an interval is over.
+
+    Args:
+        interval: The ``interval`` of a summary.
+        unit: The word for items.
+
+    Returns:
+        The words; none where the interval is over seeds alone, as older versions made it.
+
+    Example:
+        >>> sampled_words("items and annotators", "texts")
+        'texts and people'
+    """
+    words = {"items": unit, "annotators": "people", "items and annotators": f"{unit} and people"}
+    return words.get(interval, "")
+
+
 def rounded(value: float | None, digits: int = 3) -> str:
     """Write a number for a table.
 
@@ -269,24 +297,13 @@ def rounded(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def _marks(runs: Sequence[Run], column: Column, methods: list[str]) -> dict[str, str]:
-    """Per method "best" or "tied"; methods that are beaten, or cannot be told, are absent."""
-    goodness: dict[str, dict[int, float]] = {}
-    for method in methods:
-        for seed, metrics in metrics_by_seed(runs, method).items():
-            value = metrics[column.metric]
-            if value is not None:
-                goodness.setdefault(method, {})[seed] = column.goodness(value)
-    if len(goodness) < 2:
-        return {}
-    best = max(goodness, key=lambda method: float(np.mean(list(goodness[method].values()))))
-    tied = []
-    for method, by_seed in goodness.items():
-        if method != best:
-            seeds = [seed for seed in goodness[best] if seed in by_seed]
-            low = t_interval([goodness[best][seed] - by_seed[seed] for seed in seeds])["low"]
-            if low is None:
-                return {}
-            if low <= 0:
-                tied.append(method)
-    return dict.fromkeys([best, *tied], "tied") if tied else {best: "best"}
+def _score(summary: Summary) -> str:
+    return "accuracy" if any("accuracy" in metrics for metrics in summary.values()) else "auc"
+
+
+def _group_title(score: str) -> str:
+    return "Group AUC" if score == "auc" else "Group accuracy"
+
+
+def _cell(value: Mapping[str, Any]) -> Cell:
+    return Cell(value["mean"], value["low"], value["high"], value.get("mark", ""))

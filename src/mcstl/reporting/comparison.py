@@ -25,9 +25,8 @@ from mcstl.studies.output import Output, read_output
 def compare(folders: Sequence[Path | str], out: Path | str) -> Path:
     """Write a page that puts several studies side by side.
 
-    Studies are named as their folders. Methods of the same name are compared by paired differences
-    from the first study, over the same resampled items, where both were tested on the same rows;
-    elsewhere the page says why not.
+    Studies are named as their folders. Methods of the same name are compared by their differences
+    from the first study, where both were tested on the same rows; elsewhere the page says why not.
 
     Args:
         folders: The folders that the studies wrote.
@@ -93,9 +92,9 @@ def _side_by_side(outputs: Mapping[str, Output]) -> dict[str, Any]:
     """One table and one figure of the studies that have the same score."""
     tables, points = {}, []
     for name, output in outputs.items():
-        summary, runs = output.results["summary"], output.results["runs"]
-        tables[name] = results_table(summary, runs)
-        points.append(plots.comparison_data(summary, runs).assign(study=name))
+        summary = output.results["summary"]
+        tables[name] = results_table(summary)
+        points.append(plots.comparison_data(summary).assign(study=name))
     frame = pd.concat(points, ignore_index=True)
     return {
         "columns": next(iter(tables.values())).columns,

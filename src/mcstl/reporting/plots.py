@@ -23,8 +23,13 @@ from matplotlib.lines import Line2D
 from mcstl._support.files import replacing, write_text
 from mcstl.evaluation import metrics
 from mcstl.evaluation.calibration import reliability
-from mcstl.evaluation.predictions import membership_matrix, predictions_of, probabilities
-from mcstl.evaluation.summaries import Run, Summary
+from mcstl.evaluation.predictions import (
+    annotator_codes,
+    membership_matrix,
+    predictions_of,
+    probabilities,
+)
+from mcstl.evaluation.summaries import Summary
 from mcstl.evaluation.tables import results_table, rounded
 
 #: Text, axes and reference lines; in `to_svg` this colour follows the page.
@@ -97,7 +102,8 @@ def calibration_data(
         InputError: If the method has no predictions.
     """
     rows = predictions_of(predictions, method)
-    items = pd.Series(pd.factorize(rows["item"])[0], index=rows.index)
+    codes = np.stack([pd.factorize(rows["item"])[0], annotator_codes(rows)], axis=1)
+    rows = rows.reset_index(drop=True)
     seeds = []
     for _, part in rows.groupby("seed"):
         levels = metrics.exceedance(probabilities(part, len(classes)))
@@ -107,19 +113,19 @@ def calibration_data(
             if group_names
             else np.ones((len(part), 1), dtype=bool)
         )
-        seeds.append((levels, labels, membership, items[part.index].to_numpy()))
+        seeds.append((levels, labels, membership, codes[part.index]))
     points, lines = [], []
     for k, name in enumerate(group_names or ("everyone",)):
         for t in range(len(classes) - 1):
             outcomes = [
-                (levels[inside, t], labels[inside] > t, codes[inside])
-                for levels, labels, membership, codes in seeds
+                (levels[inside, t], labels[inside] > t, *of_rows[inside].T)
+                for levels, labels, membership, of_rows in seeds
                 if (inside := membership[:, k]).any()
             ]
-            fits = [metrics.calibration_line(level, y) for level, y, _ in outcomes]
+            fits = [metrics.calibration_line(level, y) for level, y, *_ in outcomes]
             slopes = [slope for slope, _ in fits if not np.isnan(slope)]
             biases = [bias for _, bias in fits if not np.isnan(bias)]
-            n = np.mean([len(y) for _, y, _ in outcomes]) if outcomes else 0.0
+            n = np.mean([len(y) for _, y, *_ in outcomes]) if outcomes else 0.0
             slope, bias = (float(np.mean(v)) if v else np.nan for v in (slopes, biases))
             lines.append((name, t, slope, bias, n))
             points += [(name, t, *point) for point in zip(*reliability(outcomes), strict=True)]
@@ -292,18 +298,17 @@ def _draw_small_panel(axes: Axes, data: CalibrationData, group: str) -> None:
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
 
 
-def comparison_data(summary: Summary, runs: Sequence[Run]) -> pd.DataFrame:
+def comparison_data(summary: Summary) -> pd.DataFrame:
     """Turn the results table into one row per metric and method.
 
     Args:
         summary: The summary of results.json.
-        runs: The runs of results.json.
 
     Returns:
         The columns metric, title, method, mean, low and high; the last two are NaN where there is
         no interval.
     """
-    table = results_table(summary, runs)
+    table = results_table(summary)
     rows = [
         (column.metric, column.title, method, cells[i].mean, cells[i].low, cells[i].high)
         for i, column in enumerate(table.columns)

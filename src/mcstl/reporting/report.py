@@ -15,6 +15,8 @@ from mcstl.evaluation.tables import (
     differences_table,
     results_table,
     rounded,
+    sampled_words,
+    spread_table,
 )
 from mcstl.reporting import plots
 from mcstl.reporting.page import Picture, environment, picture, slug
@@ -43,7 +45,7 @@ _MEASURES_OF_OTHERS = {
     "accuracy_users": ("Right per person", "mean over people"),
     "accuracy_texts": ("Right per text", "mean over texts"),
     "accuracy_traits": ("Right per group", "mean over groups"),
-    "distance_texts": ("Distance", "mean over texts, 0 to 1"),
+    "distance_texts": ("Distance of the median", "mean over texts, in scales"),
     "false_positive_gap": ("False positives, gap", "largest minus smallest group"),
     "false_negative_gap": ("False negatives, gap", "largest minus smallest group"),
 }
@@ -71,16 +73,17 @@ def render(out_dir: Path | str) -> Path:
     results, data = output.results, output.results["data"]
     runs, summary = results["runs"], results["summary"]
     methods, names = list(summary), group_names(results)
-    table = results_table(summary, runs)
+    table = results_table(summary)
     drawn = [method for method in methods if (output.predictions["method"] == method).any()]
     differences = results.get("differences") or {}
+    unit = "pairs of texts" if data["task"] == "preference" else "texts"
     page = (
         environment()
         .get_template("report.html.j2")
         .render(
             name=results["study"]["name"],
             data=data,
-            unit="pairs of texts" if data["task"] == "preference" else "texts",
+            unit=unit,
             methods=methods,
             seeds=len({run["seed"] for run in runs}),
             n_groups=len(names),
@@ -88,7 +91,8 @@ def render(out_dir: Path | str) -> Path:
             notices=[*output.problems, *card.notices(results)],
             table=table,
             marked=any(cell.mark for _, cells in table.rows for cell in cells),
-            over=summary[methods[0]][table.columns[0].metric]["interval"],
+            sampled=sampled_words(summary[methods[0]][table.columns[0].metric]["interval"], unit),
+            spreads=spread_table(summary),
             baseline=differences.get("baseline"),
             differences=differences_table(differences.get("methods", {}), table.columns),
             score=table.columns[0],
@@ -117,7 +121,7 @@ def render(out_dir: Path | str) -> Path:
 def _comparison(output: Output, folder: Path) -> Picture | None:
     if len(output.results["summary"]) == 1:
         return None
-    data = plots.comparison_data(output.results["summary"], output.results["runs"])
+    data = plots.comparison_data(output.results["summary"])
     return picture(
         folder / "figures" / "comparison",
         plots.plot_comparison(data),

@@ -14,6 +14,7 @@ from mcstl.evaluation.tables import (
     differences_table,
     results_table,
     rounded,
+    sampled_words,
 )
 from mcstl.models import card
 
@@ -38,7 +39,7 @@ def of_study(results: Mapping[str, Any]) -> str:
         The card, in Markdown.
     """
     study, data, summary = results["study"], results["data"], results["summary"]
-    table = results_table(summary, results["runs"])
+    table = results_table(summary)
     score, first = table.columns[0].metric, next(iter(summary))
     by_group = {row["group"]: row for row in summarise_groups(results["runs"], first)}
     encoder = study["encoder"]
@@ -145,25 +146,24 @@ def _measured(data: Mapping[str, Any], runs: Sequence[Any], methods: Sequence[st
 
 def _table(table: ResultsTable) -> str:
     header = ["method", *(f"{column.title} ({column.best})" for column in table.columns)]
-    rows = []
-    for method, cells in table.rows:
-        shown = []
-        for cell in cells:
-            ends = "" if cell.low is None else f" [{rounded(cell.low)}, {rounded(cell.high)}]"
-            shown.append(f"**{cell.text}**{ends}" if cell.mark == "best" else f"{cell.text}{ends}")
-        rows.append([card.plain(method), *shown])
+    rows = [
+        [
+            card.plain(method),
+            *(f"**{cell.text}**" if cell.mark == "best" else cell.text for cell in cells),
+        ]
+        for method, cells in table.rows
+    ]
     return markdown_table(header, rows)
 
 
 def _how_to_read(data: Mapping[str, Any], summary: Mapping[str, Any], table: ResultsTable) -> str:
     over = next(iter(summary.values()))[table.columns[0].metric]["interval"]
-    units = "pairs" if data["task"] == "preference" else "texts"
-    what = f"drawing whole {units}" if over == "items" else "the seeds"
+    what = sampled_words(over, "pairs" if data["task"] == "preference" else "texts") or "seeds"
     return (
-        f"Mean ± sd [95% interval, over {what}]. The sd of Group, Slope and Bias is over groups "
-        "(and thresholds), the others' over seeds. A calibrated model has slope 1 and bias 0 in "
-        "every group; 1-EMD is over labels that differ from their item's majority. Bold: better "
-        "than every other method by paired differences."
+        f"Mean over seeds [95% interval, over {what} and training]. Group, Slope and Bias are "
+        "means over groups (and thresholds). A calibrated model has slope 1 and bias 0 in every "
+        "group; 1-EMD is over labels that differ from their item's majority. Bold: better than "
+        "every other method by their differences."
     )
 
 
@@ -175,12 +175,12 @@ def _differences(results: Mapping[str, Any], columns: Sequence[Column]) -> str:
     rows = [
         [
             card.plain(method),
-            *(f"{cell.text} [{rounded(cell.low)}, {rounded(cell.high)}]" for cell in cells),
+            *(cell.text for cell in cells),
         ]
         for method, cells in table.rows
     ]
     baseline = card.plain(differences["baseline"])
-    return f"Differences from {baseline}, paired:\n\n{markdown_table(table.header, rows)}"
+    return f"Differences from {baseline}:\n\n{markdown_table(table.header, rows)}"
 
 
 def _off(results: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from mcstl import datasets, methods
 from mcstl._support.arrays import BoolArray, FloatArray
@@ -18,7 +19,8 @@ from mcstl.data.labels import Labels
 from mcstl.data.splits import Split, split
 from mcstl.data.tables import read_table
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
-from mcstl.evaluation import metrics
+from mcstl.evaluation.predictions import Predictions, annotator_codes
+from mcstl.evaluation.uncertainty import measured_once
 from mcstl.groups import fit_scheme
 from mcstl.methods.base import MethodConfig, Prepared, RunSettings
 from mcstl.methods.fitting import fit_method
@@ -102,15 +104,24 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
             are.
 
     Returns:
-        ``metrics`` and ``groups``, as a run of results.json has them.
+        ``metrics`` and ``groups``, as a run of results.json has them, and ``intervals``, which are
+        over what ``interval`` says: items, annotators, or both.
 
     Raises:
         InputError: If the task or the classes are not the model's.
     """
     p, inside = judged(model, data, progress)
-    return metrics.evaluate(
-        p, data.labels, inside, minority_rows(data), data.task, model.group_names
+    table = data.frame.assign(annotator=data.frame.get("annotator"))
+    predictions = Predictions(
+        p=p,
+        labels=data.labels,
+        membership=inside,
+        minority=minority_rows(data),
+        items=pd.factorize(table["item"])[0],
+        annotators=annotator_codes(table),
+        task=data.task,
     )
+    return measured_once(predictions, model.group_names)
 
 
 def judged(

@@ -62,7 +62,7 @@ class Results:
         Returns:
             A text with a line for the titles and one for each method.
         """
-        table = evaluation.results_table(self.results["summary"], self.results["runs"])
+        table = evaluation.results_table(self.results["summary"])
         return plain_table(table.header, table.texts)
 
 

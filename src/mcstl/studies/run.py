@@ -212,7 +212,7 @@ def _summarised(
         "data": data,
         "groups": [asdict(group) for group in first.scheme.groups],
         "runs": runs,
-        "summary": evaluation.summarise(runs),
+        "summary": evaluation.summarise(runs, evaluation.split_overlap(data)),
     }
     results |= evaluation.audit_study(results, predictions, progress=progress)
     checks = leak_checks.check_leaks(seed_data(study, first))

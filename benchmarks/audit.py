@@ -1,8 +1,8 @@
-"""How long the audit takes: python benchmarks/bootstrap.py.
+"""How long the audit takes: python benchmarks/audit.py.
 
-1,000 resamples of every metric on 100,000 binary and three-class annotations by 2,000 people, of
-20,000 items, in 12 overlapping groups (each annotation is in three), and the test of
-multicalibration with as many draws.
+Intervals of every metric of 100,000 binary and three-class annotations by 2,000 people, of 20,000
+items, in 12 overlapping groups (each annotation is in three), and the test of multicalibration with
+1,000 draws.
 """
 
 import argparse
@@ -33,24 +33,22 @@ def made_up(n: int, n_classes: int, n_groups: int = 12) -> Predictions:
 
 
 def main() -> None:
-    """Print one Markdown row per task form and what is drawn."""
+    """Print one Markdown row per task form and what is computed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--annotations", type=int, default=100_000)
-    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--draws", type=int, default=1000)
     chosen = parser.parse_args()
-    resamples = chosen.resamples
     print(f"{os.cpu_count()} processors, {chosen.annotations:,} annotations")
     print("| classes | what | seconds | processor seconds |\n| --- | --- | --- | --- |")
     for n_classes in (2, 3):
         rows = made_up(chosen.annotations, n_classes)
-        drawn: tuple[evaluation.ClusterBy, ...] = ("items", "annotators", "items and annotators")
+        methods = {"m": [rows]}
         works: dict[str, Callable[[], object]] = {
-            f"bootstrap of {by}": partial(
-                evaluation.bootstrap, {"m": [rows]}, by, resamples=resamples
-            )
-            for by in drawn
+            "intervals of every metric": partial(
+                evaluation.uncertainty, methods, evaluation.Sample.of(methods)
+            ),
+            "multicalibration": partial(evaluation.multicalibration, [rows], draws=chosen.draws),
         }
-        works["multicalibration"] = partial(evaluation.multicalibration, [rows], draws=resamples)
         for what, work in works.items():
             start, spent = time.perf_counter(), time.process_time()
             work()
