@@ -89,6 +89,8 @@ def render(out_dir: Path | str) -> Path:
             n_groups=len(names),
             split=_SPLITS[data["split"]["by"]],
             notices=[*output.problems, *card.notices(results)],
+            verdict=results.get("verdict"),
+            use=_use(output),
             table=table,
             marked=any(cell.mark for _, cells in table.rows for cell in cells),
             sampled=sampled_words(summary[methods[0]][table.columns[0].metric]["interval"], unit),
@@ -116,6 +118,25 @@ def render(out_dir: Path | str) -> Path:
     path = folder / "report.html"
     write_text(path, page)
     return path
+
+
+def _use(output: Output) -> dict[str, Any] | None:
+    """What was found of the model that the study leaves, with the texts to leave to people."""
+    found = output.results.get("use")
+    if not found:
+        return None
+    texts = output.items.set_index("item")
+    shown = [
+        [_shortened(str(text)) for text in texts.loc[item]]
+        for item in found["left_to_people"]["items"]
+        if item in texts.index
+    ]
+    off = [
+        row
+        for row in found["views"]
+        if row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
+    ]
+    return {**found, "texts": shown, "n_views_off": len(off)}
 
 
 def _comparison(output: Output, folder: Path) -> Picture | None:

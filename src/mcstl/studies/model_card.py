@@ -64,6 +64,7 @@ def of_study(results: Mapping[str, Any]) -> str:
         f"# {card.plain(study['name'] or data['source'])}",
         card.prediction(data["task"], data["classes"], len(results["groups"])),
         _measured(data, results["runs"], list(summary)),
+        _verdict(results),
         card.bullets(notices(results)),
         card.use(data["task"], [group["name"] for group in results["groups"]]),
         f"## Results\n\n{_table(table)}\n\n{_how_to_read(data, summary, table)}",
@@ -109,6 +110,15 @@ def notices(results: Mapping[str, Any]) -> list[str]:
             f"{data['truncated_texts']:,} texts are longer than the encoder reads and were cut."
         )
     return sentences
+
+
+def _verdict(results: Mapping[str, Any]) -> str:
+    """The verdict as a section, "" for outputs of versions that made none."""
+    found = results.get("verdict")
+    if not found:
+        return ""
+    sentences = [card.plain(sentence) for sentence in found["sentences"]]
+    return f"## May it be used?\n\n{card.bullets(sentences)}"
 
 
 def _evaluations(

@@ -14,8 +14,9 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
 from mcstl.data.splits import Split
 from mcstl.evaluation import metrics
+from mcstl.evaluation.verdict import verdict
 from mcstl.models.model import Model
-from mcstl.studies import results
+from mcstl.studies import results, use
 from mcstl.studies.one_model import judged
 from mcstl.studies.resolved import describe_data, fingerprint
 from mcstl.studies.results import NEW_TABLE, Results
@@ -51,7 +52,11 @@ def evaluate_into(
     rows = np.arange(len(data))
     predictions = results.prediction_rows(head, data, rows, inside, names, minority, p)
     run = {**head, **measured, "seconds": round(time.perf_counter() - started, 3)}
-    content = _content(model, data, run, predictions, progress)
+    judged_rows = use.rows_of(data, p, inside)
+    first, second = use.halves(judged_rows.items)
+    parts = judged_rows.take(first), judged_rows.take(second)
+    used = use.of_model(model, data, judged_rows, *parts) if len(first) and len(second) else None
+    content = _content(model, data, run, used, predictions, progress)
     folder, found = Path(out), Results(content, predictions, None)
     files.write_yaml(folder / "study.yaml", content["study"])
     results.write(folder, found, data.items(), [])
@@ -62,6 +67,7 @@ def _content(
     model: Model,
     data: Annotations,
     run: dict[str, Any],
+    used: dict[str, Any] | None,
     predictions: pd.DataFrame,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -87,4 +93,7 @@ def _content(
         "runs": [run],
         "summary": evaluation.summarise([run]),
     }
-    return content | evaluation.audit_study(content, predictions, progress=progress)
+    content |= evaluation.audit_study(content, predictions, progress=progress)
+    content["use"] = used
+    content["verdict"] = verdict(content, run["method"])._asdict()
+    return content

@@ -14,14 +14,18 @@ import pandas as pd
 
 from mcstl import evaluation
 from mcstl._support import files
+from mcstl._support.arrays import FloatArray
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import leak_checks, metrics
-from mcstl.methods.base import BaseMethodConfig, MethodConfig, Prepared
+from mcstl.evaluation.decisions import Rows
+from mcstl.evaluation.verdict import verdict
+from mcstl.methods.base import BaseMethodConfig, MethodConfig, Part, Prepared
 from mcstl.methods.fitting import fit_method, saves_model
+from mcstl.models.model import Model
 from mcstl.models.training import Session
-from mcstl.studies import model_card
+from mcstl.studies import model_card, use
 from mcstl.studies.build_model import build_model
 from mcstl.studies.parallel import in_processes
 from mcstl.studies.preparation import prepare, training_rows
@@ -178,13 +182,30 @@ def run_method(
 
     head = {"method": method.title, "seed": seed, "split": setup.study.split.title}
     predictions = prediction_rows(head, data, test, inside, names, minority, p)
+    row = {**head, **measured, "recipe": dict(recipe), "seconds": seconds}
     if network is not None and is_first and method == _modelled(setup.study):
         facts = {"study": portable(setup.resolved), "method": method.title, "seed": seed}
         from_texts = reads_rationales(setup.study.groups_for(data))
         group_encoder = setup.encoder if from_texts else None
-        work.keep_model(build_model(network, prepared, settings, group_encoder, facts))
-    row = {**head, **measured, "recipe": dict(recipe), "seconds": seconds}
+        model = build_model(network, prepared, settings, group_encoder, facts)
+        work.keep_model(model)
+        row["use"] = _use_of(model, prepared, method, p)
     work.keep(method.title, seed, FinishedRun(row, predictions))
+
+
+def _use_of(
+    model: Model, prepared: Prepared, method: BaseMethodConfig, p: FloatArray
+) -> dict[str, Any]:
+    """Check the views of the model that a study leaves; set thresholds on its validation rows."""
+
+    def rows(part: Part, p: FloatArray) -> Rows:
+        data = prepared.annotations.take(getattr(prepared.parts, part))
+        return use.rows_of(data, p, prepared.groups(part)[:, : len(model.group_names)])
+
+    validation = prepared.predicted[method.plain.model_dump_json()]["validation"]
+    test = rows("test", p)
+    data = prepared.annotations.take(prepared.parts.test)
+    return use.of_model(model, data, test, rows("validation", validation), test)
 
 
 def _modelled(study: Study) -> BaseMethodConfig | None:
@@ -196,7 +217,8 @@ def _summarised(
     setup: Setup, first: Prepared, finished: Sequence[FinishedRun], progress: Progress
 ) -> Results:
     """Make results.json of the runs, and the card of the model."""
-    study, runs = setup.study, [run.metrics for run in finished]
+    study, runs = setup.study, [dict(run.metrics) for run in finished]
+    uses = [run.pop("use") for run in runs if "use" in run]
     predictions = pd.concat([run.predictions for run in finished], ignore_index=True)
     data = describe_data(
         setup.annotations,
@@ -218,6 +240,9 @@ def _summarised(
     checks = leak_checks.check_leaks(seed_data(study, first))
     checks += leak_checks.check_shuffled_groups(results)
     results["controls"] = [check.to_json() for check in checks]
+    results["use"] = uses[0] if uses else None
+    judged = uses[0]["method"] if uses else runs[0]["method"]
+    results["verdict"] = verdict(results, judged)._asdict()
     model = setup.work.model
     if model is not None:
         model.model_card = model_card.of_study(results)

@@ -1,0 +1,223 @@
+"""Decisions: a threshold per group for a wanted error, texts to leave to people, whom to ask next.
+
+Thresholds are set on rows that the model was not trained on and judged on others, so that the error
+that is shown is the one to expect.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
+from mcstl._support.errors import InputError
+from mcstl.evaluation import metrics
+from mcstl.evaluation.influence import Influence
+from mcstl.evaluation.intervals import Sample
+
+#: Which mistake is to be rare: to flag what is not above the class, or to miss what is.
+Mistake = Literal["false alarms", "misses"]
+#: The error that thresholds are set for where none is given.
+WANTED_ERROR = 0.1
+#: The shares of the texts that are left to people.
+LEFT_TO_PEOPLE = (0.0, 0.1, 0.2, 0.3, 0.5)
+#: How many more annotations a group is imagined to have.
+MORE = 100
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Annotations with what a model predicts of them.
+
+    Attributes:
+        p: Class probabilities, (n, L).
+        labels: Class indices, (n,).
+        membership: Which rows are in which group, (n, K).
+        items: Codes of the items, (n,).
+        annotators: Codes of the annotators, (n,).
+    """
+
+    p: FloatArray
+    labels: IntArray
+    membership: BoolArray
+    items: IntArray
+    annotators: IntArray
+
+    def take(self, positions: IntArray) -> "Rows":
+        """Take some of the rows.
+
+        Args:
+            positions: Which ones.
+
+        Returns:
+            These rows.
+        """
+        return Rows(*(array[positions] for array in vars(self).values()))
+
+    @property
+    def everyone(self) -> BoolArray:
+        """The membership with everyone as a first group, (n, 1 + K)."""
+        return np.column_stack([np.ones(len(self.labels), dtype=bool), self.membership])
+
+
+def thresholds(
+    chosen_on: Rows,
+    judged_on: Rows,
+    names: Sequence[str],
+    *,
+    wanted: float = WANTED_ERROR,
+    mistake: Mistake = "false alarms",
+) -> list[dict[str, Any]]:
+    """Set for everyone and each group the threshold at which a mistake is as rare as wanted.
+
+    A row is flagged as above class t where P(y > t) is the threshold or more. The threshold is the
+    lowest (for false alarms) or the highest (for misses) whose error is at most `wanted` on the
+    rows that it is chosen on.
+
+    Args:
+        chosen_on: Rows that the model was not trained on, such as validation rows.
+        judged_on: Other rows, on which the error is shown.
+        names: The names of the K groups.
+        wanted: The error that is allowed, between 0 and 1.
+        mistake: Which error: the share of flagged rows among those that are not above class t, or
+            of missed ones among those that are.
+
+    Returns:
+        Per group (None for everyone) and class t its ``threshold``, and on the rows under
+        judgement the ``error`` with its interval ``low`` to ``high``, the share of the other
+        mistake as ``other_error``, and ``n``, the rows that could be mistaken; None where a part
+        has none of them.
+
+    Raises:
+        InputError: If `wanted` is no share.
+    """
+    if not 0 < wanted < 1:
+        raise InputError(f"the wanted error is a share between 0 and 1, as 0.1; got {wanted}")
+    above, above_judged = (metrics.exceedance(rows.p) for rows in (chosen_on, judged_on))
+    sample = Sample({"": [(judged_on.items, judged_on.annotators)]})
+    of_alarms = mistake == "false alarms"
+    result = []
+    for k, name in enumerate([None, *names]):
+        inside, inside_judged = chosen_on.everyone[:, k], judged_on.everyone[:, k]
+        for t in range(above.shape[1]):
+            at_risk = inside & ((chosen_on.labels > t) != of_alarms)
+            threshold = _threshold(above[at_risk, t], wanted, of_alarms)
+            row: dict[str, Any] = {"group": name, "above": t, "threshold": threshold}
+            if threshold is None:
+                flagged = np.zeros(len(above_judged), dtype=bool)
+            else:
+                flagged = above_judged[:, t] >= threshold
+            wrong = flagged if of_alarms else ~flagged
+            judged = inside_judged & ((judged_on.labels > t) != of_alarms)
+            others = inside_judged & ((judged_on.labels > t) == of_alarms)
+            has_error = threshold is not None and judged.any()
+            error = _rate(wrong, judged, sample) if has_error else (None, None, None)
+            row |= dict(zip(("error", "low", "high"), error, strict=True))
+            has_other = threshold is not None and others.any()
+            row["other_error"] = float((~wrong)[others].mean()) if has_other else None
+            row["n"] = int(judged.sum())
+            result.append(row)
+    return result
+
+
+def left_to_people(
+    rows: Rows, shares: Sequence[float] = LEFT_TO_PEOPLE, *, most_cases: int = 10
+) -> dict[str, Any]:
+    """Say how often the likeliest class is wrong when the least sure texts are left to people.
+
+    A text is unsure where the mean over its annotations of the probability of any class but the
+    likeliest is high: where the model cannot tell what people of these groups will say, be it that
+    they disagree, be it that it does not know.
+
+    Args:
+        rows: Annotations with predictions.
+        shares: The shares of the texts that are left to people.
+        most_cases: How many texts are listed.
+
+    Returns:
+        ``curve``: per share the ``error`` on what is left to the model, with its 95% interval
+        ``low`` to ``high``, and ``texts``, how many these are. ``items``: the codes of the texts
+        to leave first.
+    """
+    unsure = 1 - rows.p.max(axis=1)
+    items, place = np.unique(rows.items, return_inverse=True)
+    mean = np.bincount(place, weights=unsure) / np.bincount(place)
+    order = np.argsort(mean, kind="stable")
+    rank = np.empty(len(items), dtype=np.int64)
+    rank[order] = np.arange(len(items))
+    wrong = rows.p.argmax(axis=1) != rows.labels
+    sample = Sample({"": [(rows.items, rows.annotators)]})
+    curve = []
+    for share in shares:
+        n_kept = max(1, round((1 - share) * len(items)))
+        error, low, high = _rate(wrong, rank[place] < n_kept, sample)
+        curve.append({"share": share, "error": error, "low": low, "high": high, "texts": n_kept})
+    return {"curve": curve, "items": items[order[::-1][:most_cases]].tolist()}
+
+
+def ask_next(rows: Rows, names: Sequence[str], *, more: int = MORE) -> list[dict[str, Any]]:
+    """Say which group's further annotations would tell most about how right the model is for it.
+
+    What is not known of a group is how far its predictions are off on the mean; the interval of
+    that shrinks with the root of its annotations. The group is first whose interval would shrink
+    most.
+
+    Args:
+        rows: Annotations with predictions, in K groups.
+        names: The names of the groups.
+        more: How many more annotations of the same kind each is imagined to have.
+
+    Returns:
+        Per group, the first to ask first: ``group``, ``n``, ``uncertainty`` (half the 95% interval
+        of predicted minus observed, on a scale from the first class, 0, to the last, 1) and
+        ``after``, the same with `more` annotations.
+    """
+    top = rows.p.shape[1] - 1
+    gaps = (rows.p @ np.arange(top + 1) - rows.labels) / top
+    counts = rows.membership.sum(axis=0)
+    shares = rows.membership / np.maximum(counts, 1)
+    off = np.where(counts > 0, shares.T @ gaps, np.nan)
+    influence = Influence(off, shares * (gaps[:, None] - np.nan_to_num(off)))
+    sample = Sample({"": [(rows.items, rows.annotators)]})
+    low, high = sample.estimates("", [influence]).interval()
+    half = (high - low) / 2
+    known = np.flatnonzero(np.isfinite(half))
+    after = half * np.sqrt(counts / (counts + more))
+    first = known[np.argsort(-(half - after)[known], kind="stable")]
+    return [
+        {
+            "group": names[k],
+            "n": int(counts[k]),
+            "uncertainty": float(half[k]),
+            "after": float(after[k]),
+        }
+        for k in first
+    ]
+
+
+def _threshold(p: FloatArray, wanted: float, of_alarms: bool) -> float | None:
+    """The threshold at which at most the wanted share of rows that can be mistaken is.
+
+    It lies half-way between two predictions, so that rounding does not decide.
+    """
+    if not len(p):
+        return None
+    allowed = int(np.floor(wanted * len(p)))
+    distinct = np.unique(p)
+    cuts = np.concatenate([[0.0], (distinct[:-1] + distinct[1:]) / 2, [1.0]])
+    wrong = [(p >= cut).sum() if of_alarms else (p < cut).sum() for cut in cuts]
+    fits = cuts[np.asarray(wrong) <= allowed]
+    return float(fits.min() if of_alarms else fits.max())
+
+
+def _rate(
+    wrong: BoolArray, judged: BoolArray, sample: Sample
+) -> tuple[float | None, float | None, float | None]:
+    """The share of the judged rows that are wrong, with its 95% interval."""
+    share = judged / judged.sum()
+    rate = float(share @ wrong)
+    influence = Influence(np.array([rate]), (share * (wrong - rate))[:, None])
+    low, high = sample.estimates("", [influence]).interval()
+    ends = [float(np.clip(end[0], 0, 1)) if np.isfinite(end[0]) else None for end in (low, high)]
+    return rate, ends[0], ends[1]

@@ -1,0 +1,141 @@
+"""The verdict that opens a report: may these probabilities be used, for whom, and where not."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from mcstl._support.errors import listed
+from mcstl.evaluation.tables import ALARM_LEVEL
+
+#: An error of this size, on a scale from 0 to 1, matters to who uses a probability.
+MATTERS = 0.1
+#: Within these ends the interval of a mean slope says that nothing is far off.
+_SLOPES = (0.8, 1.25)
+#: For whom the split of a study speaks.
+_FOR = {
+    "annotation": "further labels that the same people give to the same texts",
+    "item": "new texts of the same kind, judged by the same people",
+    "annotator": "new people like these, judging the same texts",
+    "official": "texts and people like those of the official test part",
+}
+#: For any other, as where all of a new table is judged.
+_FOR_OTHERS = "texts and people like those of this table"
+#: Of whom it does not, and how to find out.
+_NOT_FOR = {
+    "annotation": "new texts (--split item) or new people (--split annotator)",
+    "item": "new people (--split annotator)",
+    "annotator": "new texts (--split item)",
+}
+
+
+class Verdict(NamedTuple):
+    """What the tests of a study come to.
+
+    Attributes:
+        answer: ``yes``, ``with care`` or ``no``.
+        sentences: Why, for whom, where not, and what would have to be collected to know more.
+    """
+
+    answer: Literal["yes", "with care", "no"]
+    sentences: list[str]
+
+
+def verdict(results: Mapping[str, Any], method: str) -> Verdict:
+    """Put in words whether the probabilities of a method may be used.
+
+    Args:
+        results: The content of results.json, with its audit.
+        method: The method, which the audit has.
+
+    Returns:
+        The verdict.
+    """
+    data, tested = results["data"], results["audit"]["methods"][method]["multicalibration"]
+    worst = _worst_by_group(tested["cells"])
+    off = [group for group, cell in worst.items() if _is_off(cell)]
+    leaks = [check for check in results.get("controls", []) if check["fires"]]
+    slope = results["summary"][method]["slope_mean"]
+    far_off = _is_far_off(slope)
+    unsure = {
+        group: cell
+        for group, cell in worst.items()
+        if group not in off and (cell["detectable"] is None or cell["detectable"] > MATTERS)
+    }
+    if leaks or None in off or far_off:
+        answer: Literal["yes", "with care", "no"] = "no"
+    else:
+        answer = "with care" if off or unsure else "yes"
+    split = data["split"]["by"]
+    whom = _FOR.get(split, _FOR_OTHERS)
+    what = {
+        "yes": f"The probabilities of {method} may be used as they are for {whom}.",
+        "with care": f"The probabilities of {method} may be used with care for {whom}.",
+        "no": f"The probabilities of {method} should not be used as they are.",
+    }
+    sentences = [what[answer]]
+    sentences += [f"They look better than they are. {check['said']}" for check in leaks]
+    if far_off:
+        direction = "too sure" if slope["mean"] < 1 else "not sure enough"
+        sentences.append(f"They are {direction}: where they differ, too {_size(slope['mean'])}.")
+    if None in off:
+        sentences.append(f"For everyone together they are off by up to {_error(worst[None])}.")
+    if groups := [f"{group} (up to {_error(worst[group])})" for group in off if group]:
+        sentences.append(f"Not for {listed(groups)}: what is predicted is not what happens.")
+    if split in _NOT_FOR:
+        sentences.append(f"Nothing is known about {_NOT_FOR[split]}.")
+    if seen := sum(1 for group in worst if group and group not in off and group not in unsure):
+        sentences.append(
+            f"In {seen} of {len([group for group in worst if group])} groups no error was seen, "
+            f"and one of {MATTERS} would most likely have been."
+        )
+    if named := [group for group in unsure if group]:
+        sentences.append(
+            f"In {listed(named, 5)} no error was seen, but one of {MATTERS} could have been missed."
+        )
+    sentences += _to_collect(unsure)
+    return Verdict(answer, sentences)
+
+
+def _worst_by_group(cells: list[Mapping[str, Any]]) -> dict[str | None, Mapping[str, Any]]:
+    """Per group (None for everyone) the threshold that stands out most."""
+    worst: dict[str | None, Mapping[str, Any]] = {}
+    for cell in cells:
+        known = worst.get(cell["group"])
+        if known is None or _p(cell) < _p(known):
+            worst[cell["group"]] = cell
+    return worst
+
+
+def _p(cell: Mapping[str, Any]) -> float:
+    return 1.0 if cell["p_adjusted"] is None else float(cell["p_adjusted"])
+
+
+def _is_off(cell: Mapping[str, Any]) -> bool:
+    return _p(cell) < ALARM_LEVEL
+
+
+def _is_far_off(slope: Mapping[str, Any]) -> bool:
+    """Whether the whole interval of the mean slope is beyond what is called calibrated."""
+    low, high = slope["low"], slope["high"]
+    return low is not None and high is not None and (high < _SLOPES[0] or low > _SLOPES[1])
+
+
+def _size(slope: float) -> str:
+    return "much" if slope < 1 else "little"
+
+
+def _error(cell: Mapping[str, Any]) -> str:
+    return "?" if cell["ecce"] is None else f"{cell['ecce']:.2f}"
+
+
+def _to_collect(unsure: Mapping[str | None, Mapping[str, Any]]) -> list[str]:
+    """Say how many more test annotations would show an error that matters."""
+    needed = {
+        group: round(cell["n"] * ((cell["detectable"] / MATTERS) ** 2 - 1))
+        for group, cell in unsure.items()
+        if group and cell["detectable"] is not None and cell["n"]
+    }
+    if not needed:
+        return []
+    first = sorted(needed, key=lambda group: needed[group])[:3]
+    amounts = [f"about {max(needed[group], 1):,} of {group}" for group in first]
+    return [f"To know more, collect annotations to test on: {listed(amounts)}."]

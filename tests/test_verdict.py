@@ -1,0 +1,69 @@
+"""The verdict in words, from the tests of a study."""
+
+from typing import Any
+
+import pytest
+
+from mcstl.evaluation.verdict import verdict
+
+
+def cell(
+    group: str | None, p: float = 0.5, detectable: float = 0.05, n: int = 400
+) -> dict[str, Any]:
+    return {
+        "group": group,
+        "threshold": 0,
+        "n": n,
+        "ecce": 0.12,
+        "p_adjusted": p,
+        "detectable": detectable,
+    }
+
+
+def results(cells: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    return {
+        "data": {"split": {"by": changes.get("split", "annotation")}},
+        "summary": {
+            "m": {"slope_mean": changes.get("slope", {"mean": 1.0, "low": 0.9, "high": 1.1})}
+        },
+        "audit": {"methods": {"m": {"multicalibration": {"cells": cells}}}},
+        "controls": changes.get("controls", []),
+    }
+
+
+def test_all_well_is_yes_and_says_for_whom_and_what_is_not_known() -> None:
+    found = verdict(results([cell(None), cell("A"), cell("B")]), "m")
+    assert found.answer == "yes"
+    text = " ".join(found.sentences)
+    assert "may be used as they are for further labels that the same people" in text
+    assert "Nothing is known about new texts (--split item) or new people" in text
+    assert "In 2 of 2 groups no error was seen" in text
+
+
+def test_a_group_that_is_off_is_named() -> None:
+    found = verdict(results([cell(None), cell("A", p=0.01), cell("B")], split="item"), "m")
+    assert found.answer == "with care"
+    assert any("Not for A (up to 0.12)" in sentence for sentence in found.sentences)
+    assert any("new people (--split annotator)" in sentence for sentence in found.sentences)
+
+
+def test_a_small_group_says_what_to_collect() -> None:
+    found = verdict(results([cell(None), cell("A", detectable=0.2, n=100), cell("B")]), "m")
+    assert found.answer == "with care"
+    assert "collect annotations to test on: about 300 of A" in found.sentences[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cells": [cell(None, p=0.01)]}, "For everyone together they are off by up to 0.12"),
+        ({"slope": {"mean": 0.6, "low": 0.5, "high": 0.7}}, "They are too sure"),
+        ({"controls": [{"fires": True, "said": "Groups give the label away."}]}, "look better"),
+    ],
+)
+def test_what_is_wrong_for_all_is_no(changes: dict[str, Any], words: str) -> None:
+    cells = changes.pop("cells", [cell(None)])
+    found = verdict(results(cells, **changes), "m")
+    assert found.answer == "no"
+    assert any(words in sentence for sentence in found.sentences)
+    assert "should not be used as they are" in found.sentences[0]
