@@ -1,4 +1,4 @@
-"""Decisions: thresholds keep the wanted error, unsure texts and the least known group come first."""
+"""Decisions: thresholds keep the wanted error; unsure texts and little known groups come first."""
 
 import numpy as np
 import pytest

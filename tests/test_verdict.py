@@ -31,6 +31,16 @@ def results(cells: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     }
 
 
+LEAK = {"check": "words of the rationale", "fires": True, "said": "Rationales give it away."}
+
+
+def test_what_the_split_leaves_open_is_no_leak() -> None:
+    seen = {"check": "same text", "fires": True, "said": "Texts were seen."}
+    assert verdict(results([cell(None)], controls=[seen]), "m").answer == "yes"
+    alone = {"check": "groups alone", "fires": True, "said": "Groups tell the label."}
+    assert verdict(results([cell(None)], controls=[alone]), "m").answer == "with care"
+
+
 def test_all_well_is_yes_and_says_for_whom_and_what_is_not_known() -> None:
     found = verdict(results([cell(None), cell("A"), cell("B")]), "m")
     assert found.answer == "yes"
@@ -58,7 +68,7 @@ def test_a_small_group_says_what_to_collect() -> None:
     [
         ({"cells": [cell(None, p=0.01)]}, "For everyone together they are off by up to 0.12"),
         ({"slope": {"mean": 0.6, "low": 0.5, "high": 0.7}}, "They are too sure"),
-        ({"controls": [{"fires": True, "said": "Groups give the label away."}]}, "look better"),
+        ({"controls": [LEAK]}, "may look better than they are. Rationales give it away."),
     ],
 )
 def test_what_is_wrong_for_all_is_no(changes: dict[str, Any], words: str) -> None:

@@ -10,6 +10,8 @@ from mcstl.evaluation.tables import ALARM_LEVEL
 MATTERS = 0.1
 #: Within these ends the interval of a mean slope says that nothing is far off.
 _SLOPES = (0.8, 1.25)
+#: The checks for leaks of the label; the others are about what the split leaves open.
+_LABEL_LEAKS = ("groups alone", "words of the rationale", "shuffled groups")
 #: For whom the split of a study speaks.
 _FOR = {
     "annotation": "further labels that the same people give to the same texts",
@@ -52,7 +54,10 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
     data, tested = results["data"], results["audit"]["methods"][method]["multicalibration"]
     worst = _worst_by_group(tested["cells"])
     off = [group for group, cell in worst.items() if _is_off(cell)]
-    leaks = [check for check in results.get("controls", []) if check["fires"]]
+    fired = [check for check in results.get("controls", []) if check["fires"]]
+    leaks = [check for check in fired if check["check"] in _LABEL_LEAKS]
+    # Groups may tell the label because their people do answer alike; with a second sign, no.
+    is_leak = any(check["check"] != "groups alone" for check in leaks)
     slope = results["summary"][method]["slope_mean"]
     far_off = _is_far_off(slope)
     unsure = {
@@ -60,10 +65,10 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
         for group, cell in worst.items()
         if group not in off and (cell["detectable"] is None or cell["detectable"] > MATTERS)
     }
-    if leaks or None in off or far_off:
+    if is_leak or None in off or far_off:
         answer: Literal["yes", "with care", "no"] = "no"
     else:
-        answer = "with care" if off or unsure else "yes"
+        answer = "with care" if off or unsure or leaks else "yes"
     split = data["split"]["by"]
     whom = _FOR.get(split, _FOR_OTHERS)
     what = {
@@ -72,7 +77,7 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
         "no": f"The probabilities of {method} should not be used as they are.",
     }
     sentences = [what[answer]]
-    sentences += [f"They look better than they are. {check['said']}" for check in leaks]
+    sentences += [f"They may look better than they are. {check['said']}" for check in leaks]
     if far_off:
         direction = "too sure" if slope["mean"] < 1 else "not sure enough"
         sentences.append(f"They are {direction}: where they differ, too {_size(slope['mean'])}.")
