@@ -50,7 +50,8 @@ def lay_out(long: pd.DataFrame, layout: str) -> pd.DataFrame:
                 item: dict(zip(rows["annotator"], rows["label"], strict=True))
                 for item, rows in by_item
             }
-            return items.assign(label=[answers[item] for item in items.index]).reset_index()
+            labels = pd.Series([answers[item] for item in items.index], items.index, dtype=object)
+            return items.assign(label=labels).reset_index()
         case "counts":
             votes = pd.crosstab(long["item"], long["label"]).reindex(columns=[*CLASSES])
             return items.join(votes.fillna(0).astype(int)).reset_index()
