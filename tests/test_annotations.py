@@ -16,6 +16,7 @@ from pandas.testing import assert_frame_equal
 
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations, majority_rows, minority_rows
+from mcstl.data.joining import joined
 from mcstl.data.labels import Task
 from mcstl.data.splits import split
 from mcstl.data.tables import read_table
@@ -790,3 +791,23 @@ def test_a_dataset_comes_back_as_it_went(task: Task) -> None:
     pd.testing.assert_frame_equal(
         again.frame.drop(columns="row"), table.frame.drop(columns="row"), check_like=True
     )
+
+
+def test_two_tables_become_one_as_if_read_together() -> None:
+    first = pairs(("p", "q", 1), ("p", "r", 0)).assign(annotator="w1")
+    second = pd.DataFrame(
+        {"text_a": first["text_b"], "text_b": first["text_a"], "label": 1 - first["label"]}
+    )
+    both = joined(Annotations.from_frame(first), Annotations.from_frame(second))
+    whole = Annotations.from_frame(pd.concat([first, second], ignore_index=True))
+    assert_frame_equal(both.frame, whole.frame)
+    assert both.frame["flipped"].tolist() == [False] * len(first) + [True] * len(second)
+    with pytest.raises(InputError, match="they need the same task and classes"):
+        joined(Annotations.from_frame(first), Annotations.from_frame(rows()))
+
+
+def test_what_stands_for_no_answer_is_missing() -> None:
+    answers = ["Woman", "Prefer not to say", "DATA_EXPIRED", "-", "n/a", "na", "NA", "None"]
+    table = pd.DataFrame({"text": [*"abcdefgh"], "label": [0, 1] * 4, "gender": answers})
+    genders = list(Annotations.from_frame(table).frame["gender"])
+    assert genders == ["Woman", None, None, None, None, None, "NA", "None"]

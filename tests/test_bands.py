@@ -1,5 +1,7 @@
 """Numbers about people become bands, whose edges are the training rows'."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,8 @@ from mcstl.groups.bands import band_names, quantile_edges
 def people(ages: list[object]) -> Annotations:
     n = len(ages)
     table = pd.DataFrame({"text": [f"text {i}" for i in range(n)], "label": [0, 1] * (n // 2)})
-    return Annotations.from_frame(table.assign(age=ages, gender=["a", "b"] * (n // 2)))
+    column = pd.Series(ages, dtype=object)
+    return Annotations.from_frame(table.assign(age=column, gender=["a", "b"] * (n // 2)))
 
 
 def test_given_edges_and_a_number_of_bands() -> None:
@@ -57,7 +60,7 @@ def test_few_numbers_and_words_stay_as_they_are() -> None:
         ({"gender": 3}, "'gender' of a table holds what is no number, as 'a'"),
     ],
 )
-def test_bands_of_what_is_no_number(bands: dict[str, int], why: str) -> None:
+def test_bands_of_what_is_no_number(bands: dict[str, Any], why: str) -> None:
     with pytest.raises(InputError, match=why):
         fit_scheme(AttributesConfig(min_size=1, bands=bands), people([1, 2, 3, 4]))
 

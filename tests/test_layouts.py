@@ -37,19 +37,21 @@ def lay_out(long: pd.DataFrame, layout: str) -> pd.DataFrame:
     by_item = long.groupby("item", sort=False)
     match layout:
         case "wide":
-            answers = long.pivot_table(
+            wide = long.pivot_table(
                 index="item", columns="annotator", values="label", aggfunc="first", sort=False
             )
-            table = items.join(answers.reindex(columns=[*PEOPLE]))
+            table = items.join(wide.reindex(columns=[*PEOPLE]))
             return table.astype(object).where(table.notna(), None).reset_index()
         case "lists":
             lists = {name: by_item[name].agg(list) for name in ("label", "annotator", "age")}
             return items.assign(**lists).reset_index()
         case "mapping":
-            answers = by_item[["annotator", "label"]].apply(
-                lambda rows: dict(zip(rows["annotator"], rows["label"], strict=True))
-            )
-            return items.assign(label=answers).reset_index()
+            answers = {
+                item: dict(zip(rows["annotator"], rows["label"], strict=True))
+                for item, rows in by_item
+            }
+            labels = pd.Series([answers[item] for item in items.index], items.index, dtype=object)
+            return items.assign(label=labels).reset_index()
         case "counts":
             votes = pd.crosstab(long["item"], long["label"]).reindex(columns=[*CLASSES])
             return items.join(votes.fillna(0).astype(int)).reset_index()

@@ -18,6 +18,7 @@ from mcstl.groups import (
     CombineConfig,
     GroupsConfig,
     IntersectConfig,
+    NoGroupsConfig,
     RationaleConfig,
     TaxonomyConfig,
 )
@@ -379,3 +380,32 @@ def test_what_python_users_pass_is_what_a_file_holds(
 def test_what_no_file_can_hold_is_refused_before_anything_runs() -> None:
     with pytest.raises(InputError, match=r"labels: a raw value is a text or a number; got <object"):
         Study(data={"file": "t.csv"}, labels={"a": [object()], "b": [1]})
+
+
+@pytest.mark.parametrize("name", ["votes.csv", "votes.jsonl.gz", "votes.parquet"])
+def test_a_table_is_no_study(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"is a table; write a study first: mcstl init .*{name}"):
+        Study.read(tmp_path / name)
+
+
+def test_a_layout_and_official_parts_stand_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "votes.csv").write_text(
+        "post,reply,part,p,q\n"
+        + "".join(f"a {i},b,{['train', 'test'][i % 2]},0,1\n" for i in range(8))
+    )
+    study = tmp_path / "votes.yaml"
+    study.write_text(
+        "data: {file: votes.csv, columns: {text: [post, reply]}, layout: {wide: [p, q]}}\n"
+        "groups: none\nsplit: {column: part}\n"
+    )
+    read = Study.read(study)
+    data = read.load()
+    assert (len(data), data.attributes, read.split.title) == (16, (), "official")
+    assert data.frame["text"][0] == "a 0\n\nb"
+    assert read.groups_for(data) == NoGroupsConfig()
+    # Another split on the command line takes the place of the column.
+    assert Study.read(study, split="item").split.title == "item"
+    study.write_text(study.read_text().replace("wide", "wid"))
+    with pytest.raises(InputError, match="Did you mean 'wide'"):
+        Study.read(study)

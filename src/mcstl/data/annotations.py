@@ -248,7 +248,8 @@ class Annotations:
         for name in readers.keys() & set(table.columns):
             table[name] = objects(mapped(table[name], readers[name]))
         for name in attributes:
-            table[name] = objects(without_markers(as_first_written(table[name])))
+            answers = without_markers(mapped(table[name], cell_text))
+            table[name] = objects(as_first_written(objects(answers)))
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
         order = ["row", "item", *texts, "label", "flipped", "weight"]

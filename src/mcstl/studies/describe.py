@@ -18,7 +18,7 @@ from mcstl.studies.preparation import split_rows
 from mcstl.studies.study_file import Study, reads_rationales
 
 #: How many rows are shown, how many columns of each, and how much of a cell.
-_ROWS_SHOWN, _COLUMNS_SHOWN, _CELL = 3, 8, 28
+_ROWS_SHOWN, _COLUMNS_SHOWN, _CELL = 3, 6, 24
 
 
 def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple[str, str]]:
@@ -73,12 +73,16 @@ def _first_rows(data: Annotations) -> Iterator[tuple[str, str]]:
     table = data.frame.head(_ROWS_SHOWN).copy()
     table["label"] = [data.classes[label] for label in table["label"]]
     shown = [name for name in table.columns if name not in ("row", "flipped")][:_COLUMNS_SHOWN]
-    cells = (
-        [brief("-" if c is None else c, _CELL) for c in row] for row in table[shown].to_numpy()
-    )
+    cells = ([brief(_shown(cell), _CELL) for cell in row] for row in table[shown].to_numpy())
     lines = plain_table([brief(name, _CELL) for name in shown], cells).splitlines()
     for i, line in enumerate(lines):
         yield "" if i else "first rows", line
+
+
+def _shown(cell: object) -> object:
+    if isinstance(cell, list):
+        return "|".join(cell)
+    return "-" if cell is None else cell
 
 
 def _describe_groups(

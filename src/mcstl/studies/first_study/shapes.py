@@ -186,7 +186,8 @@ def _whole_numbers(column: Column) -> np.ndarray[Any, np.dtype[np.float64]] | No
     """The numbers of a column of counts, missing as 0; None if it is anything else."""
     if not column.is_number or column.lists:
         return None
-    numbers = np.array([0.0 if c is None else float(c) for c in column.cells], dtype=np.float64)
+    cells = (0.0 if cell is None else float(comparable(cell)) for cell in column.cells)
+    numbers = np.array([*cells], dtype=np.float64)
     is_count = bool(((numbers >= 0) & (numbers == np.round(numbers))).all())
     return numbers if is_count else None
 
