@@ -156,13 +156,12 @@ def _group(
     k: int, name: str, members: npt.NDArray[np.bool_], annotator: npt.NDArray[np.int64]
 ) -> dict[str, Any]:
     size = int(members[:, k].sum())
-    few = k == 2
     return {
         "name": name,
         "size": size,
-        "annotators": 4 if few else len(set(annotator[members[:, k]])),
+        "annotators": len(set(annotator[members[:, k]])),
         "description": f"annotations of people with {name}",
-        "warning": "only 4 people" if few else "",
+        "warning": "made up" if k == 2 else "",
     }
 
 

@@ -771,6 +771,22 @@ def test_popquorn_as_a_users_own_table(data_dir: Path) -> None:
         assert abs(len(parts.test) / len(data) - 0.2) < 0.01
 
 
+def test_weights_are_spoken_of_where_there_are_any() -> None:
+    assert Annotations.from_frame(weighted_table([1.0] * 10)).about_weights == ""
+    weighted = Annotations.from_frame(weighted_table([1.0] * 9 + [2.0]))
+    assert "Measures, intervals and tests take every annotation once" in weighted.about_weights
+
+
+@pytest.mark.parametrize("task", [None, "ordinal"])
+def test_nominal_labels_are_ordered_only_by_the_user(task: Task | None) -> None:
+    labels = ["entailment", "neutral", "contradiction"]
+    table = pd.DataFrame({"text": list("abcdef"), "label": labels * 2})
+    with pytest.raises(InputError, match=r"labels: \{other: \[entailment, neutral\], contr"):
+        Annotations.from_frame(table, task=task)
+    stated = {name: [name] for name in ("contradiction", "neutral", "entailment")}
+    assert Annotations.from_frame(table, task=task, labels=stated).classes == tuple(stated)
+
+
 @pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf"), "much", None])
 def test_weights_that_are_none(bad: Any) -> None:
     table = weighted_table([1, 1, 1]).astype({"weight": object})

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, Notice
 from mcstl.models.estimator import MCSTLClassifier
 
 SMALL: dict[str, Any] = {
@@ -157,3 +157,19 @@ def test_bad_input() -> None:
     model = MCSTLClassifier(**SMALL).fit(X, y)
     with pytest.raises(InputError, match="was fitted on numbers; X is texts"):
         model.predict(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["low", "medium", "high"], "usual order: low, medium, high"),
+        (["sports", "arts", "politics"], "they have no known one"),
+    ],
+)
+def test_words_that_do_not_sort_in_their_order_are_warned_about(
+    words: list[str], said: str
+) -> None:
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.warns(Notice, match=f"ordered as they sort, .*{said}"):
+        MCSTLClassifier(**SMALL | {"epochs": 1}).fit(X, words * 10)
+    MCSTLClassifier(**SMALL | {"epochs": 1}).fit(X, ["bad", "fair", "good"] * 10)

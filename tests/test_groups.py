@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,9 +64,8 @@ def lists(scheme: Scheme, data: Annotations, encoder: Encoder | None = None) -> 
 def test_attributes_overlap_and_a_missing_one_is_no_group() -> None:
     scheme = fit_scheme(AttributesConfig(min_size=1), table())
     assert scheme.names == ("gender=Man", "gender=Woman", "race=Asian", "race=White")
-    assert [group.size for group in scheme.groups] == [2, 5, 3, 4]
-    # Nobody is named in the last row, so that one man is known, and p3 counts once.
-    assert [group.annotators for group in scheme.groups] == [1, 4, 3, 2]
+    unnamed = fit_scheme(AttributesConfig(min_size=1), table(PEOPLE.drop(columns="annotator")))
+    assert [group.size for group in unnamed.groups] == [2, 5, 3, 4]
     assert lists(scheme, table()) == [
         ["gender=Woman", "race=Asian"],
         ["gender=Man", "race=White"],
@@ -99,11 +99,11 @@ def test_crossed_attributes_part_the_annotations_that_have_all() -> None:
 def test_small_groups_are_left_out_and_named() -> None:
     scheme = fit_scheme(AttributesConfig(min_size=3), table())
     assert scheme.names == ("gender=Woman", "race=Asian", "race=White")
-    assert scheme.left_out == (("gender=Man", "2 training annotations, min_size is 3"),)
+    assert scheme.left_out == (("gender=Man", "fewer than 5 people, min_size is 3"),)
     scheme = fit_scheme(AttributesConfig(min_size=3, min_annotators=3), table())
     assert scheme.names == ("gender=Woman", "race=Asian")
-    assert scheme.left_out[1] == ("race=White", "2 training annotators, min_annotators is 3")
-    with pytest.raises(InputError, match=r"no group is left: gender=Man \(2 .* lower min_size"):
+    assert scheme.left_out[1] == ("race=White", "fewer than 5 people, min_annotators is 3")
+    with pytest.raises(InputError, match=r"no group is left: gender=Man \(fewer .* lower min_size"):
         fit_scheme(AttributesConfig(), table())
 
 
@@ -118,6 +118,36 @@ def test_few_people_are_warned_about() -> None:
     ]
     unnamed = fit_scheme(AttributesConfig(min_size=1), table(PEOPLE.drop(columns="annotator")))
     assert {(group.annotators, group.warning) for group in unnamed.groups} == {(None, "")}
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.sampled_from(["Woman", "Man", "Another"]), min_size=12, max_size=12))
+def test_a_group_has_a_size_only_if_it_is_of_five_people_or_more(genders: list[str]) -> None:
+    frame = pd.DataFrame(
+        {"text": list("abcdefghijkl") * 2, "label": [0, 1] * 12, "gender": genders * 2}
+    )
+    frame["annotator"] = [f"p{i % 12}" for i in range(24)]
+    scheme = fit_scheme(AttributesConfig(min_size=1), table(frame))
+    alone = AttributesConfig(min_size=1)
+    both = IntersectConfig(intersect=(alone, CombineConfig(combine=(alone,))))
+    for each in (scheme, load_scheme(*saved(scheme)), fit_scheme(both, table(frame))):
+        for group in each.groups:
+            people = genders.count(group.name.split(" & ")[0].removeprefix("gender="))
+            known = (2 * people, people) if people >= 5 else (0, 0)
+            assert (group.size, group.annotators) == known
+            assert bool(group.warning) == group.is_of_few == (people < 5)
+
+
+def test_a_group_of_few_people_that_an_older_version_saved_loses_its_size() -> None:
+    state, arrays = saved(fit_scheme(AttributesConfig(min_size=1), table()))
+    state["groups"][0] |= {"size": 2, "annotators": 1}
+    group = load_scheme(state, arrays).groups[0]
+    assert (group.size, group.annotators) == (0, 0)
+
+
+def saved(scheme: Scheme) -> tuple[dict[str, Any], dict[str, Any]]:
+    state, arrays = scheme.state()
+    return json.loads(json.dumps(state)), arrays
 
 
 def test_new_annotations_with_unknown_answers_are_in_no_group() -> None:
@@ -171,8 +201,8 @@ def test_new_annotations_need_the_columns_too() -> None:
 def test_values_are_mixed_memberships() -> None:
     scheme = fit_scheme(TaxonomyConfig(taxonomy="made up", min_size=3), table())
     assert scheme.names == ("Care", "Power")
-    assert scheme.left_out == (("Honour", "1 training annotations, min_size is 3"),)
-    assert [group.size for group in scheme.groups] == [6, 3]
+    assert scheme.left_out == (("Honour", "fewer than 5 people, min_size is 3"),)
+    assert [group.size for group in scheme.groups] == [6, 0]  # Power: of fewer than five people
     assert "made up" in scheme.groups[0].description
     both = [["Care"], ["Care", "Power"], [], ["Power"], ["Care"], ["Care"], ["Care"]]
     assert lists(scheme, table()) == [*both, ["Care", "Power"]]
@@ -199,7 +229,8 @@ def test_intersect_makes_a_group_of_each_pair_that_occurs() -> None:
         "Care & race=White",
         "Power & race=White",
     )
-    assert [group.size for group in scheme.groups] == [3, 2, 3]
+    unnamed = fit_scheme(config, table(PEOPLE.drop(columns="annotator")))
+    assert [group.size for group in unnamed.groups] == [3, 2, 3]
     assert lists(scheme, table())[0] == ["Care & race=Asian"]
     assert lists(scheme, table())[1] == ["Care & race=White", "Power & race=White"]
 
@@ -208,7 +239,7 @@ def test_the_larger_minimum_holds_for_pairs() -> None:
     race = AttributesConfig(attributes=("race",), min_size=3)
     scheme = fit_scheme(IntersectConfig(intersect=(TaxonomyConfig(min_size=1), race)), table())
     assert scheme.names == ("Care & race=Asian", "Power & race=White")
-    assert scheme.left_out == (("Care & race=White", "2 training annotations, min_size is 3"),)
+    assert scheme.left_out == (("Care & race=White", "fewer than 5 people, min_size is 3"),)
 
 
 CONFIGS: list[GroupsConfig] = [
@@ -246,7 +277,9 @@ def test_membership_is_of_each_row_alone_and_sizes_are_its_sums(
     membership = scheme.assign(table())
     assert membership.dtype == np.float32
     assert set(np.unique(membership.data)) <= {1.0}
-    np.testing.assert_array_equal(membership.sum(axis=0), [[g.size for g in scheme.groups]])
+    sizes = [0 if g.is_of_few else g.size for g in scheme.groups]
+    counted = np.where([g.is_of_few for g in scheme.groups], 0, membership.sum(axis=0))
+    np.testing.assert_array_equal(counted, [sizes])
     np.testing.assert_array_equal(
         scheme.assign(table().take(rows)).toarray(), membership.toarray()[rows]
     )

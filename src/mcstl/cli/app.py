@@ -51,6 +51,14 @@ Columns = Annotated[
         "[default: as in training]"
     ),
 ]
+MinPeople = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Least people of a group that may be asked; 1 allows groups of fewer than five, whose "
+        "views may be those of somebody in particular.  [default: 5]",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
 
 

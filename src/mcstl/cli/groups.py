@@ -49,6 +49,7 @@ def show(
     """Say what each group of a study is about: its words, typical reasons, labels and people."""
     from mcstl.groups.label_leakage import label_auc, leakage_message
     from mcstl.groups.review import summaries
+    from mcstl.groups.small_groups import not_shown, shown_size
     from mcstl.labelling.llm import Template
     from mcstl.studies.study_file import Study
     from mcstl.studies.study_groups import form_groups
@@ -68,9 +69,10 @@ def show(
     leakage = leakage_message(label_auc(S, data))
     summaries.write_page(out, read.name, scheme, summarised, leakage)
     for each in summarised:
-        people = "" if each.annotators is None else f" by {each.annotators:,} people"
         rates = ", ".join(f"{name} {rate:.0%}" for name, rate in each.rates.items())
-        typer.echo(f"{each.name}: {each.size:,}{people}; {rates}")
+        typer.echo(f"{each.name}: {shown_size(each.size, each.annotators)}; {rates}")
+    if hidden := len(scheme.groups) - len(summarised):
+        typer.echo(not_shown(hidden))
     if leakage:
         typer.echo(f"Warning: {leakage}.")
     typer.echo(f"Page: {out}")

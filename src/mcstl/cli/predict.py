@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcstl.cli.app import Columns, Quiet, app, display, plain_console
+from mcstl.cli.app import Columns, MinPeople, Quiet, app, display, plain_console
 
 if TYPE_CHECKING:
     from mcstl.serving.prediction import PredictionSummary
@@ -35,6 +35,7 @@ def predict(
         typer.Option(help="The column of the text, twice for a pair.  [default: as in training]"),
     ] = None,
     columns: Columns = None,
+    min_people: MinPeople = None,
     quiet: Quiet = False,
 ) -> None:
     """Predict every text of a table as each group sees it, and tell where groups disagree.
@@ -42,11 +43,12 @@ def predict(
     A run that was stopped goes on where it was when the same command is given again.
     """
     from mcstl._support.files import read_option
+    from mcstl.groups.small_groups import FEW_PEOPLE
     from mcstl.models.model import Model
     from mcstl.serving.prediction import predict_file, read_mix
 
     weights = read_mix(mix) if mix else None
-    loaded = Model.load(model)
+    loaded = Model.load(model, min_people=min_people or FEW_PEOPLE)
     with display(quiet) as progress:
         summary = predict_file(
             loaded,

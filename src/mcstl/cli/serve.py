@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mcstl._support.errors import need_extra
-from mcstl.cli.app import app
+from mcstl.cli.app import MinPeople, app
 
 
 @app.command(epilog="Example:  mcstl serve out/model --port 8000")
@@ -20,6 +20,7 @@ def serve(
         str,
         typer.Option(help="Prefix under which a proxy shows the server, as /town."),
     ] = "",
+    min_people: MinPeople = None,
 ) -> None:
     """Serve a model over HTTP: an API (/docs), a page (/page), health and metrics.
 
@@ -28,9 +29,10 @@ def serve(
     with need_extra("serve"):
         from mcstl.serving.api import serve as serve_model
     from mcstl.encoding.encoders import load_encoder
+    from mcstl.groups.small_groups import FEW_PEOPLE
     from mcstl.models.model import Model
 
-    loaded = Model.load(model)
+    loaded = Model.load(model, min_people=min_people or FEW_PEOPLE)
     loaded.encoder = load_encoder(loaded.encoder.name, keep=False)
     here = f"http://{host}:{port}{root_path.rstrip('/')}"
     typer.echo(f"The page: {here}/page   the API: {here}/docs")

@@ -177,12 +177,19 @@ def evaluate(
             (evaluation,) = evaluate_into(loaded, annotations, out, progress).results["runs"]
             report_file = reporting.render(out)
     if as_json:
-        typer.echo(json.dumps({key: evaluation[key] for key in ("metrics", "groups")}, indent=1))
+        typer.echo(
+            json.dumps(
+                {key: evaluation[key] for key in ("metrics", "groups", "groups_not_shown")},
+                indent=1,
+            )
+        )
         return
     _print_evaluation(evaluation, len(annotations))
     _print_dropped(annotations.dropped)
     if absent := one_model.absent_classes(annotations):
         typer.echo(f"No annotation has the label {', '.join(absent)}; what needs it is -.")
+    if annotations.about_weights:
+        typer.echo(annotations.about_weights)
     if loaded.encoder.truncated:
         typer.echo(f"{loaded.encoder.truncated:,} texts are longer than the encoder reads: cut.")
     if report_file is not None:
@@ -271,6 +278,8 @@ def _print_results(results: "Results") -> None:
     for group in found["groups"]:
         if group["warning"]:
             typer.echo(f"Group {group['name']}: {group['warning']}.")
+    if about_weights := data.get("about_weights"):
+        typer.echo(about_weights)
     if data["truncated_texts"]:
         typer.echo(f"{data['truncated_texts']:,} texts are longer than the encoder reads: cut.")
 
@@ -278,6 +287,7 @@ def _print_results(results: "Results") -> None:
 def _print_evaluation(found: dict[str, Any], n: int) -> None:
     from mcstl._support.text_tables import terminal_table
     from mcstl.evaluation.tables import Cell, group_table
+    from mcstl.groups.small_groups import not_shown
 
     header, rows = group_table(found, n)
     plain_console().print(terminal_table(header, rows, title=f"{n:,} annotations"))
@@ -287,3 +297,5 @@ def _print_evaluation(found: dict[str, Any], n: int) -> None:
     )
     typer.echo(f"Calibration over groups: slope {slope}, bias {bias} (ideal 1, 0)")
     typer.echo(f"In brackets: 95% intervals over {found['interval']}.")
+    if hidden := found["groups_not_shown"]:
+        typer.echo(not_shown(len(hidden)))

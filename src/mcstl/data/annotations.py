@@ -41,6 +41,12 @@ TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
     "preference": ("text_a", "text_b"),
 }
 
+#: What weights are for, said wherever measures of weighted annotations are shown.
+WEIGHTS_NOTE = (
+    "Weights count in training and in the population's mixture. Measures, intervals and tests take "
+    "every annotation once: each is one observation, whatever it was worth in training."
+)
+
 
 @dataclass(frozen=True)
 class Annotations:
@@ -101,6 +107,11 @@ class Annotations:
     def labels(self) -> IntArray:
         """(n,) class indices."""
         return self.frame["label"].to_numpy(dtype=np.int64)
+
+    @property
+    def about_weights(self) -> str:
+        """What a reader of measures must know where annotations have weights; "" elsewhere."""
+        return "" if (self.weights == 1).all() else WEIGHTS_NOTE
 
     @property
     def weights(self) -> Float32Array:

@@ -129,10 +129,12 @@ def _inferred_labels(raw: pd.Series, task: Task, source: str) -> dict[str, list[
             f"{brief(spelt[min(several)])!r}; {TASK_FORMS}. Make one row per label, or put them "
             "into `values` as groups"
         )
+    first, *others = map(brief, names[:5])
     raise InputError(
         f"labels in {source} are words without a known order (nominal?): {listed(names)}; "
-        f"{TASK_FORMS}. If they have an order, say so, lowest first, as in labels: "
-        f"{{{', '.join(f'{name}: [{name}]' for name in map(brief, (names[0], names[-1])))}}}"
+        f"{TASK_FORMS}. If they have an order, write all of them, lowest first, as in labels: "
+        f"{{{', '.join(f'{name}: [{name}]' for name in (first, *others))}}}; if not, learn one "
+        f"against the others, as in labels: {{other: [{listed(others)}], {first}: [{first}]}}"
     )
 
 

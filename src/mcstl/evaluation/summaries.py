@@ -114,11 +114,12 @@ def group_names(results: Mapping[str, Any]) -> list[str]:
         results: The content of results.json.
 
     Returns:
-        The names, those of the first seed first.
+        The names, those of the first seed first, without those of too few people to be shown.
     """
     names = [group["name"] for group in results["groups"]]
     names += [group["group"] for run in results["runs"] for group in run["groups"]]
-    return list(dict.fromkeys(names))
+    hidden = set(results.get("data", {}).get("groups_not_shown", ()))
+    return [name for name in dict.fromkeys(names) if name not in hidden]
 
 
 def metrics_by_seed(runs: Iterable[Run], method: str) -> dict[int, Mapping[str, float | None]]:

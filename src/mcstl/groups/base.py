@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from mcstl._support.errors import InputError, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
-from mcstl.groups.small_groups import few_people_warning
+from mcstl.groups.small_groups import OF_FEW, few_people_warning, is_of_few
 
 #: More groups than this nobody can look at, and their memberships would not be small.
 MOST_GROUPS = 10_000
@@ -79,8 +79,8 @@ class Group:
 
     Attributes:
         name: Its name, by which predictions are made for it.
-        size: How many training annotations it has.
-        annotators: How many people gave them, None if unknown.
+        size: How many training annotations it has; 0 where fewer than five people gave them.
+        annotators: How many people gave them, None if unknown; 0 for fewer than five.
         description: What its annotations have in common.
         warning: What to beware of; "" for nothing.
     """
@@ -90,6 +90,11 @@ class Group:
     annotators: int | None
     description: str
     warning: str = ""
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether fewer than five people gave its annotations."""
+        return is_of_few(self.annotators)
 
 
 Groups = tuple[Group, ...]
@@ -264,10 +269,26 @@ def _inferred(inferred: int, size: int) -> str:
     return f" ({inferred:,} of {size:,} rationales were inferred by a language model)"
 
 
+def without_sizes_of_few(groups: Iterable[Group]) -> Groups:
+    """Forget how large groups of few people are, so that nothing can show it.
+
+    Args:
+        groups: Groups.
+
+    Returns:
+        The same; size and annotators of a group of fewer than five people are 0.
+    """
+    return tuple(
+        replace(group, size=0, annotators=0) if group.is_of_few else group for group in groups
+    )
+
+
 def leave_out_small(
     groups: Iterable[Group], min_size: int, min_annotators: int
 ) -> tuple[Groups, LeftOut]:
     """Separate groups that are large enough from those that are too small.
+
+    Sizes of groups of few people are forgotten here, once they have been compared.
 
     Args:
         groups: All groups.
@@ -283,9 +304,11 @@ def leave_out_small(
     kept, left_out = [], []
     for group in groups:
         if group.size < min_size:
-            reason = f"{group.size} training annotations, min_size is {min_size}"
+            size = f"{group.size} training annotations"
+            reason = f"{OF_FEW if group.is_of_few else size}, min_size is {min_size}"
         elif group.annotators is not None and group.annotators < min_annotators:
-            reason = f"{group.annotators} training annotators, min_annotators is {min_annotators}"
+            people = f"{group.annotators} training annotators"
+            reason = f"{OF_FEW if group.is_of_few else people}, min_annotators is {min_annotators}"
         else:
             kept.append(group)
             continue
@@ -295,7 +318,7 @@ def leave_out_small(
             f"{len(kept):,} groups have at least {min_size} training annotations; at most "
             f"{MOST_GROUPS:,} can be learnt. Raise min_size, now {min_size}, or merge groups"
         )
-    return tuple(kept), tuple(left_out)
+    return without_sizes_of_few(kept), tuple(left_out)
 
 
 def need_people(annotations: Annotations, min_annotators: int) -> None:

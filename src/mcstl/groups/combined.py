@@ -1,7 +1,7 @@
 """Schemes made of schemes, and the one way to fit and to load any of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -37,6 +37,7 @@ from mcstl.groups.base import (
     SizedConfig,
     leave_out_small,
     make_groups,
+    without_sizes_of_few,
 )
 from mcstl.groups.label_leakage import warn_of_leakage
 from mcstl.groups.no_groups import NoGroups, NoGroupsConfig
@@ -224,7 +225,7 @@ def load_scheme(state: Mapping[str, Any], arrays: Arrays) -> Scheme:
             "annotations of all its groups"
         )
     try:
-        groups = tuple(Group(**group) for group in state["groups"])
+        groups = without_sizes_of_few(Group(**group) for group in state["groups"])
         left_out = tuple((str(name), str(reason)) for name, reason in state["left_out"])
         kind = state["kind"]
         if kind in plugins.names("groups"):
@@ -249,7 +250,8 @@ def _fit(
         case NoGroupsConfig():
             return NoGroups((), ())
         case PluginConfig():
-            return config.fit(annotations, encoder, progress)
+            scheme = config.fit(annotations, encoder, progress)
+            return replace(scheme, groups=without_sizes_of_few(scheme.groups))
         case CombineConfig():
             return _combine([_fit(c, annotations, encoder, progress) for c in config.combine])
         case IntersectConfig():

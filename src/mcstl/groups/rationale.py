@@ -16,7 +16,16 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups import clustering, number_of_groups
-from mcstl.groups.base import Arrays, Config, Groups, LeftOut, Scheme, make_groups, need_column
+from mcstl.groups.base import (
+    Arrays,
+    Config,
+    Groups,
+    LeftOut,
+    Scheme,
+    make_groups,
+    need_column,
+    without_sizes_of_few,
+)
 from mcstl.groups.class_tfidf import class_tfidf, words_for_name
 from mcstl.groups.side_neutral import neutralise_sides
 
@@ -204,8 +213,9 @@ def fit(
     membership = clusters.membership(vectors, config.soft)
     tfidf = class_tfidf(rationales.texts, rationales.counts_per_group(membership))
     names, descriptions = _names_and_descriptions(tfidf.phrases())
+    groups = make_groups(rationales.to_annotations(membership), names, descriptions, annotations)
     return RationaleScheme(
-        groups=make_groups(rationales.to_annotations(membership), names, descriptions, annotations),
+        groups=without_sizes_of_few(groups),
         left_out=(),
         clusters=clusters,
         side_neutral=side_neutral,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mcstl._support.text_tables import markdown_table
-from mcstl.groups.small_groups import shown_people
+from mcstl.groups.small_groups import is_of_few, not_shown, shown_people
 
 _PAPER = (
     "MC-STL (Parappan and Henao, *Labels have Human Values: Value Calibration of Subjective Tasks*)"
@@ -39,11 +39,12 @@ def of_model(
         The card in Markdown.
     """
     groups = list(groups)
+    shown = [str(group["name"]) for group in groups if not is_of_few(group["annotators"])]
     parts = [
         metadata(encoder, []),
         "# An mcstl model",
         prediction(task, classes, len(groups)),
-        use(task, [str(group["name"]) for group in groups]),
+        use(task, shown),
         "## Results\n\nIt has not been measured: `mcstl evaluate MODEL new.csv` does it, and "
         "`mcstl run` trains a model together with baselines, intervals and a test of calibration.",
         table_of_groups(groups),
@@ -130,17 +131,17 @@ def use(task: str, names: Sequence[str]) -> str:
 def table_of_groups(
     groups: Sequence[Mapping[str, Any]],
     figures: Mapping[str, Sequence[str]] | None = None,
-    left_out: int = 0,
+    left_out: str = "",
 ) -> str:
     """Tabulate a model's groups: how large they are and what to beware of.
 
     Args:
         groups: The groups, each with ``name``, ``size``, ``annotators`` and ``warning``.
         figures: Further columns by their titles, a cell for each group.
-        left_out: How many groups were too small to be learnt.
+        left_out: What to say of groups that were too small to be learnt.
 
     Returns:
-        The section in Markdown, "" where there are no groups.
+        The section in Markdown, "" where there are no groups. Groups of few people have no line.
     """
     if not groups:
         return ""
@@ -155,11 +156,15 @@ def table_of_groups(
             plain(group["warning"]),
         ]
         for group, *cells in zip(groups, *figures.values(), strict=True)
+        if not is_of_few(group["annotators"])
     ]
-    note = "Sizes are those of the training part; groups may overlap."
-    if left_out:
-        note += f" Left out as too small: {left_out}."
-    return f"## Groups\n\n{markdown_table(head, rows)}\n\n{note}"
+    notes = [
+        "Sizes are those of the training part; groups may overlap.",
+        not_shown(len(groups) - len(rows)),
+        plain(left_out),
+    ]
+    table = markdown_table(head, rows) if rows else ""
+    return f"## Groups\n\n{joined([table, ' '.join(filter(None, notes))])}".strip()
 
 
 def limits() -> str:

@@ -1,5 +1,6 @@
 """MC-STL as a scikit-learn classifier, on texts or on vectors, with groups beside them."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -19,8 +20,9 @@ from sklearn.utils.validation import (
 )
 
 from mcstl._support.arrays import Float32Array, FloatArray, IntArray
-from mcstl._support.errors import InputError, listed
+from mcstl._support.errors import InputError, Notice, listed
 from mcstl.data.cells import comparable, first_spellings, is_missing, is_usable_text
+from mcstl.data.scales import usual_order
 from mcstl.encoding.encoders import PAPER_ENCODER, load_encoder
 from mcstl.equations import KLForm
 from mcstl.groups.base import memberships
@@ -113,6 +115,10 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             InputError: A ValueError, for a missing text or label, for groups of another length and
                 for a single class.
+
+        Warns:
+            Notice: If the classes are three or more words that do not sort in a known order:
+                classes are ordered as they sort.
         """
         texts = _texts(X)
         self.reads_texts_ = texts is not None
@@ -131,6 +137,7 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError("y has only 1 class, and a classifier needs two or more")
+        _warn_of_order(self.classes_.tolist())
         names = [name for row in _names_per_row(groups, len(vectors)) for name in row]
         self.group_names_ = tuple(sorted(first_spellings(pd.Series(names, dtype=object)).values()))
         rows = self._rows(vectors, groups)
@@ -261,6 +268,23 @@ def _missing(y: Any) -> list[int]:
     if not isinstance(cells, pd.Series | np.ndarray):
         return []
     return np.flatnonzero(pd.isna(cells)).tolist()
+
+
+def _warn_of_order(classes: list[Any]) -> None:
+    """Warn where words are taken in an order that they may not have."""
+    if len(classes) < 3 or not all(isinstance(each, str) for each in classes):
+        return
+    usual = [level[0] for level in usual_order(classes) or ()]
+    if usual == classes:
+        return
+    order = listed(usual) if len(usual) == len(classes) else "they have no known one"
+    warnings.warn(
+        f"classes are taken to be ordered as they sort, {listed(classes, 5)}; their usual order: "
+        f"{order}. Give y as numbers in the order meant, as [['low', 'medium', 'high'].index(x) "
+        "for x in y]; labels without an order (topics) need another classifier",
+        Notice,
+        stacklevel=3,
+    )
 
 
 def _first(cell: Any) -> Any:

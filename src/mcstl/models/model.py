@@ -22,6 +22,7 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import TEXT_COLUMNS, Annotations
 from mcstl.data.labels import Task
 from mcstl.groups import Scheme, load_scheme
+from mcstl.groups.base import Group
 from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models import network_kinds
 from mcstl.models.hub import OnTheHub
@@ -46,6 +47,8 @@ from mcstl.models.perspectives import (
     Person,
     Perspective,
     Views,
+    askable,
+    check_people,
     jurors_of,
     post_stratify,
 )
@@ -78,6 +81,9 @@ class Model(OnTheHub):
             its own facts.
         group_encoder: What forms groups by rationale where `encoder` was trained further.
         people: The codes of the annotators whom the network knows, in its order.
+        min_people: How many people a group must be of, where they are known, for predictions to be
+            made for it. How many fewer than five are is not known, so that 2 to 5 are alike, and 1
+            allows all groups.
     """
 
     network: BaseNetwork
@@ -90,6 +96,7 @@ class Model(OnTheHub):
     model_card: str = ""
     group_encoder: "Encoder | None" = None
     people: tuple[str, ...] = ()
+    min_people: int = FEW_PEOPLE
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -100,7 +107,13 @@ class Model(OnTheHub):
     def groups_of_few(self) -> tuple[str, ...]:
         """The names of groups of fewer than five people."""
         groups = self.scheme.groups if self.scheme else ()
-        return tuple(g.name for g in groups if g.annotators and g.annotators < FEW_PEOPLE)
+        return tuple(group.name for group in groups if group.is_of_few)
+
+    @property
+    def askable_groups(self) -> tuple[Group, ...]:
+        """The groups for which predictions are made: those of `min_people` or more."""
+        groups = self.scheme.groups if self.scheme else ()
+        return askable(groups, self.min_people)
 
     def membership(self, perspectives: Sequence[Groups]) -> csr_matrix:
         """Turn names of groups into a membership.
@@ -112,7 +125,11 @@ class Model(OnTheHub):
             The membership, (P, K): row p is 1 at the groups that perspective p names.
 
         Raises:
-            InputError: For a name that is no group, with the nearest that is.
+            InputError: For a name that is no group, with the nearest that is, and for a group of
+                fewer people than `min_people`.
+
+        Warns:
+            Notice: Of a group of fewer than five people that `min_people` allows.
         """
         position = {name: k for k, name in enumerate(self.group_names)}
         rows, columns = [], []
@@ -132,6 +149,8 @@ class Model(OnTheHub):
                     )
                 rows.append(row)
                 columns.append(position[name])
+        groups = self.scheme.groups if self.scheme else ()
+        check_people([groups[k] for k in sorted(set(columns))], self.min_people)
         ones = np.ones(len(rows), dtype=np.float32)
         return csr_matrix((ones, (rows, columns)), shape=(len(perspectives), len(position)))
 
@@ -167,7 +186,8 @@ class Model(OnTheHub):
 
         Warns:
             Notice: If no training annotation is in all of the named groups: then their embeddings
-                are added alone.
+                are added alone. And if a group is of fewer than five people, which `min_people`
+                must allow.
 
         Example:
             >>> model = Model.load("out/model")  # doctest: +SKIP
@@ -234,7 +254,7 @@ class Model(OnTheHub):
 
         Args:
             texts: n texts; in preference pairs (a, b).
-            perspectives: Lists of group names, by default each group alone.
+            perspectives: Lists of group names, by default each group of `min_people` or more alone.
             exactly: As in `predict_proba`.
             progress: Called with what is being done, how many texts are encoded and how many there
                 are.
@@ -266,7 +286,7 @@ class Model(OnTheHub):
 
         Args:
             texts: n texts; in preference pairs (a, b).
-            perspectives: Lists of group names, by default each group alone.
+            perspectives: Lists of group names, by default each group of `min_people` or more alone.
             exactly: As in `predict_proba`.
 
         Returns:
@@ -288,14 +308,15 @@ class Model(OnTheHub):
 
         Args:
             texts: n texts; in preference pairs (a, b).
-            perspectives: Lists of group names, by default each group alone.
+            perspectives: Lists of group names, by default each group of `min_people` or more alone.
             exactly: As in `predict_proba`.
 
         Returns:
             One row per text and perspective: ``text`` (its position), ``perspective``, ``p(class)``
             for each class, ``gap`` (its expected class minus the population's, from -1 to 1 in
             units of the whole scale) and, where it is one group, what it rests on: ``size`` and
-            ``annotators`` (of the training set), ``description``, ``warning``.
+            ``annotators`` (of the training set; 0 for fewer than five people), ``description``,
+            ``warning``.
 
         Raises:
             InputError: As `predict_proba`.
@@ -333,7 +354,7 @@ class Model(OnTheHub):
         return predict_rows(self.network, vectors, positions, S, annotators), S
 
     def _each_group(self) -> list[list[str]]:
-        return [[name] for name in self.group_names]
+        return [[group.name] for group in self.askable_groups]
 
     def respondents(
         self, perspectives: Sequence[Perspective] | None = None, *, exactly: bool = False
@@ -502,12 +523,20 @@ class Model(OnTheHub):
         shutil.rmtree(older, ignore_errors=True)
 
     @classmethod
-    def load(cls, folder: str | Path, *, encoder: "Encoder | None" = None) -> Self:
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        encoder: "Encoder | None" = None,
+        min_people: int = FEW_PEOPLE,
+    ) -> Self:
         """Read a model directory.
 
         Args:
             folder: The directory that `save` wrote, or the outputs of a study that hold one.
             encoder: The encoder of the texts; by default it is found by its name.
+            min_people: How many people a group must be of for predictions to be made for it; 1
+                allows groups of fewer than five.
 
         Returns:
             The model.
@@ -575,6 +604,7 @@ class Model(OnTheHub):
             read_card(folder),
             group_encoder,
             people,
+            min_people,
         )
 
 

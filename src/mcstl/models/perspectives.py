@@ -9,7 +9,8 @@ weighted by the groups' sizes average to the population's.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,9 @@ import pandas as pd
 from scipy.sparse import csr_matrix, vstack
 
 from mcstl._support.arrays import BoolArray, FloatArray
-from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.errors import InputError, Notice, brief, did_you_mean, listed
+from mcstl.groups.base import Group
+from mcstl.groups.small_groups import OF_FEW
 
 #: Names of groups: somebody who is in all of them.
 Groups = Sequence[str]
@@ -70,6 +73,58 @@ class Jury:
 
 #: What `Model.predict_proba` can be asked for.
 Perspective = Groups | Person | Jury
+
+
+def askable(groups: Iterable[Group], min_people: int) -> tuple[Group, ...]:
+    """Take the groups for which predictions are made.
+
+    Args:
+        groups: Groups.
+        min_people: How many people a group must be of, where they are known. How many fewer than
+            five are is not kept, so that 2 to 5 are alike, and 1 allows all groups.
+
+    Returns:
+        Those that are large enough.
+
+    Raises:
+        InputError: If `min_people` is below 1.
+    """
+    if min_people < 1:
+        raise InputError(f"min_people is a number of people from 1 up; got {min_people}")
+    return tuple(
+        group
+        for group in groups
+        if group.annotators is None or group.annotators >= min_people or min_people == 1
+    )
+
+
+def check_people(asked: Sequence[Group], min_people: int) -> None:
+    """Check that nobody asks for what a handful of people think without meaning to.
+
+    Args:
+        asked: The groups that are asked.
+        min_people: As in `askable`.
+
+    Raises:
+        InputError: If a group is of fewer people.
+
+    Warns:
+        Notice: Of groups of fewer than five people that `min_people` allows.
+    """
+    allowed = askable(asked, min_people)
+    if refused := [group.name for group in asked if group not in allowed]:
+        raise InputError(
+            f"{listed(refused)}: of fewer than {min_people} people, so that a prediction may tell "
+            "what one of them thinks. If you may ask all the same: "
+            "Model.load(folder, min_people=1), on the command line --min-people 1"
+        )
+    if few := [group.name for group in allowed if group.is_of_few]:
+        warnings.warn(
+            f"{listed(few)}: of {OF_FEW}; what is predicted may be theirs alone, and may identify "
+            "them",
+            Notice,
+            stacklevel=4,
+        )
 
 
 def jurors_of(perspectives: Sequence[Perspective]) -> tuple[list[Groups | Person], csr_matrix]:

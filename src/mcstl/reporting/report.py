@@ -18,6 +18,7 @@ from mcstl.evaluation.tables import (
     sampled_words,
     spread_table,
 )
+from mcstl.groups.small_groups import left_out_words, not_shown
 from mcstl.reporting import plots
 from mcstl.reporting.page import Picture, environment, picture, slug
 from mcstl.studies import model_card as card
@@ -87,6 +88,8 @@ def render(out_dir: Path | str) -> Path:
             methods=methods,
             seeds=len({run["seed"] for run in runs}),
             n_groups=len(names),
+            left_out=left_out_words(data["groups_left_out"]),
+            not_shown=not_shown(len(data["groups_not_shown"])),
             split=_SPLITS[data["split"]["by"]],
             notices=[*output.problems, *card.notices(results)],
             verdict=results.get("verdict"),

@@ -7,6 +7,7 @@ from mcstl.evaluation.summaries import group_names
 from mcstl.reporting import plots
 from mcstl.reproduce.paper import FigureRow, PrintedFigure
 from mcstl.reproduce.runs import StudyRuns
+from mcstl.studies.output import in_shown_groups
 
 
 def draw_figure(
@@ -49,7 +50,8 @@ def _calibration(
     """The calibration of the first `n_groups` groups of a study, or of all."""
     study = studies.results(key)
     names, classes = group_names(study.results), study.results["data"]["classes"]
-    data = plots.calibration_data(study.predictions, names, classes, method)
+    predictions = in_shown_groups(study.predictions, study.results)
+    data = plots.calibration_data(predictions, names, classes, method)
     points, lines = (
         part[part["group"].isin(names[:n_groups])] for part in (data.points, data.lines)
     )

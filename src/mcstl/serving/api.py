@@ -93,8 +93,8 @@ class GroupFacts(BaseModel):
 
     Attributes:
         name: The group's name.
-        size: How many training annotations it has.
-        annotators: How many people made them, if known.
+        size: How many training annotations it has; 0 where fewer than five people made them.
+        annotators: How many people made them, if known; 0 for fewer than five.
         description: What its members share.
         warning: What to be careful of, or an empty text.
     """
@@ -113,7 +113,7 @@ class ModelFacts(BaseModel):
         task: The task: binary, ordinal or preference.
         classes: The names of the L classes.
         encoder: The name of the text encoder.
-        groups: The value groups.
+        groups: The value groups that may be asked.
         limits: The limits of one request.
     """
 
@@ -291,8 +291,7 @@ def _model_facts(model: Model, limits: Limits) -> ModelFacts:
         classes=list(model.classes),
         encoder=model.encoder.name,
         groups=[
-            GroupFacts.model_validate(group, from_attributes=True)
-            for group in (model.scheme.groups if model.scheme else ())
+            GroupFacts.model_validate(group, from_attributes=True) for group in model.askable_groups
         ],
         limits={name: limit for name, limit in asdict(limits).items() if name != "waiting"},
     )

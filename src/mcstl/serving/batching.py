@@ -99,7 +99,8 @@ class Batcher:
         if len(query.perspectives) > limits.perspectives:
             raise InputError(
                 f"{len(query.perspectives):,} perspectives; a request has at most "
-                f"{limits.perspectives}: name some of {listed(self.model.group_names)}"
+                f"{limits.perspectives}: name some of "
+                f"{listed(group.name for group in self.model.askable_groups)}"
             )
         self.model.membership(query.perspectives)  # refuses unknown groups
         return items, query

@@ -10,6 +10,7 @@ import numpy as np
 from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, need_extra
 from mcstl.groups.base import Group
+from mcstl.groups.small_groups import shown_size
 from mcstl.models.perspectives import Views
 from mcstl.serving.batching import Batcher, BusyError
 
@@ -75,8 +76,8 @@ def mount(app: Any, batcher: Batcher) -> None:
 
 
 def _page(gr: Any, batcher: Batcher) -> Any:
-    scheme, n_texts = batcher.model.scheme, batcher.texts_per_item
-    groups = sorted(scheme.groups if scheme else (), key=lambda group: -group.size)
+    n_texts = batcher.texts_per_item
+    groups = sorted(batcher.model.askable_groups, key=lambda group: -group.size)
     perspectives = [[group.name] for group in groups[: batcher.limits.perspectives]]
     jury = [name for (name,) in perspectives[:_MAX_SLIDERS]]
     notes = {group.name: _group_note(group) for group in groups}
@@ -135,9 +136,10 @@ def _page(gr: Any, batcher: Batcher) -> Any:
 
 def _group_note(group: Group) -> str:
     """Say what a group's view rests on."""
-    people = "" if group.annotators is None else f" of {group.annotators:,} people"
+    if group.is_of_few:
+        return f"⚠ {group.warning}"
     warning = f" ⚠ {group.warning}" if group.warning else ""
-    return f"{group.size:,} annotations{people}{warning}"
+    return f"{shown_size(group.size, group.annotators)}{warning}"
 
 
 def _chart(

@@ -34,7 +34,8 @@ class Query:
 
         Args:
             model: The model that will answer.
-            perspectives: Perspectives such as "Security + Tradition"; each group if None.
+            perspectives: Perspectives such as "Security + Tradition"; each group that may be
+                asked if None.
             mix: Weights of perspectives, or None.
 
         Returns:
@@ -50,7 +51,9 @@ class Query:
 
         weights = check_weights(mix) if mix is not None else {}
         weights = {name(written): weight for written, weight in weights.items()}
-        shown = list(dict.fromkeys(map(name, groups if perspectives is None else perspectives)))
+        if perspectives is None:
+            perspectives = [group.name for group in model.askable_groups]
+        shown = list(dict.fromkeys(map(name, perspectives)))
         needed = dict.fromkeys([*shown, *weights])
         return cls([parse(each, groups) for each in needed], len(shown), weights)
 

@@ -14,6 +14,7 @@ from mcstl.encoding.encoders import load_encoder
 from mcstl.groups import NoGroupsConfig, fit_scheme
 from mcstl.groups.base import need_column
 from mcstl.groups.label_leakage import label_auc, leakage_message
+from mcstl.groups.small_groups import shown_size
 from mcstl.studies.preparation import split_rows
 from mcstl.studies.study_file import Study, reads_rationales
 
@@ -100,9 +101,11 @@ def _describe_groups(
         return
     yield "groups", f"{len(scheme.groups)} (sizes in the training rows)"
     for group in scheme.groups:
-        by_whom = "" if group.annotators is None else f" by {group.annotators:,} people"
+        if group.is_of_few:
+            yield "", f"{group.name}: {group.warning}"
+            continue
         warning = f"  ({group.warning})" if group.warning else ""
-        yield "", f"{group.name}: {group.size:,}{by_whom}{warning}"
+        yield "", f"{group.name}: {shown_size(group.size, group.annotators)}{warning}"
     for name, why in scheme.left_out:
         yield "", f"left out: {name} ({why})"
     S = scheme.assign(data, None)

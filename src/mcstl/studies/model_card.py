@@ -16,6 +16,7 @@ from mcstl.evaluation.tables import (
     rounded,
     sampled_words,
 )
+from mcstl.groups.small_groups import is_of_few, left_out_words, not_shown
 from mcstl.models import card
 
 _SPLITS = {
@@ -58,7 +59,9 @@ def of_study(results: Mapping[str, Any]) -> str:
         ("encoder", f"{encoder_facts}, fingerprint {study['made_with']['encoder']}"),
         ("made with", ", ".join(f"{k} {v}" for k, v in _versions(study["made_with"]))),
     ]
-    left_out = len(data["groups_left_out"])
+    left_out = left_out_words(data["groups_left_out"])
+    left_out = f"Left out as too small: {left_out}." if left_out else ""
+    shown = [group["name"] for group in results["groups"] if not is_of_few(group["annotators"])]
     parts = [
         card.metadata(encoder_name, _evaluations(data, summary[first], table.columns)),
         f"# {card.plain(study['name'] or data['source'])}",
@@ -66,7 +69,7 @@ def of_study(results: Mapping[str, Any]) -> str:
         _measured(data, results["runs"], list(summary)),
         _verdict(results),
         card.bullets(notices(results)),
-        card.use(data["task"], [group["name"] for group in results["groups"]]),
+        card.use(data["task"], shown),
         f"## Results\n\n{_table(table)}\n\n{_how_to_read(data, summary, table)}",
         _differences(results, table.columns),
         card.table_of_groups(results["groups"], figures, left_out),
@@ -89,8 +92,17 @@ def notices(results: Mapping[str, Any]) -> list[str]:
     """
     data, runs = results["data"], results["runs"]
     sentences = [data["warning"]] if data["warning"] else []
-    if warned := [group["name"] for group in results["groups"] if group["warning"]]:
+    sentences += [
+        f"Could it be a leak? {check['check'].capitalize()}: {check['said']}"
+        for check in results.get("controls", [])
+        if check["fires"]
+    ]
+    hidden = data.get("groups_not_shown", [])
+    warned = [g["name"] for g in results["groups"] if g["warning"] and g["name"] not in hidden]
+    if warned:
         sentences.append(f"Read with care, see the table of groups: {listed(warned)}.")
+    if hidden:
+        sentences.append(not_shown(len(hidden)))
     if len({run["seed"] for run in runs}) == 1:
         sentences.append("One seed only: differences between methods may be chance.")
     for key, what in (
@@ -105,6 +117,8 @@ def notices(results: Mapping[str, Any]) -> list[str]:
             most[run["method"]] = max(most[run["method"]], run["metrics"].get(key) or 0)
         if some := [f"{method} ({n})" for method, n in most.items() if n]:
             sentences.append(f"Some groups {what}, and their means leave them out: {listed(some)}.")
+    if data.get("about_weights"):
+        sentences.append(data["about_weights"])
     if data["truncated_texts"]:
         sentences.append(
             f"{data['truncated_texts']:,} texts are longer than the encoder reads and were cut."
@@ -143,10 +157,12 @@ def _evaluations(
 
 def _measured(data: Mapping[str, Any], runs: Sequence[Any], methods: Sequence[str]) -> str:
     seeds = len({run["seed"] for run in runs})
-    by = f" by {data['annotators']:,} people" if data["annotators"] else ""
-    units = "pairs of texts" if data["task"] == "preference" else "texts"
+    split, units = data["split"], "pairs of texts" if data["task"] == "preference" else "texts"
+    # Outputs of versions before 0.2 did not count the texts and people of the training part.
+    of = f" of {split['train_items']:,} {units}" if split.get("train_items") else ""
+    by = f" by {split['train_annotators']:,} people" if split.get("train_annotators") else ""
     return (
-        f"Trained on {data['split']['train']:,} annotations{by} of {data['items']:,} {units} "
+        f"Trained on {split['train']:,} annotations{of}{by} "
         f"({card.plain(data['source'])}) and judged on {data['split']['test']:,} others, "
         f"{'once' if seeds == 1 else f'{seeds} times with different seeds'}, beside "
         f"{len(methods) - 1} other methods. Split by {data['split']['by']}: "

@@ -15,9 +15,10 @@ from mcstl.data.annotations import Annotations, minority_rows
 from mcstl.data.splits import Split
 from mcstl.evaluation import metrics
 from mcstl.evaluation.verdict import verdict
+from mcstl.groups.small_groups import without_few
 from mcstl.models.model import Model
 from mcstl.studies import results, use
-from mcstl.studies.one_model import judged
+from mcstl.studies.one_model import groups_not_shown, judged
 from mcstl.studies.resolved import describe_data, fingerprint
 from mcstl.studies.results import NEW_TABLE, Results
 
@@ -51,7 +52,12 @@ def evaluate_into(
     measured = metrics.evaluate(p, data.labels, inside, minority, data.task, names)
     rows = np.arange(len(data))
     predictions = results.prediction_rows(head, data, rows, inside, names, minority, p)
-    run = {**head, **measured, "seconds": round(time.perf_counter() - started, 3)}
+    run = {
+        **head,
+        **measured,
+        "groups_not_shown": groups_not_shown(model, inside, data),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
     judged_rows = use.rows_of(data, p, inside)
     first, second = use.halves(judged_rows.items)
     parts = judged_rows.take(first), judged_rows.take(second)
@@ -94,6 +100,6 @@ def _content(
         "summary": evaluation.summarise([run]),
     }
     content |= evaluation.audit_study(content, predictions, progress=progress)
-    content["use"] = used
+    content = without_few(content | {"use": used})
     content["verdict"] = verdict(content, run["method"])._asdict()
     return content

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
 
 from mcstl import datasets, methods
 from mcstl._support.arrays import BoolArray, FloatArray
@@ -22,6 +23,8 @@ from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.evaluation.predictions import Predictions, annotator_codes
 from mcstl.evaluation.uncertainty import measured_once
 from mcstl.groups import fit_scheme
+from mcstl.groups.base import count_people
+from mcstl.groups.small_groups import is_of_few
 from mcstl.methods.base import MethodConfig, Prepared, RunSettings
 from mcstl.methods.fitting import fit_method
 from mcstl.models.calibration import recalibrated
@@ -104,8 +107,10 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
             are.
 
     Returns:
-        ``metrics`` and ``groups``, as a run of results.json has them, and ``intervals``, which are
-        over what ``interval`` says: items, annotators, or both.
+        ``metrics`` and ``groups``, as a run of results.json has them, ``intervals``, which are over
+        what ``interval`` says: items, annotators, or both, and ``groups_not_shown``: the names of
+        groups of fewer than the model's `min_people`, in training or in `data`, which are in the
+        means and not in ``groups``.
 
     Raises:
         InputError: If the task or the classes are not the model's.
@@ -121,7 +126,31 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
         annotators=annotator_codes(table),
         task=data.task,
     )
-    return measured_once(predictions, model.group_names)
+    measured = measured_once(predictions, model.group_names)
+    hidden = groups_not_shown(model, inside, data)
+    groups = [each for each in measured["groups"] if each["group"] not in hidden]
+    return {**measured, "groups": groups, "groups_not_shown": hidden}
+
+
+def groups_not_shown(model: Model, inside: BoolArray, data: Annotations) -> list[str]:
+    """List the groups whose figures could tell what somebody in particular answered.
+
+    Args:
+        model: The model.
+        inside: Which of n annotations are in which group, (n, K).
+        data: The n annotations.
+
+    Returns:
+        The names of groups of fewer people than the model's `min_people` allows, in training or in
+        `data`.
+    """
+    askable = {group.name for group in model.askable_groups}
+    people = count_people(csr_matrix(inside), data)
+    return [
+        name
+        for name, n_people in zip(model.group_names, people, strict=True)
+        if name not in askable or (n_people and model.min_people > 1 and is_of_few(n_people))
+    ]
 
 
 def judged(

@@ -28,7 +28,8 @@ class Output(NamedTuple):
 
     Attributes:
         results: The content of results.json.
-        predictions: predictions.parquet without the runs whose predictions cannot be right.
+        predictions: predictions.parquet without the runs whose predictions cannot be right, and
+            without groups of too few people to be shown.
         items: items.parquet: item and text, or item, text_a and text_b.
         trace: trace.parquet: the metrics of every epoch.
         study: The text of study.yaml.
@@ -62,7 +63,26 @@ def read_output(folder: Path) -> Output:
     trace = read_trace(folder)
     study = existing(folder, "study.yaml").read_text(encoding="utf-8")
     predictions, problems = _usable(predictions, results, items)
+    predictions = in_shown_groups(predictions, results)
     return Output(results, predictions, items, trace, study, problems)
+
+
+def in_shown_groups(predictions: pd.DataFrame, results: Mapping[str, Any]) -> pd.DataFrame:
+    """Take the groups of too few people to be shown out of predictions.
+
+    Args:
+        predictions: The content of predictions.parquet.
+        results: That of results.json.
+
+    Returns:
+        The predictions, whose rows are in no such group.
+    """
+    hidden = set(results["data"]["groups_not_shown"])
+    shown = [
+        names if names is None else [name for name in names if name not in hidden]
+        for names in predictions["groups"]
+    ]
+    return predictions.assign(groups=pd.Series(shown, predictions.index, dtype=object))
 
 
 def _usable(
@@ -123,7 +143,7 @@ def _wrong_rows(
     wrong[f"have a label that is none of {listed(range(len(classes)))}"] = ~is_class.to_numpy()
     is_item = predictions["item"].isna() | predictions["item"].isin(items["item"])
     wrong["have an item that is not in items.parquet"] = ~is_item.to_numpy()
-    groups = set(evaluation.group_names(results))
+    groups = {*evaluation.group_names(results), *results["data"]["groups_not_shown"]}
     wrong["have a group that results.json does not have"] = np.array(
         [row is not None and not groups.issuperset(row) for row in predictions["groups"]],
         dtype=bool,

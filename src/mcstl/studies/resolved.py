@@ -129,6 +129,7 @@ def describe_data(
         Its source, sizes, agreement, fingerprint and split.
     """
     has_people = annotations.has("annotator")
+    train = annotations.frame.iloc[parts.train]
     source = datasets.sources().get(annotations.source)
     return {
         "source": annotations.source,
@@ -143,5 +144,11 @@ def describe_data(
         "fingerprint": resolved["made_with"]["data"],
         "warning": source.warning if source else "",
         "truncated_texts": encoder.truncated,
-        "split": {"by": by, **{name: len(rows) for name, rows in parts._asdict().items()}},
+        "about_weights": annotations.about_weights,
+        "split": {
+            "by": by,
+            **{name: len(rows) for name, rows in parts._asdict().items()},
+            "train_items": int(train["item"].nunique()),
+            "train_annotators": int(train["annotator"].nunique()) if has_people else None,
+        },
     }

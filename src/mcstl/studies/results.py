@@ -20,6 +20,7 @@ from mcstl._support.arrays import BoolArray, FloatArray, IntArray, ObjectArray
 from mcstl._support.errors import InputError, first_line, listed, need_names
 from mcstl._support.text_tables import plain_table
 from mcstl.data.annotations import Annotations
+from mcstl.groups.small_groups import without_few
 
 if TYPE_CHECKING:
     from mcstl.models.model import Model
@@ -189,7 +190,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     # Groups may be none.
     if missing := [k for k in needed if not results.get(k) and (k != "groups" or k not in results)]:
         raise InputError(f"{path} has no {listed(missing)}; run the study again")
-    return results
+    return without_few(results)
 
 
 def read_trace(folder: Path) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import leak_checks, metrics
 from mcstl.evaluation.decisions import Rows
 from mcstl.evaluation.verdict import verdict
+from mcstl.groups.small_groups import without_few
 from mcstl.methods.base import BaseMethodConfig, MethodConfig, Part, Prepared
 from mcstl.methods.fitting import fit_method, saves_model
 from mcstl.models.model import Model
@@ -182,7 +183,13 @@ def run_method(
 
     head = {"method": method.title, "seed": seed, "split": setup.study.split.title}
     predictions = prediction_rows(head, data, test, inside, names, minority, p)
-    row = {**head, **measured, "recipe": dict(recipe), "seconds": seconds}
+    row = {
+        **head,
+        **measured,
+        "groups_not_shown": [group.name for group in prepared.scheme.groups if group.is_of_few],
+        "recipe": dict(recipe),
+        "seconds": seconds,
+    }
     if network is not None and is_first and method == _modelled(setup.study):
         facts = {"study": portable(setup.resolved), "method": method.title, "seed": seed}
         from_texts = reads_rationales(setup.study.groups_for(data))
@@ -241,6 +248,7 @@ def _summarised(
     checks += leak_checks.check_shuffled_groups(results)
     results["controls"] = [check.to_json() for check in checks]
     results["use"] = uses[0] if uses else None
+    results = without_few(results)
     judged = uses[0]["method"] if uses else runs[0]["method"]
     results["verdict"] = verdict(results, judged)._asdict()
     model = setup.work.model

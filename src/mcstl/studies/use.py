@@ -38,7 +38,7 @@ def of_model(
     return {
         "method": model.facts.get("method", ""),
         "seed": model.facts.get("seed"),
-        "views": _checked_views(model, annotations, rows) if names else [],
+        "views": _checked_views(model, annotations, rows) if model.askable_groups else [],
         "thresholds": decisions.thresholds(chosen_on, judged_on, names),
         "left_to_people": {**left, "items": [str(items[code]) for code in left["items"]]},
         "ask_next": decisions.ask_next(rows, names),
@@ -86,7 +86,9 @@ def _checked_views(model: Model, annotations: Annotations, rows: Rows) -> list[d
     place = columns.merge(distinct.assign(place=np.arange(len(distinct))), how="left")["place"]
     pairs = distinct.itertuples(index=False, name=None)
     texts: Sequence[Any] = [row if len(row) > 1 else row[0] for row in pairs]
-    expected = mean_level(model.views(texts).p)[place.to_numpy()]
+    views = model.views(texts)  # of the groups that may be asked
+    expected = mean_level(views.p)[place.to_numpy()]
     top = len(model.classes) - 1
     codes = rows.items, rows.annotators
-    return check_views(expected, rows.labels, top, rows.membership, codes, model.group_names)
+    membership = rows.membership[:, [model.group_names.index(name) for name in views.names]]
+    return check_views(expected, rows.labels, top, membership, codes, views.names)

@@ -19,6 +19,7 @@ from mcstl.groups.number_of_groups import Candidate
 from mcstl.groups.rationale import RationaleConfig
 from mcstl.groups.review import forms, summaries
 from mcstl.groups.review.summaries import Summary
+from mcstl.groups.small_groups import not_shown
 from mcstl.labelling.llm import Client, Prompt, Template
 
 PAGE, FORM, FIGURES, RECORD = "choose-k.html", "choose-k.csv", "candidates.json", "choices.json"
@@ -183,6 +184,7 @@ def write_page(folder: Path, options: Sequence[Option], name: str) -> Path:
         options=options,
         suggested=suggested_k(options),
         leakage_message=leakage_message,
+        not_shown=not_shown,
         has_llm=any(group.llm_summary for option in options for group in option.groups),
         stable=number_of_groups.MIN_STABILITY,
         distinct=number_of_groups.MAX_OVERLAP,
@@ -250,7 +252,7 @@ def record_choice(path: Path, choice: Choice) -> Path:
 
 
 def _summary_overlap(groups: Sequence[Summary], encoder: Encoder) -> float:
-    if not all(group.llm_summary for group in groups):
+    if not groups or not all(group.llm_summary for group in groups):
         return float("nan")
     v = encoder.encode([group.llm_summary for group in groups])
     v = v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12)

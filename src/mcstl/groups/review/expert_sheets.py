@@ -54,7 +54,7 @@ def draw_sheets(
 ) -> list[list[Row]]:
     """Draw instances of each class and deal them out to experts.
 
-    Equal rationales of a class count once.
+    Equal rationales of a class count once. A class of few people has no instances.
 
     Args:
         groups: (K,) groups, which are the classes.
@@ -79,6 +79,8 @@ def draw_sheets(
     texts = frame[list(annotations.text_columns)].agg("\n\n".join, axis=1)
     sheets: list[list[Row]] = [[] for _ in range(experts)]
     for k, group in enumerate(groups):
+        if group.is_of_few:
+            continue
         members = np.flatnonzero(S[:, [k]].toarray().ravel() > 0)
         instances = frame.iloc[members].assign(text_=texts.iloc[members])
         instances = instances[instances["rationale"] != ""]

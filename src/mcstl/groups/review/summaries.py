@@ -17,6 +17,7 @@ from mcstl.groups.base import Groups, Scheme
 from mcstl.groups.class_tfidf import class_tfidf
 from mcstl.groups.rationale import distinct_rationales
 from mcstl.groups.review import forms
+from mcstl.groups.small_groups import not_shown
 from mcstl.labelling.llm import Client, Prompt, Template, text_of
 
 SHOWN = 4  # nearest rationales, contrasting ones, and answers of each attribute
@@ -71,6 +72,7 @@ def summarise(
     """Summarise groups without a language model.
 
     Groups of annotations without rationales have their size, their label rates and their people.
+    Groups of few people have no summary, since it would be what they answered.
 
     Args:
         groups: (K,) groups.
@@ -81,7 +83,7 @@ def summarise(
         progress: Called with the step, how many texts are encoded and how many there are.
 
     Returns:
-        (K,) summaries.
+        The summaries, one per group of five people or more.
     """
     if side_neutral is None:
         side_neutral = annotations.task == "preference"
@@ -100,6 +102,8 @@ def summarise(
     phrases = class_tfidf(texts, counts.T.tocsr()).phrases() if texts else [[]] * len(groups)
     summaries = []
     for k, group in enumerate(groups):
+        if group.is_of_few:
+            continue
         nearest: list[str] = []
         contrasting: list[str] = []
         if texts:
@@ -149,7 +153,7 @@ def summary_prompts(
         template: The prompt to fill.
 
     Returns:
-        (K,) prompts.
+        The prompts, one per group that `summarise` summarises.
 
     Raises:
         InputError: The annotations have no rationales.
@@ -157,7 +161,9 @@ def summary_prompts(
     rationales = distinct_rationales(annotations, annotations.task == "preference")
     vectors = encoder.encode(rationales.texts)
     prompts = []
-    for k in range(len(groups)):
+    for k, group in enumerate(groups):
+        if group.is_of_few:
+            continue
         members = S[rationales.rows][:, [k]].toarray().ravel() > 0
         counts = np.bincount(rationales.positions[members], minlength=len(rationales.texts))
         order = _by_distance(vectors, counts)
@@ -206,7 +212,12 @@ def write_page(
         leakage: What to say about leakage of the label; "" for nothing.
     """
     page = forms.render_page(
-        "groups.html.j2", name=name, groups=summaries, leak=leakage, left_out=scheme.left_out
+        "groups.html.j2",
+        name=name,
+        groups=summaries,
+        leak=leakage,
+        left_out=scheme.left_out,
+        not_shown=not_shown(len(scheme.groups) - len(summaries)),
     )
     files.write_text(out, page)
 
