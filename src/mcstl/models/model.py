@@ -149,8 +149,8 @@ class Model(OnTheHub):
                     )
                 rows.append(row)
                 columns.append(position[name])
-        groups = self.scheme.groups if self.scheme else ()
-        check_people([groups[k] for k in sorted(set(columns))], self.min_people)
+        described = self.scheme.groups if self.scheme else ()
+        check_people([described[k] for k in sorted(set(columns))], self.min_people)
         ones = np.ones(len(rows), dtype=np.float32)
         return csr_matrix((ones, (rows, columns)), shape=(len(perspectives), len(position)))
 
