@@ -803,10 +803,14 @@ def test_membership_names_an_unknown_group() -> None:
     ("name", "label", "published"),
     [("lewidi-paraphrase", 5, 0.362), ("lewidi-csc", 2, 0.239)],
 )
-def test_lewidis_baseline_is_the_published_one(
+def test_the_distance_of_one_label_is_near_what_was_published(
     data_dir: Path, name: str, label: int, published: float
 ) -> None:
-    """One label for everyone, as published for the test part, on the parts that are public."""
+    """Published is that of the most frequent label on test parts, which are not public.
+
+    For CSC the most frequent label of the public part gives 0.280; its median, 2, gives what was
+    published. So that row confirms the formula rather than the baseline.
+    """
     data = datasets.load(name, data_dir=data_dir)
     points = len(data.classes)
     p = np.tile(np.arange(points) == data.classes.index(str(label)), (len(data.labels), 1))
