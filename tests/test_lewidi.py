@@ -10,6 +10,7 @@ import pytest
 
 from mcstl import datasets, run
 from mcstl._support.errors import InputError
+from mcstl.data.parts import readable
 from mcstl.studies.study_file import Study
 
 PEOPLE = {"Gender": "Male", "Age": "26", "Nationality": "Chinese", "Education": "master student"}
@@ -53,7 +54,7 @@ def test_several_labels_of_one_annotator_are_an_annotation_each(tmp_path: Path) 
     assert data.labels.tolist() == [1, 2, 1, 0]
     assert data.frame["annotator"].tolist() == ["Ann1", "Ann2", "Ann2", "Ann3"]
     assert data.frame["rationale"].tolist() == ["not said", "rain is wet", "a tent?", "no"]
-    assert data.frame["text"].unique().tolist() == ["It rains.\n\nIt is wet."]
+    assert data.frame["text"].unique().tolist() == ["It rains.\n\x1e\nIt is wet."]
     assert data.frame["item"].unique().tolist() == ["dev-7"]
     # Metadata with commas before brackets, ages in bands, attributes that nobody has.
     assert data.frame["gender"].unique().tolist() == ["Female"]
@@ -105,7 +106,7 @@ def test_annotations_as_text_and_a_conversation_as_json_inside_a_text(tmp_path: 
     entries = {"1": entry(talk, "1,-2,0", "Ann2,Ann3,Ann8", 3, bot="CarbonBot")}
     write(tmp_path, "ConvAbuse_dataset/ConvAbuse_dev.json", entries)
     data = datasets.load("lewidi-convabuse", data_dir=tmp_path)
-    assert data.frame["text"].iloc[0] == "Hello\n\nTea?\n\nGo away"
+    assert readable(data.frame["text"].iloc[0]) == "Hello\n\nTea?\n\nGo away"
     assert data.labels.tolist() == [0, 1, 0]
     assert data.frame["rater"].tolist() == ["Ann2", "Ann3", "Ann8"]
     ordinal = datasets.load("lewidi-convabuse", data_dir=tmp_path, task="ordinal")

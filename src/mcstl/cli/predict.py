@@ -32,7 +32,10 @@ def predict(
     ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option(help="The column of the text, twice for a pair.  [default: as in training]"),
+        typer.Option(
+            help="The column of the text; again for each part, or for a pair.  "
+            "[default: as in training]"
+        ),
     ] = None,
     columns: Columns = None,
     min_people: MinPeople = None,

@@ -28,12 +28,11 @@ def serve(
     """
     with need_extra("serve"):
         from mcstl.serving.api import serve as serve_model
-    from mcstl.encoding.encoders import load_encoder
     from mcstl.groups.small_groups import FEW_PEOPLE
     from mcstl.models.model import Model
 
     loaded = Model.load(model, min_people=min_people or FEW_PEOPLE)
-    loaded.encoder = load_encoder(loaded.encoder.name, keep=False)
+    loaded.encoder = loaded.encoder.forgetful()
     here = f"http://{host}:{port}{root_path.rstrip('/')}"
     typer.echo(f"The page: {here}/page   the API: {here}/docs")
     serve_model(loaded, host, port, root_path=root_path)

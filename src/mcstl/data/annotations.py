@@ -33,6 +33,7 @@ from mcstl.data.cells import (
 from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, is_object, renamed
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
 from mcstl.data.layouts import Layout, LayoutForm, to_long
+from mcstl.data.parts import readable
 from mcstl.data.tables import read_table
 
 TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
@@ -145,7 +146,8 @@ class Annotations:
         """List the items.
 
         Returns:
-            A row per item: ``item`` and its text, or its two texts in unflipped order.
+            A row per item: ``item`` and its text, or its two texts in unflipped order; texts in
+            parts as people read them.
         """
         # The first row of every item is unflipped in the full table; a part may lack it.
         columns = list(self.text_columns)
@@ -153,6 +155,8 @@ class Annotations:
         if self.task == "preference":
             turned = firsts["flipped"].to_numpy()
             firsts.loc[turned, columns] = firsts.loc[turned, columns[::-1]].to_numpy()
+        for name in columns:
+            firsts[name] = objects(map(readable, firsts[name])).set_axis(firsts.index)
         return firsts[["item", *columns]].reset_index(drop=True)
 
     @classmethod
@@ -178,7 +182,7 @@ class Annotations:
             frame: A row per annotation, or what `layout` says; it is not modified.
             columns: The table's names of our columns, as in ``{"text": "comment"}``; our names
                 that are not mapped are taken as they stand. Several columns for a text are its
-                parts, joined by a blank line. ``text.reply`` is the entry reply of the objects,
+                parts (`mcstl.data.parts`). ``text.reply`` is the entry reply of the objects,
                 or of JSON, in the column text.
             layout: How the table is laid out (`mcstl.data.layouts`), by default a row per
                 annotation. The columns that it makes, label and annotator, are not mapped.

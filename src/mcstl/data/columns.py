@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_names
-from mcstl.data.cells import comparable, is_missing, is_usable_text, mapped, objects
+from mcstl.data.cells import comparable, is_missing, mapped, objects
+from mcstl.data.parts import join_parts
 
 #: The table's names by ours; a text in parts has several.
 Columns = Mapping[str, str | Sequence[str]]
@@ -31,8 +32,6 @@ KNOWN_COLUMNS = (
 )
 #: Columns that may be put together from several.
 _TEXTS = ("text", "text_a", "text_b")
-#: What stands between the parts of a text.
-PARTS_JOINED_BY = "\n\n"
 #: A longer "name" of a column is rather a text of a file without a header.
 _LONGEST_NAME = 60
 #: The names that a saved index gets.
@@ -185,10 +184,9 @@ def _entries(cells: pd.Series, keys: Sequence[str], source: str) -> pd.Series:
 
 
 def _joined(parts: Sequence[pd.Series]) -> pd.Series:
-    """Join the parts of texts by a blank line; a part that is missing is left out."""
+    """Make texts of their parts."""
     rows = zip(*(part.to_numpy(dtype=object) for part in parts), strict=True)
-    texts = (PARTS_JOINED_BY.join(map(str, filter(is_usable_text, row))) or None for row in rows)
-    return objects(texts).set_axis(parts[0].index)
+    return objects(map(join_parts, rows)).set_axis(parts[0].index)
 
 
 def _as_object(cell: Any) -> Mapping[str, Any] | bool | None:

@@ -18,8 +18,8 @@ What the files do, and what is made of it:
 - Several labels of one annotator, ``entailment,neutral`` (VariErrNLI), are an annotation each.
 - Explanations are in the order of ``annotators``, which repeats who gave several labels: they are
   the rationales. Where they do not match the labels they are left out, and counted.
-- Texts are an object of parts, or such an object as JSON inside a text (ConvAbuse): the parts,
-  joined by blank lines.
+- Texts are an object of parts, or such an object as JSON inside a text (ConvAbuse): texts in parts
+  (`mcstl.data.parts`).
 - Metadata may have commas before closing brackets, which is no JSON, and call an annotator ``0``
   whom annotations call ``Ann0``. ``DATA_EXPIRED``, ``CONSENT_REVOKED`` and
   refusals are missing answers. Ages are cut into bands.
@@ -40,6 +40,7 @@ import pandas as pd
 
 from mcstl._support.errors import InputError, brief
 from mcstl.data.labels import Labels, Task
+from mcstl.data.parts import join_parts
 from mcstl.datasets.source import Source, banded, check_joined, read_json, without
 
 _PARTS = ("train", "dev", "test")
@@ -121,8 +122,7 @@ def _text(text: object) -> str:
         except json.JSONDecodeError:
             return str(text).strip()
     if isinstance(text, dict):
-        parts = [str(part).strip() for part in text.values() if part]
-        return "\n\n".join(filter(None, parts))
+        return join_parts([str(part or "").strip() for part in text.values()]) or ""
     if not isinstance(text, str):
         raise TypeError("the text is neither text nor an object of texts")
     return text.strip()

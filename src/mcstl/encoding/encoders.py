@@ -20,6 +20,7 @@ from mcstl._support.arrays import BoolArray, Float32Array
 from mcstl._support.errors import InputError, Notice, did_you_mean, first_line
 from mcstl._support.files import cache_root, folder_size
 from mcstl._support.progress import Progress, silent
+from mcstl.data.parts import readable
 from mcstl.encoding.backends import BackendName, find_backend
 
 _T = TypeVar("_T")
@@ -159,7 +160,11 @@ class Encoder:
         name: As given.
         folder: As given.
         fingerprint: A hash of its weights and settings.
+        parts: How many parts of a text it encodes apart (`mcstl.encoding.parts`), 1 for whole
+            texts.
     """
+
+    parts: int = 1
 
     def __init__(
         self,
@@ -203,6 +208,14 @@ class Encoder:
         # Another process reads the weights anew, and only if it needs them.
         return partial(Encoder, **self._options), (self.name, self.folder)
 
+    def forgetful(self) -> "Encoder":
+        """Make the same encoder without a cache.
+
+        Returns:
+            An encoder that keeps nothing of any text, as a server needs.
+        """
+        return Encoder(self.name, self.folder, **self._options, keep=False)
+
     @property
     def is_fine_tuned(self) -> bool:
         """Whether it was fine-tuned here; a saved model then holds its weights, not just a name."""
@@ -222,7 +235,8 @@ class Encoder:
         """Encode texts, each distinct one once, and cache their vectors.
 
         A text that is in the cache gives the same vector to the last bit as when it was computed;
-        computed anew among other texts it is the same within 1e-6.
+        computed anew among other texts it is the same within 1e-6. Of a text in parts the parts
+        are read as one, with blank lines between them.
 
         Args:
             texts: The n texts.
@@ -246,6 +260,7 @@ class Encoder:
         Returns:
             (n, d) float32 vectors, and (n,) whether a text was cut.
         """
+        texts = [readable(text) for text in texts]
         keys = [text_key(text) for text in texts]
         distinct = dict(zip(keys, texts, strict=True))
         rows = self._cache.read(distinct)
@@ -254,7 +269,9 @@ class Encoder:
             fresh: dict[bytes, _Row] = {}
             done = 0
             progress("encoding texts", 0, len(missing))
-            for batch in self._backend.batches([_readable(distinct[key]) for key in missing]):
+            for batch in self._backend.batches(
+                [with_whole_letters(distinct[key]) for key in missing]
+            ):
                 for position, vector, cut in zip(*batch, strict=True):
                     fresh[missing[position]] = _Row(vector.tobytes(), bool(cut))
                 done += len(batch.positions)
@@ -281,7 +298,7 @@ class Encoder:
             (n, d) float32 vectors, a row per text in the order given.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for batch in self._backend.batches([_readable(text) for text in texts]):
+        for batch in self._backend.batches([with_whole_letters(readable(x)) for x in texts]):
             vectors[batch.positions] = batch.vectors
         return vectors
 
@@ -351,10 +368,16 @@ def fine_tuned_folder(cache_dir: str | Path | None = None) -> Path:
     return cache_root(cache_dir) / "encoders"
 
 
-def _readable(text: str) -> str:
-    r"""Return `text` with a "?" for half a surrogate pair, as bad JSON holds and tokenizers refuse.
+def with_whole_letters(text: str) -> str:
+    r"""Put a "?" for half a surrogate pair, as bad JSON holds and tokenizers refuse.
 
-    >>> _readable("broken \ud83c")
+    Args:
+        text: Any text.
+
+    Returns:
+        A text that can be written as UTF-8.
+
+    >>> with_whole_letters("broken \ud83c")
     'broken ?'
     """
     return text.encode(errors="replace").decode()

@@ -28,9 +28,10 @@ from mcstl._support.arrays import Float32Array, FloatArray, IntArray
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
+from mcstl.data.parts import readable
 from mcstl.encoding import encoders
 from mcstl.encoding.backends import attend_from_first, quiet
-from mcstl.encoding.encoders import Encoder, load_encoder
+from mcstl.encoding.encoders import Encoder, load_encoder, with_whole_letters
 
 #: One sequence for the transformer: (text,), or (profile, text) with its separator between them.
 Side = tuple[str, ...]
@@ -189,9 +190,8 @@ class Reader(nn.Module):
         """
         read: list[Tokens] = []
         for start in range(0, len(sides), 10_000):
-            # Half a surrogate pair, as bad JSON holds, would stop a tokenizer.
-            parts = zip(*sides[start : start + 10_000], strict=True)
-            texts = [[text.encode(errors="replace").decode() for text in part] for part in parts]
+            columns = zip(*sides[start : start + 10_000], strict=True)
+            texts = [[with_whole_letters(readable(text)) for text in each] for each in columns]
             encoded = self.tokenizer(
                 *texts, truncation="longest_first", max_length=self.max_tokens, verbose=False
             )

@@ -7,6 +7,7 @@ import pandas as pd
 
 from mcstl.data.annotations import Annotations
 from mcstl.data.cells import cell_text
+from mcstl.data.parts import readable
 
 
 class Cases(NamedTuple):
@@ -48,7 +49,7 @@ def cases_of_annotations(annotations: Annotations) -> Cases:
     """
     frame = annotations.frame
     columns = [frame[name].tolist() for name in annotations.text_columns]
-    texts = ["\n\n".join(sorted(row)) for row in zip(*columns, strict=True)]
+    texts = ["\n\n".join(sorted(map(readable, row))) for row in zip(*columns, strict=True)]
     return Cases(frame["rationale"].tolist(), texts, [""] * len(frame))
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.data.annotations import Annotations
+from mcstl.data.parts import number_of_parts
 from mcstl.data.splits import Split
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups import Scheme
@@ -111,6 +112,11 @@ class Prepared:
         """
         inside: BoolArray = self.examples.S[getattr(self.parts, part)].toarray() > 0
         return inside
+
+    @cached_property
+    def text_parts(self) -> int:
+        """The number of parts that each text has, 1 for whole texts."""
+        return number_of_parts(self.annotations.distinct_texts()[0])
 
     @cached_property
     def people(self) -> tuple[str, ...]:

@@ -30,7 +30,10 @@ from mcstl.models.model_directory import (
     ENCODER,
     SCHEMA,
     check_form,
+    check_identity,
     check_replaceable,
+    identity_in,
+    identity_of,
     model_in,
     population_of,
     population_tensors,
@@ -53,12 +56,10 @@ from mcstl.models.perspectives import (
     post_stratify,
 )
 from mcstl.models.prediction import Respondents, predict_grid, predict_rows
+from mcstl.models.texts import TextForm, Texts, columns_of
 
 if TYPE_CHECKING:
     from mcstl.encoding.encoders import Encoder
-
-#: Texts, or pairs of texts in preference.
-Texts = Sequence[str] | Sequence[tuple[str, str]]
 
 #: How often what is known of groups and annotators is drawn for an interval.
 _INTERVAL_DRAWS = 128
@@ -84,6 +85,7 @@ class Model(OnTheHub):
         min_people: How many people a group must be of, where they are known, for predictions to be
             made for it. How many fewer than five are is not known, so that 2 to 5 are alike, and 1
             allows all groups.
+        text_parts: The number of parts that each of the training texts has, 1 for whole texts.
     """
 
     network: BaseNetwork
@@ -97,6 +99,13 @@ class Model(OnTheHub):
     group_encoder: "Encoder | None" = None
     people: tuple[str, ...] = ()
     min_people: int = FEW_PEOPLE
+    text_parts: int = 1
+
+    @property
+    def text_form(self) -> TextForm:
+        """What it is asked about: texts or pairs, and the parts of each."""
+        columns = columns_of(self.facts)
+        return TextForm.of(self.task, self.text_parts, self.encoder.parts > 1, columns)
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -165,7 +174,7 @@ class Model(OnTheHub):
         """Predict P(label | text, perspective).
 
         Args:
-            texts: n texts; in preference pairs (a, b).
+            texts: n texts, or lists of their parts (`TextForm`); in preference pairs (a, b).
             perspectives: Whom the predictions are for: each is a list of group names, a `Person`
                 whom the model knows, or a `Jury`, a mixture of both. A list of groups is
                 post-stratified: the mixture over the training set's memberships that are in all of
@@ -214,7 +223,7 @@ class Model(OnTheHub):
         draws of both, given all else that was learnt (docs/people.md).
 
         Args:
-            texts: n texts; in preference pairs (a, b).
+            texts: n texts, or lists of their parts (`TextForm`); in preference pairs (a, b).
             perspectives: As in `predict_proba`.
             level: The probability that the interval is to hold.
             exactly: As in `predict_proba`.
@@ -253,7 +262,7 @@ class Model(OnTheHub):
         """Predict texts from several perspectives and for the population, encoding each once.
 
         Args:
-            texts: n texts; in preference pairs (a, b).
+            texts: n texts, or lists of their parts (`TextForm`); in preference pairs (a, b).
             perspectives: Lists of group names, by default each group of `min_people` or more alone.
             exactly: As in `predict_proba`.
             progress: Called with what is being done, how many texts are encoded and how many there
@@ -285,7 +294,7 @@ class Model(OnTheHub):
         The mean earth mover's distance over pairs of them (`perspectives.disagreement`).
 
         Args:
-            texts: n texts; in preference pairs (a, b).
+            texts: n texts, or lists of their parts (`TextForm`); in preference pairs (a, b).
             perspectives: Lists of group names, by default each group of `min_people` or more alone.
             exactly: As in `predict_proba`.
 
@@ -307,7 +316,7 @@ class Model(OnTheHub):
         """Tabulate who sees each text how, furthest from the population first.
 
         Args:
-            texts: n texts; in preference pairs (a, b).
+            texts: n texts, or lists of their parts (`TextForm`); in preference pairs (a, b).
             perspectives: Lists of group names, by default each group of `min_people` or more alone.
             exactly: As in `predict_proba`.
 
@@ -426,20 +435,11 @@ class Model(OnTheHub):
         self, texts: Texts, progress: Progress
     ) -> tuple[Float32Array, IntArray, BoolArray]:
         """Encode distinct texts: as `_vectors`, and (n,) whether a text was cut."""
-        sides = 2 if self.task == "preference" else 1
-        if isinstance(texts, str):
-            raise InputError("texts is a list; write [text] for a single one")
-        rows: list[list[str]] = []
-        for number, text in enumerate(texts):
-            row: list[Any] = list(text) if isinstance(text, list | tuple | np.ndarray) else [text]
-            if len(row) != sides or not all(isinstance(t, str) and t.strip() for t in row):
-                expected = "a pair (text_a, text_b)" if sides == 2 else "one text"
-                raise InputError(f"text {number} must be {expected}, not empty; got {text!r:.80}")
-            rows.append(row)
-        flat = [text for row in rows for text in row]
+        form = self.text_form
+        flat = [text for item in form.read_all(texts) for text in item]
         distinct = list(dict.fromkeys(flat))
         where = {text: i for i, text in enumerate(distinct)}
-        positions = np.array([where[text] for text in flat], dtype=np.int64).reshape(-1, sides)
+        positions = np.array([where[text] for text in flat], np.int64).reshape(-1, form.sides)
         vectors, cut = self.encoder.encode_with_cuts(distinct, progress)
         return vectors, positions, np.asarray(cut[positions].any(axis=1))
 
@@ -476,7 +476,7 @@ class Model(OnTheHub):
             "mcstl": __version__,
             "task": self.task,
             "classes": list(self.classes),
-            "encoder": _identity(self.encoder),
+            "encoder": identity_of(self.encoder),
             "network": {
                 "dimension": network.dimension,
                 "n_groups": network.n_groups,
@@ -485,9 +485,10 @@ class Model(OnTheHub):
             "people": list(self.people) if people else [],
             "scheme": scheme_state,
             "facts": self.facts,
+            "text_parts": self.text_parts,
         }
         if self.group_encoder is not None:
-            config["group_encoder"] = _identity(self.group_encoder)
+            config["group_encoder"] = identity_of(self.group_encoder)
         from mcstl.models import card  # who fits and does not save needs none
 
         groups = scheme_state["groups"] if scheme_state else []
@@ -567,11 +568,14 @@ class Model(OnTheHub):
             n_groups = len(scheme.names) if scheme else 0
             if (n_groups, len(people)) != (shape["n_groups"], network.n_annotators):
                 raise ValueError("its parts do not fit together")
-            text_encoder = _identity_in(config["encoder"])
+            text_encoder = identity_in(config["encoder"])
             rationale_encoder = config.get("group_encoder")
             if rationale_encoder is not None:
-                rationale_encoder = _identity_in(rationale_encoder)
-            facts = dict(config["facts"])
+                rationale_encoder = identity_in(rationale_encoder)
+            facts, parts = dict(config["facts"]), config.get("text_parts", 1)
+            encoded_apart = config["encoder"].get("parts", 1)
+            if type(parts) is not int or parts < 1 or encoded_apart not in (1, parts):
+                raise ValueError(f"its texts have {parts!r} parts, of {encoded_apart!r}")
         except (
             KeyError,
             TypeError,
@@ -583,16 +587,19 @@ class Model(OnTheHub):
             why = f"no {error}" if isinstance(error, KeyError) else brief(error, 400)
             raise InputError(f"the model in {folder} is damaged: {why}") from error
         from mcstl.encoding.encoders import load_encoder
+        from mcstl.encoding.parts import PartsEncoder
 
         saved_encoder = folder / ENCODER
         name = str(saved_encoder) if saved_encoder.exists() else text_encoder[0]
         encoder = encoder or load_encoder(name)
-        _check_identity(folder, encoder, *text_encoder)
+        if encoded_apart > encoder.parts:
+            encoder = PartsEncoder(encoder, parts)
+        check_identity(folder, encoder, *text_encoder)
         # Only groups by rationale need another one, where that of the texts was trained further.
         group_encoder = None
         if rationale_encoder is not None:
             group_encoder = load_encoder(rationale_encoder[0])
-            _check_identity(folder, group_encoder, *rationale_encoder)
+            check_identity(folder, group_encoder, *rationale_encoder)
         return cls(
             network,
             task,
@@ -605,6 +612,7 @@ class Model(OnTheHub):
             group_encoder,
             people,
             min_people,
+            parts,
         )
 
 
@@ -616,20 +624,3 @@ def _warn_unseen(groups: Any) -> None:
         Notice,
         stacklevel=2,
     )
-
-
-def _identity(encoder: "Encoder") -> dict[str, str]:
-    return {"name": encoder.name, "fingerprint": encoder.fingerprint}
-
-
-def _identity_in(entry: dict[str, Any]) -> tuple[str, str]:
-    return str(entry["name"]), str(entry["fingerprint"])
-
-
-def _check_identity(folder: Path, encoder: "Encoder", name: str, fingerprint: str) -> None:
-    if encoder.fingerprint != fingerprint:
-        raise InputError(
-            f"the model in {folder} was trained on other weights of {name!r} "
-            f"(fingerprint {fingerprint}, here {encoder.fingerprint}); "
-            "give the folder of the encoder it was trained with"
-        )

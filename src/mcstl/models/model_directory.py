@@ -20,6 +20,8 @@ from mcstl.groups import MOST_GROUPS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mcstl.encoding.encoders import Encoder
+
 #: The version of the model directory; raised when its meaning changes.
 SCHEMA = 2
 #: All that a model directory has.
@@ -158,6 +160,54 @@ def check_form(config: Mapping[str, Any]) -> None:
         is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if not is_list or len(set(names)) < len(names):
             raise ValueError(f"its {what} are not distinct names: {brief(names)}")
+
+
+def identity_of(encoder: "Encoder") -> dict[str, str | int]:
+    """Say which encoder a model needs.
+
+    Args:
+        encoder: The encoder.
+
+    Returns:
+        Its ``name``, its ``fingerprint`` and, where it encodes parts of texts apart, ``parts``.
+    """
+    apart = {"parts": encoder.parts} if encoder.parts > 1 else {}
+    return {"name": encoder.name, "fingerprint": encoder.fingerprint, **apart}
+
+
+def identity_in(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Read which encoder a model needs.
+
+    Args:
+        entry: What `identity_of` returned.
+
+    Returns:
+        Its name and its fingerprint.
+
+    Raises:
+        KeyError: It is not said.
+    """
+    return str(entry["name"]), str(entry["fingerprint"])
+
+
+def check_identity(folder: Path, encoder: "Encoder", name: str, fingerprint: str) -> None:
+    """Check that an encoder is the one that a model was trained with.
+
+    Args:
+        folder: The model directory.
+        encoder: The encoder that is there.
+        name: The name of the one that is needed.
+        fingerprint: The fingerprint of the one that is needed.
+
+    Raises:
+        InputError: It is another.
+    """
+    if encoder.fingerprint != fingerprint:
+        raise InputError(
+            f"the model in {folder} was trained on other weights of {name!r} "
+            f"(fingerprint {fingerprint}, here {encoder.fingerprint}); "
+            "give the folder of the encoder it was trained with"
+        )
 
 
 def without_left_out(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -219,6 +219,8 @@ def as_classifier(
 def _encoder_form(model: Model) -> tuple[str, bool, int]:
     """Read how the encoder pools, whether it normalises, and how many tokens it reads."""
     encoder, folder = model.encoder, Path(model.encoder.folder)
+    if model.text_form.apart:
+        raise InputError("a classifier reads whole texts; this model's are in parts, encoded apart")
     modules = _read_json(folder / "modules.json")
     names = [module["type"].rpartition(".")[2] for module in modules]
     if tuple(names) not in (_MODULES, _MODULES[:2]):

@@ -32,7 +32,7 @@ class Question(BaseModel):
     """Texts, or pairs of texts for a preference, and the perspectives to predict them from.
 
     Attributes:
-        texts: Texts; for a preference, pairs [a, b].
+        texts: Texts; for a preference, pairs [a, b]. A text may be the list of its parts.
         perspectives: Groups, or several as "A + B"; each group if left out.
         mix: A population of your own: weights of perspectives.
     """
@@ -42,8 +42,12 @@ class Question(BaseModel):
         json_schema_extra={"examples": [{"texts": ["The library opens at nine."]}]},
     )
     texts: Annotated[
-        list[Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(max_length=2)]],
-        Field(min_length=1, description="Texts; for a preference, pairs [a, b]."),
+        list[Annotated[str, Field(min_length=1)] | list[str | list[str]]],
+        Field(
+            min_length=1,
+            description="Texts; for a preference, pairs [a, b]. A text may be the list of its "
+            "parts, as the model's `parts` name them.",
+        ),
     ]
     perspectives: list[str] | None = Field(
         None, description='Groups, or several as "A + B"; each group if left out.'
@@ -113,6 +117,7 @@ class ModelFacts(BaseModel):
         task: The task: binary, ordinal or preference.
         classes: The names of the L classes.
         encoder: The name of the text encoder.
+        parts: The names of the parts of a text; none for whole texts.
         groups: The value groups that may be asked.
         limits: The limits of one request.
     """
@@ -120,6 +125,7 @@ class ModelFacts(BaseModel):
     task: str
     classes: list[str]
     encoder: str
+    parts: list[str]
     groups: list[GroupFacts]
     limits: dict[str, float]
 
@@ -290,6 +296,7 @@ def _model_facts(model: Model, limits: Limits) -> ModelFacts:
         task=model.task,
         classes=list(model.classes),
         encoder=model.encoder.name,
+        parts=list(model.text_form.parts),
         groups=[
             GroupFacts.model_validate(group, from_attributes=True) for group in model.askable_groups
         ],

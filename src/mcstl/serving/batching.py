@@ -61,27 +61,23 @@ class Batcher:
     def __init__(self, model: Model, limits: Limits) -> None:
         self.model = model
         self.limits = limits
+        self.form = model.text_form
         self.waiting = 0
         self._queue: list[_Request] = []
         self._loop_over_queue: asyncio.Task[None] | None = None
         # The model uses all cores for one batch; more threads would only share them.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="mcstl-model")
 
-    @property
-    def texts_per_item(self) -> int:
-        """How many texts an item has: 2 for a preference, else 1."""
-        return 2 if self.model.task == "preference" else 1
-
     def check(
         self,
-        texts: Sequence[str | Sequence[str]],
+        texts: Sequence[Any],
         perspectives: Sequence[str] | None = None,
         mix: Mapping[str, float] | None = None,
     ) -> tuple[list[Any], Query]:
         """Check a request against the limits and the model.
 
         Args:
-            texts: n texts, or pairs of texts for a preference.
+            texts: n texts, or pairs of texts for a preference; a text may be the list of its parts.
             perspectives: Perspectives such as "Security + Tradition"; each group if None.
             mix: Weights of perspectives, or None.
 
@@ -105,16 +101,19 @@ class Batcher:
         self.model.membership(query.perspectives)  # refuses unknown groups
         return items, query
 
-    def _checked_item(self, number: int, text: str | Sequence[str]) -> Any:
-        item = (text,) if isinstance(text, str) else tuple(text)
-        if len(item) != self.texts_per_item:
-            expected = "a pair of texts" if self.texts_per_item == 2 else "a single text"
-            raise InputError(f"text {number} must be {expected} for this {self.model.task} model")
+    def _checked_item(self, number: int, text: Any) -> Any:
+        item = self.form.read(text)
+        if isinstance(text, str) and not text.strip():
+            raise InputError(f"text {number} is empty")
+        if item is None:  # what came is not said: it may be anything
+            expected = "a pair of texts" if self.form.sides == 2 else "a single text"
+            expected = self.form.expected if self.form.parts else expected
+            raise InputError(
+                f"text {number} must be {expected} for this {self.model.task} model, not empty"
+            )
         if any(len(each) > self.limits.letters for each in item):
             raise InputError(f"text {number} is longer than {self.limits.letters:,} letters")
-        if not all(each.strip() for each in item):
-            raise InputError(f"text {number} is empty")
-        return item if self.texts_per_item == 2 else item[0]
+        return item if len(item) == 2 else item[0]
 
     async def views(self, texts: Sequence[Any], perspectives: Sequence[Sequence[str]]) -> Views:
         """Predict texts under perspectives once it is their turn.
@@ -186,7 +185,7 @@ class Batcher:
 
     async def warm_up(self) -> None:
         """Load the encoder's weights, so that the first request need not wait for them."""
-        text: Any = "ready" if self.texts_per_item == 1 else ("a", "b")
+        text: Any = self.form.of_boxes(["ready"] * len(self.form.boxes))
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._worker, self.model.views, [text], [])
 

@@ -76,17 +76,18 @@ def mount(app: Any, batcher: Batcher) -> None:
 
 
 def _page(gr: Any, batcher: Batcher) -> Any:
-    n_texts = batcher.texts_per_item
+    form = batcher.form
     groups = sorted(batcher.model.askable_groups, key=lambda group: -group.size)
     perspectives = [[group.name] for group in groups[: batcher.limits.perspectives]]
     jury = [name for (name,) in perspectives[:_MAX_SLIDERS]]
     notes = {group.name: _group_note(group) for group in groups}
-    classes = batcher.model.classes if n_texts == 1 else ("B is preferred", "A is preferred")
+    is_pair, n_boxes = form.sides == 2, len(form.boxes)
+    classes = ("B is preferred", "A is preferred") if is_pair else batcher.model.classes
 
     async def predict(*inputs: Any) -> tuple[Views | None, str]:
-        texts, weights = tuple(text or "" for text in inputs[:n_texts]), inputs[n_texts:]
+        filled, weights = [text or "" for text in inputs[:n_boxes]], inputs[n_boxes:]
         try:
-            items, _ = batcher.check([texts if n_texts == 2 else texts[0]], [])
+            items, _ = batcher.check([form.of_boxes(filled)], [])
             views = await batcher.views(items, perspectives)
         except (InputError, BusyError) as error:
             return None, f"<p class='problem'>{escape(str(error))}</p>"
@@ -99,12 +100,11 @@ def _page(gr: Any, batcher: Batcher) -> Any:
 
     with gr.Blocks(title="mcstl", analytics_enabled=False) as page:
         gr.HTML("<h1>Who sees it how?</h1>" + _WARNING)
-        labels = ("First text (A)", "Second text (B)") if n_texts == 2 else ("Text",)
         boxes = [
             gr.Textbox(
                 label=label, lines=3, max_length=batcher.limits.letters, elem_id=f"text-{number}"
             )
-            for number, label in enumerate(labels)
+            for number, label in enumerate(form.boxes)
         ]
         button = gr.Button("Look", variant="primary", elem_id="look")
         last_views = gr.State(None)

@@ -20,9 +20,11 @@ from mcstl.data import exports
 from mcstl.data.annotations import TEXT_COLUMNS
 from mcstl.data.cells import is_usable_text
 from mcstl.data.columns import Columns, has_columns, renamed
+from mcstl.data.parts import readable
 from mcstl.data.tables import Chunk, chunks, written_format
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views, check_weights, mean_level
+from mcstl.models.texts import columns_of
 from mcstl.serving.query import Query, probability_columns
 
 #: How many of the texts that perspectives disagree on most are listed.
@@ -101,8 +103,8 @@ def predict_file(
         out: The table to write.
         perspectives: Perspectives such as "Security + Tradition"; each group if None.
         mix: A stated population: weights of perspectives.
-        text: The column of the text, or the two of a pair; those of the study that made the model
-            if None.
+        text: The column of the text, those of its parts, or those of a pair, the first text's
+            before the second's; those of the study that made the model if None.
         columns: The table's names by ours, as in a study: ``{"text": "comment"}``, or a list for a
             text in parts.
         progress: Called with what is being done, how many rows are finished and how many there
@@ -228,6 +230,15 @@ class _Job:
         texts = renamed(frame, self.text_columns, "the table")[list(self.text_columns)]
         items = list(zip(*(texts[name].tolist() for name in texts), strict=True))
         usable = [i for i, item in enumerate(items) if all(map(is_usable_text, item))]
+        form = self.model.text_form
+        if bad := [
+            i for i in usable if form.read(items[i] if form.sides == 2 else items[i][0]) is None
+        ]:
+            options = " ".join(f"--text {name!r}" for name in form.boxes)
+            raise InputError(
+                f"row {first + bad[0]} (counted from 0) has a whole text, and this model reads the "
+                f"parts {listed(form.parts)} apart; name their columns: {options}"
+            )
         numbers, disputed, truncated = self._predict([items[i] for i in usable])
         for each in disputed:
             each["row"] = first + usable[each["row"]]
@@ -281,7 +292,7 @@ def _disputed(views: Views, items: Sequence[tuple[str, ...]], first: int) -> lis
     return [
         {
             "row": first + row,
-            "texts": list(items[row]),
+            "texts": [readable(text) for text in items[row]],
             "disagreement": float(disagreement[row]),
             "lowest": end(row, int(level[row].argmin())),
             "highest": end(row, int(level[row].argmax())),
@@ -330,18 +341,18 @@ def _text_columns(
 
     Those named, else those of the model's study, else ours; for a pair also chosen and rejected.
     """
-    standard = TEXT_COLUMNS[model.task]
+    standard, form = TEXT_COLUMNS[model.task], model.text_form
     if text is not None:
-        if len(text) != len(standard):
+        numbers = {len(form.boxes)} if form.apart else {form.sides, len(form.boxes)}
+        if len(text) not in numbers:
+            parts = f", the parts {listed(form.parts)}" if form.parts else ""
             raise InputError(
-                f"a {model.task} model reads {len(standard)} column(s) of text; got {len(text)}: "
-                f"{listed(text)}"
+                f"a {model.task} model reads {' or '.join(map(str, sorted(numbers)))} column(s) of "
+                f"text{parts}; got {len(text)}: {listed(text)}"
             )
-        return [dict(zip(standard, text, strict=True))]
-    try:
-        in_study = dict(model.facts["study"]["data"]["columns"])
-    except (KeyError, TypeError, ValueError):  # made without a study
-        in_study = {}
+        n = len(text) // form.sides
+        return [{ours: text[k * n : (k + 1) * n] for k, ours in enumerate(standard)}]
+    in_study = columns_of(model.facts)
     sides = [standard, ("chosen", "rejected")] if len(standard) == 2 else [standard]
     candidates = [
         {ours: each.get(name, name) for ours, name in zip(standard, names, strict=True)}

@@ -45,4 +45,5 @@ def build_model(
         facts,
         group_encoder=group_encoder if with_groups and group_encoder is not text_encoder else None,
         people=prepared.people if network.n_annotators else (),
+        text_parts=prepared.text_parts,
     )

@@ -20,6 +20,7 @@ from mcstl.data.labels import Labels
 from mcstl.data.splits import Split, split
 from mcstl.data.tables import read_table
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
+from mcstl.encoding.parts import Reading
 from mcstl.evaluation.predictions import Predictions, annotator_codes
 from mcstl.evaluation.uncertainty import measured_once
 from mcstl.groups import fit_scheme
@@ -37,8 +38,10 @@ from mcstl.studies.study_file import (
     LARGEST_SEED,
     default_groups,
     groups_config,
+    reads_rationales,
     training_config,
 )
+from mcstl.studies.text_parts import encoder_of_texts
 
 
 def fit(
@@ -59,7 +62,8 @@ def fit(
         method: A method that leaves a model.
         groups: How groups are formed, as in a study file; without it they are made from the
             values, the rationales or the attributes, whichever `data` has.
-        encoder: What encodes the texts, or its name.
+        encoder: What encodes the texts, or its name. By a name, texts in parts are encoded joined
+            or apart, whichever is better on validation rows; an encoder is taken as it is.
         training: How the network is trained, as in a study file.
         validation: The share of the annotations by which training is stopped, or other annotations
             of the same classes for it.
@@ -77,6 +81,7 @@ def fit(
     trained = training_config(training or {})
     if not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"seed: give a whole number from 0 to {LARGEST_SEED}; got {seed}")
+    reading: Reading | None = None if isinstance(encoder, str) else "joined"
     encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
     if isinstance(validation, Annotations):
         n = len(data)
@@ -85,8 +90,10 @@ def fit(
     else:
         parts = split(data, "annotation", test=0, validation=validation, seed=seed)
     scheme = fit_scheme(config, data.take(parts.train), encoder)
-    examples = make_examples(data, scheme.assign(data, encoder), encoder, progress)
-    prepared = Prepared(data, minority_rows(data), parts, scheme, examples, encoder)
+    S = scheme.assign(data, encoder)
+    of_texts = encoder_of_texts(encoder, data, S, parts, reading, seed=seed, progress=progress)
+    examples = make_examples(data, S, of_texts, progress)
+    prepared = Prepared(data, minority_rows(data), parts, scheme, examples, of_texts)
     settings = RunSettings(MethodConfig(name=method), trained, seed, Session(progress=progress))
     _, network, _ = fit_method(prepared, settings)
     if network is None:
@@ -94,7 +101,8 @@ def fit(
     if isinstance(network, Network) and not network.n_annotators:
         seen = methods.find(method).examples(prepared, seed)
         network = recalibrated([network], seen.take(parts.validation), seed)
-    return build_model(network, prepared, settings, encoder, {"seed": seed})
+    group_encoder = encoder if reads_rationales(config) else None
+    return build_model(network, prepared, settings, group_encoder, {"seed": seed})
 
 
 def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from mcstl.groups import Scheme, fit_scheme, settled
 from mcstl.methods.base import Prepared
 from mcstl.models.examples import Examples
 from mcstl.studies.study_file import Study
+from mcstl.studies.text_parts import encoder_of_texts
 
 
 def prepare(
@@ -25,7 +26,8 @@ def prepare(
     """Split, group and encode for one seed.
 
     Groups and encoder are fitted on training rows only. Groups are formed with `encoder` as it
-    comes; texts are encoded with what the study makes of it.
+    comes; texts are encoded with what the study makes of it. Whether the parts of texts are joined
+    or apart is chosen on training and validation rows where the study leaves it open.
 
     Args:
         study: The study.
@@ -54,8 +56,11 @@ def prepare(
         scheme = scheme.named_like(first)
     S = scheme.assign(annotations, encoder, progress)
     tuned = finetuning.encoder_for(study.encoder, encoder, train, seed, progress)
-    examples = make_examples(annotations, S, tuned, progress)
-    return Prepared(annotations, minority_rows(annotations), parts, scheme, examples, tuned)
+    of_texts = encoder_of_texts(
+        tuned, annotations, S, parts, study.parts, seed=seed, progress=progress
+    )
+    examples = make_examples(annotations, S, of_texts, progress)
+    return Prepared(annotations, minority_rows(annotations), parts, scheme, examples, of_texts)
 
 
 def split_rows(study: Study, annotations: Annotations, seed: int) -> Split:

@@ -43,6 +43,8 @@ def resolve(study: Study, annotations: Annotations, encoder: Encoder, out: Path)
     fields["task"] = annotations.task
     if study.labels is None:
         del fields["labels"]  # the data's own
+    if study.parts is None:
+        del fields["parts"]  # chosen for each seed
     groups = study.groups_for(annotations).model_dump(mode="json", exclude_none=True)
     fields["groups"] = with_paths(groups, from_out)
     fields["methods"] = [
@@ -61,7 +63,7 @@ def resolve(study: Study, annotations: Annotations, encoder: Encoder, out: Path)
     return fields
 
 
-def with_recipes(resolved: dict[str, Any], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def with_choices(resolved: dict[str, Any], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Note in a resolved study what its runs chose on their validation rows.
 
     Args:
@@ -69,13 +71,17 @@ def with_recipes(resolved: dict[str, Any], runs: Sequence[Mapping[str, Any]]) ->
         runs: The runs of results.json.
 
     Returns:
-        The same with the recipes of each method and seed under ``made_with``.
+        The same with the recipes of each method and seed under ``made_with``, and how each seed
+        read texts in parts.
     """
+    made_with = dict(resolved["made_with"])
+    if readings := {str(run["seed"]): run["parts"] for run in runs if "parts" in run}:
+        made_with["parts"] = readings
     chosen: dict[str, dict[str, Any]] = {}
     for run in runs:
         if run["recipe"]:
             chosen.setdefault(run["method"], {})[str(run["seed"])] = run["recipe"]
-    return {**resolved, "made_with": {**resolved["made_with"], "recipes": chosen}}
+    return {**resolved, "made_with": {**made_with, "recipes": chosen}}
 
 
 def portable(resolved: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from mcstl.studies import model_card, use
 from mcstl.studies.build_model import build_model
 from mcstl.studies.parallel import in_processes
 from mcstl.studies.preparation import prepare, training_rows
-from mcstl.studies.resolved import describe_data, portable, resolve, with_recipes
+from mcstl.studies.resolved import describe_data, portable, resolve, with_choices
 from mcstl.studies.results import SCHEMA, Results, prediction_rows, read, write
 from mcstl.studies.study_file import Study, rationale_config, reads_rationales
 from mcstl.studies.trace import tracer
@@ -197,6 +197,8 @@ def run_method(
         model = build_model(network, prepared, settings, group_encoder, facts)
         work.keep_model(model)
         row["use"] = _use_of(model, prepared, method, p)
+    if prepared.text_parts > 1:
+        row["parts"] = "apart" if prepared.encoder.parts > 1 else "joined"
     work.keep(method.title, seed, FinishedRun(row, predictions))
 
 
@@ -237,7 +239,7 @@ def _summarised(
     )
     results: dict[str, Any] = {
         "schema": SCHEMA,
-        "study": with_recipes(setup.resolved, runs),
+        "study": with_choices(setup.resolved, runs),
         "data": data,
         "groups": [asdict(group) for group in first.scheme.groups],
         "runs": runs,

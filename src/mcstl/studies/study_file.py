@@ -35,6 +35,7 @@ from mcstl.data.splits import SplitBy
 from mcstl.data.tables import is_table
 from mcstl.encoding.encoders import PAPER_ENCODER
 from mcstl.encoding.finetuning import EncoderConfig
+from mcstl.encoding.parts import Reading
 from mcstl.groups import (
     AttributesConfig,
     CombineConfig,
@@ -154,6 +155,8 @@ class Study(_Config):
         groups: How groups are formed, by default as the data suggest (`groups_for`).
         split: How annotations are split.
         encoder: What encodes the texts: a name, or a name with how it is trained further.
+        parts: How texts in parts are encoded, joined or apart; by default what validation rows
+            say, for each seed.
         training: How networks are trained.
         methods: The methods.
         seeds: The seeds, or how many.
@@ -175,6 +178,7 @@ class Study(_Config):
     groups: GroupsConfig | None = None
     split: SplitConfig = SplitConfig()
     encoder: AnyEncoder = PAPER_ENCODER
+    parts: Reading | None = None
     training: TrainingConfig = TrainingConfig()
     methods: tuple[AnyMethod, ...] = (
         MethodConfig(name="mc-stl"),

@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from mcstl._support import csv_files, files
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
+from mcstl.data.parts import readable
 from mcstl.groups.base import Groups, need_column
 from mcstl.groups.review import forms
 
@@ -76,7 +77,7 @@ def draw_sheets(
         raise InputError(f"shared is {shared}, more than the {per_class} instances of a class")
     random = np.random.default_rng(seed)
     frame = annotations.frame
-    texts = frame[list(annotations.text_columns)].agg("\n\n".join, axis=1)
+    texts = frame[list(annotations.text_columns)].map(readable).agg("\n\n".join, axis=1)
     sheets: list[list[Row]] = [[] for _ in range(experts)]
     for k, group in enumerate(groups):
         if group.is_of_few:

@@ -1,0 +1,71 @@
+"""Texts in parts: a post and its reply, a premise and a hypothesis, the turns of a dialogue.
+
+A text in parts is one text with a mark between its parts, so that tables, splits and caches treat
+it as any other. People and encoders of whole texts read it with blank lines instead (`readable`).
+"""
+
+from collections.abc import Iterable, Sequence
+
+from mcstl.data.cells import is_usable_text
+
+#: Unicode's "information separator two", which no keyboard has.
+_MARK = "\x1e"
+_BETWEEN = f"\n{_MARK}\n"
+
+
+def join_parts(parts: Sequence[object]) -> str | None:
+    r"""Make one text of its parts, which `split_parts` takes apart again.
+
+    Args:
+        parts: The parts in order. One that is missing, blank or no text is empty, and keeps its
+            place.
+
+    Returns:
+        The text; None where all parts are empty.
+
+    >>> join_parts(["Nice weather!", None])
+    'Nice weather!\n\x1e\n'
+    """
+    texts = [str(part).replace(_MARK, " ") if is_usable_text(part) else "" for part in parts]
+    return _BETWEEN.join(texts) if any(texts) else None
+
+
+def split_parts(text: str) -> list[str]:
+    """Take a text apart.
+
+    Args:
+        text: A text.
+
+    Returns:
+        Its parts, of which missing ones are empty; the text alone where it has no parts.
+    """
+    return text.split(_BETWEEN)
+
+
+def readable(text: str) -> str:
+    r"""Turn the marks between the parts of a text into blank lines.
+
+    Args:
+        text: A text.
+
+    Returns:
+        Its parts, without those that are missing, joined by blank lines; a text without parts as it
+        is.
+
+    >>> readable("Nice weather!\n\x1e\nSure, if you are a duck.")
+    'Nice weather!\n\nSure, if you are a duck.'
+    """
+    return "\n\n".join(filter(None, split_parts(text))) if _BETWEEN in text else text
+
+
+def number_of_parts(texts: Iterable[str]) -> int:
+    """Count the parts that each of many texts has.
+
+    Args:
+        texts: Texts.
+
+    Returns:
+        The number that all have, counting missing parts; 1 where texts differ in it.
+    """
+    counts = {text.count(_BETWEEN) + 1 for text in texts}
+    return counts.pop() if len(counts) == 1 else 1
