@@ -1,4 +1,4 @@
-"""What it brings to encode the parts of texts apart: python benchmarks/parts.py DATA_DIR [NAME ...].
+"""What encoding parts of texts apart brings: python benchmarks/parts.py DATA_DIR [NAME ...].
 
 Trained on the train part of LeWiDi data sets, measured on their dev part by the measures of the
 2025 edition, lower is better: A, the mean distance of an item's label shares (Wasserstein, in

@@ -166,6 +166,8 @@ def test_a_study_notes_how_parts_were_read(out: Path) -> None:
     texts = pd.read_parquet(out / "items.parquet")["text"]
     assert not texts.str.contains("\x1e").any()
     assert Study.read(out / "study.yaml").parts is None
+    card = (out / "model" / "README.md").read_text(encoding="utf-8")
+    assert 'predict_proba([["the premise", "the hypothesis"]])' in card
 
 
 def test_a_saved_model_reads_parts_as_it_did(out: Path, tmp_path: Path) -> None:
@@ -176,9 +178,10 @@ def test_a_saved_model_reads_parts_as_it_did(out: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(Model.load(tmp_path / "again").predict_proba(PAIRS), p)
     plain = Model.load(out / "model", encoder=load_encoder())
     np.testing.assert_array_equal(plain.predict_proba([tuple(pair) for pair in PAIRS]), p)
-    for text in ("It rains.", ["It rains."], ["", " "], ["a", "b", "c"], ["a", 3]):
+    unusable: list[Any] = ["It rains.", ["It rains."], ["", " "], ["a", "b", "c"], ["a", 3]]
+    for text in unusable:
         with pytest.raises(InputError, match=r"list of its parts \[premise, hypothesis\]"):
-            model.predict_proba([text])  # type: ignore[list-item]
+            model.predict_proba([text])
 
 
 def test_a_model_of_joined_parts_takes_both(cache: Path) -> None:

@@ -3,6 +3,7 @@
 What a card is made of is here as well, for the one that a study writes with its figures.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -25,7 +26,11 @@ _LIMITS = (
 
 
 def of_model(
-    task: str, classes: Sequence[str], groups: Iterable[Mapping[str, Any]], encoder: str
+    task: str,
+    classes: Sequence[str],
+    groups: Iterable[Mapping[str, Any]],
+    encoder: str,
+    text_parts: Sequence[str] = (),
 ) -> str:
     """Write the card of a model that no study has measured.
 
@@ -34,6 +39,7 @@ def of_model(
         classes: The names of its classes.
         groups: Its groups, each with ``name``, ``size``, ``annotators`` and ``warning``.
         encoder: The name of its encoder.
+        text_parts: The names of the parts of a text, none for whole texts.
 
     Returns:
         The card in Markdown.
@@ -44,7 +50,7 @@ def of_model(
         metadata(encoder, []),
         "# An mcstl model",
         prediction(task, classes, len(groups)),
-        use(task, shown),
+        use(task, shown, text_parts),
         "## Results\n\nIt has not been measured: `mcstl evaluate MODEL new.csv` does it, and "
         "`mcstl run` trains a model together with baselines, intervals and a test of calibration.",
         table_of_groups(groups),
@@ -109,17 +115,21 @@ def prediction(task: str, classes: Sequence[str], n_groups: int) -> str:
     return f"It predicts {question}, as probabilities that shall mean what they say. By {_PAPER}."
 
 
-def use(task: str, names: Sequence[str]) -> str:
+def use(task: str, names: Sequence[str], text_parts: Sequence[str] = ()) -> str:
     """Show how a model is used.
 
     Args:
         task: The model's task.
         names: The names of its groups.
+        text_parts: The names of the parts of a text, none for whole texts.
 
     Returns:
         The section in Markdown.
     """
-    text = '("It rains.", "It pours.")' if task == "preference" else '"It rains."'
+    first, second = '"It rains."', '"It pours."'
+    if text_parts:
+        first = second = json.dumps([f"the {name}" for name in text_parts], ensure_ascii=False)
+    text = f"({first}, {second})" if task == "preference" else first
     with_group = f"\nmodel.predict_proba([{text}], perspectives=[[{names[0]!r}]])" if names else ""
     return (
         "## Use\n\n```python\nfrom mcstl import Model\n\n"

@@ -493,7 +493,7 @@ class Model(OnTheHub):
 
         groups = scheme_state["groups"] if scheme_state else []
         readme = self.model_card or card.of_model(
-            self.task, self.classes, groups, self.encoder.name
+            self.task, self.classes, groups, self.encoder.name, self.text_form.parts
         )
         folder.parent.mkdir(parents=True, exist_ok=True)
         mark = uuid.uuid4().hex[:8]

@@ -18,6 +18,7 @@ from mcstl.evaluation.tables import (
 )
 from mcstl.groups.small_groups import is_of_few, left_out_words, not_shown
 from mcstl.models import card
+from mcstl.models.texts import TextForm, columns_of
 
 _SPLITS = {
     "annotation": "texts under test may have other annotations in training",
@@ -62,6 +63,8 @@ def of_study(results: Mapping[str, Any]) -> str:
     left_out = left_out_words(data["groups_left_out"])
     left_out = f"Left out as too small: {left_out}." if left_out else ""
     shown = [group["name"] for group in results["groups"] if not is_of_few(group["annotators"])]
+    n_parts = data.get("text_parts", 1)  # results of before there were texts in parts
+    form = TextForm.of(data["task"], n_parts, False, columns_of({"study": study}))
     parts = [
         card.metadata(encoder_name, _evaluations(data, summary[first], table.columns)),
         f"# {card.plain(study['name'] or data['source'])}",
@@ -69,7 +72,7 @@ def of_study(results: Mapping[str, Any]) -> str:
         _measured(data, results["runs"], list(summary)),
         _verdict(results),
         card.bullets(notices(results)),
-        card.use(data["task"], shown),
+        card.use(data["task"], shown, form.parts),
         f"## Results\n\n{_table(table)}\n\n{_how_to_read(data, summary, table)}",
         _differences(results, table.columns),
         card.table_of_groups(results["groups"], figures, left_out),
@@ -256,4 +259,4 @@ def _leaks(results: Mapping[str, Any]) -> str:
 
 
 def _versions(made_with: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(k, v) for k, v in made_with.items() if k not in ("encoder", "data")]
+    return [(k, v) for k, v in made_with.items() if k not in ("encoder", "data", "parts")]

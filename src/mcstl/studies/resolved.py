@@ -10,6 +10,7 @@ from typing import Any
 
 from mcstl import __version__, datasets, evaluation
 from mcstl.data.annotations import Annotations
+from mcstl.data.parts import number_of_parts
 from mcstl.data.splits import Split
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups.base import LeftOut
@@ -150,6 +151,7 @@ def describe_data(
         "fingerprint": resolved["made_with"]["data"],
         "warning": source.warning if source else "",
         "truncated_texts": encoder.truncated,
+        "text_parts": number_of_parts(annotations.distinct_texts()[0]),
         "about_weights": annotations.about_weights,
         "split": {
             "by": by,
