@@ -16,6 +16,7 @@ from mcstl._support import csv_files
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.data.layouts import Layout, parts_of, to_long
+from mcstl.data.parts import readable
 from mcstl.data.tables import chunks, read_table
 
 CLASSES = {"calm": ["calm"], "mixed": ["mixed"], "angry": ["angry"]}
@@ -296,13 +297,13 @@ def test_texts_in_parts() -> None:
         }
     )
     data = Annotations.from_frame(table, columns={"text": ["post", "reply"]})
-    assert list(data.frame["text"]) == ["Hello\n\nHi\nyou", "Go", "Yes"]
+    assert list(map(readable, data.frame["text"])) == ["Hello\n\nHi\nyou", "Go", "Yes"]
     assert data.attributes == ("turns",)
     columns = {"text": ["turns.agent", "turns.user.text"]}
     with pytest.raises(InputError, match="1 rows of a table have no text"):
         Annotations.from_frame(table, columns=columns)
     data = Annotations.from_frame(table.iloc[[0, 2]], columns=columns)
-    assert list(data.frame["text"]) == ["Hm?\n\nNo", "So"]
+    assert list(map(readable, data.frame["text"])) == ["Hm?\n\nNo", "So"]
     assert data.attributes == ("post", "reply")
     with pytest.raises(InputError, match=r"entry 'agnet' is not in 'turns'.*Did you mean 'agent'"):
         Annotations.from_frame(table, columns={"text": "turns.agnet"})

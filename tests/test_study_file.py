@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mcstl._support.errors import InputError
 from mcstl._support.files import read_yaml, write_yaml
 from mcstl.data.annotations import Annotations
+from mcstl.data.parts import readable
 from mcstl.encoding.finetuning import EncoderConfig
 from mcstl.groups import (
     AttributesConfig,
@@ -402,7 +403,7 @@ def test_a_layout_and_official_parts_stand_in_the_file(tmp_path: Path) -> None:
     read = Study.read(study)
     data = read.load()
     assert (len(data), data.attributes, read.split.title) == (16, (), "official")
-    assert data.frame["text"][0] == "a 0\n\nb"
+    assert readable(data.frame["text"][0]) == "a 0\n\nb"
     assert read.groups_for(data) == NoGroupsConfig()
     # Another split on the command line takes the place of the column.
     assert Study.read(study, split="item").split.title == "item"
