@@ -204,10 +204,13 @@ def check_folder(folder: Path, resolved: dict[str, Any]) -> None:
 def _differences(held: dict[str, Any], resolved: dict[str, Any]) -> list[str]:
     """Name what makes another study of the one that a folder holds."""
     if isinstance(training := held.get("training"), dict):
-        # One that an older version wrote lacks what had no choice then: the default holds.
-        held = {**held, "training": TrainingConfig().model_dump(mode="json") | training}
-    keys = [key for key in resolved if key not in ("made_with", "name")]
-    different = [key for key in keys if held.get(key) != resolved[key]]
+        # One that an older version wrote lacks what had no choice then: the default holds. What is
+        # left open stands in neither.
+        defaults = TrainingConfig().model_dump(mode="json")
+        stated = {key: defaults[key] for key in resolved["training"]}
+        held = {**held, "training": stated | training}
+    keys = [key for key in dict.fromkeys([*resolved, *held]) if key not in ("made_with", "name")]
+    different = [key for key in keys if held.get(key) != resolved.get(key)]
     versions = held.get("made_with")
     versions = versions if isinstance(versions, dict) else {}
     return different + [
