@@ -100,7 +100,7 @@ def test_from_a_table_of_ones_own_to_a_report(command: Command, tmp_path: Path) 
     result = command("run", study, "--out", out)
     assert result.code == 0
     assert is_progress(result.err)
-    assert "training mc-stl: 2 of 2" in result.err
+    assert "training mc-stl: 4 of 4" in result.err
     assert re.search(r"^│ mc-stl +│ +0\.\d{3} │", result.out, re.MULTILINE)
     assert f"Report: {out / 'report.html'}" in result.out
     assert f"Figures, predictions and the model: {out}" in result.out
@@ -184,7 +184,8 @@ def test_evaluate_prints_json_on_request(
     town().to_csv(tmp_path / "town.csv", index=False)
     result = command("evaluate", model, tmp_path / "town.csv", "--json")
     evaluation = json.loads(result.out)
-    assert set(evaluation) == {"metrics", "groups", "interval", "intervals"}
+    keys = {"metrics", "groups", "interval", "intervals", "groups_not_shown"}
+    assert set(evaluation) == keys
     assert 0 < evaluation["metrics"]["auc"] < 1
     result = command("evaluate", model, tmp_path / "town.csv")
     assert f"│ {evaluation['metrics']['auc']:.3f} [" in result.out
@@ -350,7 +351,8 @@ BAD = {
     "truncated gz": Bad("cannot be read as csv: ", name="town.csv.gz", file=cut),
     "truncated parquet": Bad("cannot be read as parquet: ", name="town.parquet", file=cut),
     "wrong encoding": Bad("is not UTF-8 (byte 0xe9 in line ", file=latin),
-    "not a table": Bad("is not a table that can be read", name="town.xlsx"),
+    "not a table": Bad("is not a table that can be read", name="town.docx"),
+    "no workbook": Bad("cannot be read as xlsx: ", name="town.xlsx"),
     "no data file": Bad("there is no file ", file=Path.unlink),
     "nominal": Bad(
         "words without a known order (nominal?): blue, green, red; The task forms are binary",
@@ -430,7 +432,6 @@ def test_bad_folders_get_one_line(
         ("cannot be written: Not a directory", ("run", study, "--out", file / "out")),
         ("there is no study file", ("run", tmp_path / "no.yaml", "--out", tmp_path / "out")),
         ("there is no study file", ("check", tmp_path / "no.yaml")),
-        ("holds no model", ("evaluate", one.folder, "simulated")),
         ("holds no model", ("evaluate", tmp_path / "none", "simulated")),
         ("there is no file", ("evaluate", model, tmp_path / "no.csv")),
         ("Did you mean 'popquorn'?", ("evaluate", model, "popqorn")),

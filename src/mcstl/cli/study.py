@@ -131,6 +131,10 @@ def report(
         typer.echo(f"Report: {reporting.render(folders[0])}")
 
 
+#: What `evaluate --json` prints.
+_EVALUATION = ("metrics", "groups", "interval", "intervals", "groups_not_shown")
+
+
 @app.command(epilog="Example:  mcstl evaluate out/model new.csv --out judged")
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A model directory, such as out/model.")],
@@ -179,7 +183,7 @@ def evaluate(
     if as_json:
         typer.echo(
             json.dumps(
-                {key: evaluation[key] for key in ("metrics", "groups", "groups_not_shown")},
+                {key: evaluation[key] for key in _EVALUATION},
                 indent=1,
             )
         )

@@ -13,12 +13,11 @@ from mcstl._support import files
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
 from mcstl.data.splits import Split
-from mcstl.evaluation import metrics
 from mcstl.evaluation.verdict import verdict
 from mcstl.groups.small_groups import without_few
 from mcstl.models.model import Model
 from mcstl.studies import results, use
-from mcstl.studies.one_model import groups_not_shown, judged
+from mcstl.studies.one_model import judged, measured
 from mcstl.studies.resolved import describe_data, fingerprint
 from mcstl.studies.results import NEW_TABLE, Results
 
@@ -49,13 +48,11 @@ def evaluate_into(
     minority, names = minority_rows(data), model.group_names
     method = str(model.facts.get("method", "the model"))
     head = {"method": method, "seed": int(model.facts.get("seed", 0)), "split": NEW_TABLE}
-    measured = metrics.evaluate(p, data.labels, inside, minority, data.task, names)
     rows = np.arange(len(data))
     predictions = results.prediction_rows(head, data, rows, inside, names, minority, p)
     run = {
         **head,
-        **measured,
-        "groups_not_shown": groups_not_shown(model, inside, data),
+        **measured(model, data, p, inside),
         "seconds": round(time.perf_counter() - started, 3),
     }
     judged_rows = use.rows_of(data, p, inside)

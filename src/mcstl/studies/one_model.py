@@ -123,7 +123,21 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
     Raises:
         InputError: If the task or the classes are not the model's.
     """
-    p, inside = judged(model, data, progress)
+    return measured(model, data, *judged(model, data, progress))
+
+
+def measured(model: Model, data: Annotations, p: FloatArray, inside: BoolArray) -> dict[str, Any]:
+    """Measure predictions of annotations.
+
+    Args:
+        model: The model that made them.
+        data: The n annotations.
+        p: Their class probabilities, (n, L).
+        inside: Which of them are in which group, (n, K).
+
+    Returns:
+        As `evaluate`.
+    """
     table = data.frame.assign(annotator=data.frame.get("annotator"))
     predictions = Predictions(
         p=p,
@@ -134,10 +148,10 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
         annotators=annotator_codes(table),
         task=data.task,
     )
-    measured = measured_once(predictions, model.group_names)
+    numbers = measured_once(predictions, model.group_names)
     hidden = groups_not_shown(model, inside, data)
-    groups = [each for each in measured["groups"] if each["group"] not in hidden]
-    return {**measured, "groups": groups, "groups_not_shown": hidden}
+    groups = [each for each in numbers["groups"] if each["group"] not in hidden]
+    return {**numbers, "groups": groups, "groups_not_shown": hidden}
 
 
 def groups_not_shown(model: Model, inside: BoolArray, data: Annotations) -> list[str]:
