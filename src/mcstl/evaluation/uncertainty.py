@@ -56,7 +56,7 @@ def uncertainty(
         >>> methods = {"m": [one]}
         >>> nll = uncertainty(methods, Sample.of(methods))["m"].metrics["nll"]
         >>> nll.value.round(2), np.round(nll.interval(), 2).ravel()
-        (array([0.4]), array([0.16, 0.63]))
+        (array([0.4]), array([0.18, 0.62]))
     """
     return {method: _of_method(sample, method, seeds) for method, seeds in methods.items()}
 
