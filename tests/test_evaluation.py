@@ -485,7 +485,7 @@ def test_the_test_is_calm_on_calibrated_items_where_one_of_independent_rows_is_n
         alone = Predictions(**{**vars(rows), "items": np.arange(len(rows.p))})
         naive += evaluation.multicalibration([alone], draws=200, seed=seed).p_value < 0.05
     assert alarms <= 8
-    assert naive > 30
+    assert naive > 18  # thirty here, of sixty; three would be right
 
 
 def test_an_error_in_one_group_is_found_there() -> None:
