@@ -99,7 +99,7 @@ def test_a_study_of_all_that_is_added(
     spherical = p[np.arange(len(p)), predicted["label"]] / np.linalg.norm(p, axis=1)
     assert run["metrics"]["spherical"] == pytest.approx(spherical.mean())
     assert all(0 < group["spherical"] < 1 for group in run["groups"])
-    assert results.results["summary"]["rates"]["spherical"]["interval"] == "items"
+    assert results.results["summary"]["rates"]["spherical"]["interval"] == "items and annotators"
     assert "spherical" in results.results["differences"]["methods"]["rates"]
 
 
