@@ -93,7 +93,7 @@ def summarise_groups(runs: Sequence[Run], method: str) -> list[dict[str, Any]]:
             for group in run["groups"]:
                 by_metric = values.setdefault(group["group"], {})
                 for metric, value in group.items():
-                    if metric not in ("group", "thresholds"):
+                    if metric not in ("group", "thresholds", "intervals"):
                         by_metric.setdefault(metric, []).append(_none_to_nan(value))
                 for metric in ("slope", "bias"):
                     lines = [_none_to_nan(line[metric]) for line in group["thresholds"]]
