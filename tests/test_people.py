@@ -24,6 +24,8 @@ from mcstl.models.people import PeopleNetwork, memberships_of_annotators
 from mcstl.models.perspectives import Perspective
 from test_model import as_schema_1
 
+#: Its groups are of one to five people, whom a model is asked about with a notice.
+pytestmark = pytest.mark.filterwarnings("ignore::mcstl._support.errors.Notice")
 TEXTS = ["The library opens at nine.", "Tea", "The bus is late again."]
 #: Two attribute groups, which are people's, and one of values, which is annotations'.
 NAMES = ("side=left", "side=right", "Order")
@@ -87,7 +89,14 @@ def made(encoder: Encoder) -> Model:
         np.array([3.0, 1.0]),
     )
     return Model(
-        network, "ordinal", annotations.classes, scheme, encoder, population, {}, people=PEOPLE
+        network,
+        "ordinal",
+        annotations.classes,
+        scheme,
+        encoder,
+        population,
+        people=PEOPLE,
+        min_people=1,
     )
 
 
@@ -277,7 +286,9 @@ def test_people_are_saved_only_when_asked_for(
 ) -> None:
     model.save(tmp_path / "plain")
     model.save(tmp_path / "named", people=True)
-    plain, named = (Model.load(tmp_path / x, encoder=encoder) for x in ("plain", "named"))
+    plain, named = (
+        Model.load(tmp_path / x, encoder=encoder, min_people=1) for x in ("plain", "named")
+    )
     for again in (plain, named):
         assert (asked(again, LEFT, RIGHT) == asked(model, LEFT, RIGHT)).all()
         for found, expected in zip(
@@ -289,7 +300,9 @@ def test_people_are_saved_only_when_asked_for(
         config = json.loads((folder / "config.json").read_text())
         assert (config["network"]["kind"], config["network"]["traits"]) == ("people", 4)
         (folder / "config.json").write_text(json.dumps(as_schema_1(config)))
-        assert (asked(Model.load(folder, encoder=encoder), RIGHT) == asked(model, RIGHT)).all()
+        assert (
+            asked(Model.load(folder, encoder=encoder, min_people=1), RIGHT) == asked(model, RIGHT)
+        ).all()
     written = b"".join(path.read_bytes() for path in (tmp_path / "plain").iterdir())
     assert not [name for name in PEOPLE if f'"{name}"'.encode() in written]
     with pytest.raises(InputError, match=r"only with save\(folder, people=True\)"):

@@ -300,7 +300,8 @@ def test_every_metric_can_be_recomputed_from_the_predictions(one: Finished) -> N
     task = one.data.task
     score = "accuracy" if task == "preference" else "auc"
     for run, rows in runs_of(one):
-        assert set(run) == {"method", "seed", "split", "metrics", "groups", "seconds"}
+        keys = {"method", "seed", "split", "metrics", "groups", "seconds"}
+        assert set(run) == keys | {"recipe", "groups_not_shown"}
         close(run["metrics"], values_of(rows, task))
         p = probabilities(rows)
         lines = []
@@ -337,6 +338,8 @@ def test_the_summary_is_over_seeds_and_its_intervals_over_items_and_people(one: 
         "differences",
         "audit",
         "controls",
+        "use",
+        "verdict",
     ]
     assert list(found) == keys
     assert list(found["summary"]) == METHODS
