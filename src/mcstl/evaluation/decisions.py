@@ -15,6 +15,7 @@ from mcstl._support.errors import InputError
 from mcstl.evaluation import metrics
 from mcstl.evaluation.influence import Influence
 from mcstl.evaluation.intervals import Sample
+from mcstl.evaluation.views import mean_in_groups
 
 #: Which mistake is to be rare: to flag what is not above the class, or to miss what is.
 Mistake = Literal["false alarms", "misses"]
@@ -98,8 +99,8 @@ def thresholds(
     sample = Sample({"": [(judged_on.items, judged_on.annotators)]})
     of_alarms = mistake == "false alarms"
     result = []
-    for k, name in enumerate([None, *names]):
-        inside, inside_judged = chosen_on.everyone[:, k], judged_on.everyone[:, k]
+    parts = zip([None, *names], chosen_on.everyone.T, judged_on.everyone.T, strict=True)
+    for name, inside, inside_judged in parts:
         for t in range(above.shape[1]):
             at_risk = inside & ((chosen_on.labels > t) != of_alarms)
             threshold = _threshold(above[at_risk, t], wanted, of_alarms)
@@ -176,11 +177,8 @@ def ask_next(rows: Rows, names: Sequence[str], *, more: int = MORE) -> list[dict
     top = rows.p.shape[1] - 1
     gaps = (rows.p @ np.arange(top + 1) - rows.labels) / top
     counts = rows.membership.sum(axis=0)
-    shares = rows.membership / np.maximum(counts, 1)
-    off = np.where(counts > 0, shares.T @ gaps, np.nan)
-    influence = Influence(off, shares * (gaps[:, None] - np.nan_to_num(off)))
-    sample = Sample({"": [(rows.items, rows.annotators)]})
-    low, high = sample.estimates("", [influence]).interval()
+    codes = rows.items, rows.annotators
+    low, high = mean_in_groups(gaps[:, None], rows.membership, codes).interval()
     half = (high - low) / 2
     known = np.flatnonzero(np.isfinite(half))
     after = half * np.sqrt(counts / (counts + more))
@@ -206,8 +204,8 @@ def _threshold(p: FloatArray, wanted: float, of_alarms: bool) -> float | None:
     allowed = int(np.floor(wanted * len(p)))
     distinct = np.unique(p)
     cuts = np.concatenate([[0.0], (distinct[:-1] + distinct[1:]) / 2, [1.0]])
-    wrong = [(p >= cut).sum() if of_alarms else (p < cut).sum() for cut in cuts]
-    fits = cuts[np.asarray(wrong) <= allowed]
+    below = np.searchsorted(np.sort(p), cuts)
+    fits = cuts[(len(p) - below if of_alarms else below) <= allowed]
     return float(fits.min() if of_alarms else fits.max())
 
 

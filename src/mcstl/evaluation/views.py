@@ -7,7 +7,8 @@ import numpy as np
 
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.evaluation.influence import Influence
-from mcstl.evaluation.intervals import Sample
+from mcstl.evaluation.intervals import Estimates, Sample
+from mcstl.evaluation.nans import nan_to_none, ratio
 
 
 def check_views(
@@ -37,26 +38,42 @@ def check_views(
         ``observed``, from 0, the first, to 1, the last, and predicted minus observed as
         ``difference`` with its 95% interval ``low`` to ``high``; None where there is none.
     """
-    gaps = expected - labels[:, None] / top
+    answers = labels[:, None] / top
+    differences = mean_in_groups(expected - answers, membership, codes)
+    difference, (low, high) = differences.value, differences.interval()
     counts = membership.sum(axis=0)
-    shares = membership / np.maximum(counts, 1)
-    difference = np.where(counts > 0, (shares * gaps).sum(axis=0), np.nan)
-    influence = Influence(difference, shares * (gaps - np.nan_to_num(difference)))
-    low, high = Sample({"": [codes]}).estimates("", [influence]).interval()
-    observed = (shares * (labels[:, None] / top)).sum(axis=0)
-    return [
+    observed = ratio((membership * answers).sum(axis=0), counts)
+    rows: list[dict[str, Any]] = [
         {
             "group": name,
             "n": int(counts[k]),
-            "predicted": _number(observed[k] + difference[k]),
-            "observed": _number(observed[k] if counts[k] else np.nan),
-            "difference": _number(difference[k]),
-            "low": _number(low[k]),
-            "high": _number(high[k]),
+            "predicted": float(observed[k] + difference[k]),
+            "observed": float(observed[k]),
+            "difference": float(difference[k]),
+            "low": float(low[k]),
+            "high": float(high[k]),
         }
         for k, name in enumerate(names)
     ]
+    with_nothing: list[dict[str, Any]] = nan_to_none(rows)
+    return with_nothing
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def mean_in_groups(
+    values: FloatArray, membership: BoolArray, codes: tuple[IntArray, IntArray]
+) -> Estimates:
+    """Average values over the rows of each group.
+
+    Args:
+        values: The values for each group, (n, K), or the same for all, (n, 1).
+        membership: Which rows are in which group, (n, K).
+        codes: Codes of the rows' items and of their annotators, (n,) each.
+
+    Returns:
+        The means of the K groups, NaN for one without rows.
+    """
+    counts = membership.sum(axis=0)
+    shares = membership / np.maximum(counts, 1)
+    means = np.where(counts > 0, (shares * values).sum(axis=0), np.nan)
+    influence = Influence(means, shares * (values - np.nan_to_num(means)))
+    return Sample({"": [codes]}).estimates("", [influence])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from mcstl.models import training
@@ -51,21 +52,14 @@ def fit(
     """
     session = session or Session()
     recipes = _open_recipes(config, len(train))
+    fit_with = partial(training.fit, train, validation, problem, network=network, seed=seed)
     if len(recipes) == 1:
-        return training.fit(
-            train, validation, problem, config, network=network, seed=seed, session=session
-        )
+        return fit_with(config, session=session)
     sessions = [session.part(i, len(recipes)) for i in range(len(recipes))]
-    tried = [
-        training.fit(train, validation, problem, recipe, network=network, seed=seed, session=each)
-        for recipe, each in zip(recipes, sessions, strict=True)
-    ]
+    tried = [fit_with(recipe, session=each) for recipe, each in zip(recipes, sessions, strict=True)]
     best = min(tried, key=lambda fitted: fitted.validation_nll)
     if session.on_epoch is not None:  # the same again, followed
-        followed = replace(session, progress=sessions[-1].progress)
-        best = training.fit(
-            train, validation, problem, best.config, network=network, seed=seed, session=followed
-        )
+        best = fit_with(best.config, session=replace(session, progress=sessions[-1].progress))
     if not session.keep:
         for each in sessions:
             each.forget()

@@ -10,6 +10,7 @@ from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.data.annotations import Annotations
 from mcstl.evaluation import decisions
 from mcstl.evaluation.decisions import Rows
+from mcstl.evaluation.predictions import annotator_codes
 from mcstl.evaluation.views import check_views
 from mcstl.models.model import Model
 from mcstl.models.perspectives import mean_level
@@ -56,14 +57,9 @@ def rows_of(annotations: Annotations, p: FloatArray, membership: BoolArray) -> R
     Returns:
         The rows; an annotator who is not known counts as a person of this annotation alone.
     """
-    frame = annotations.frame
-    items = pd.factorize(frame["item"])[0]
-    people = np.full(len(frame), -1, dtype=np.int64)
-    if annotations.has("annotator"):
-        people = pd.factorize(frame["annotator"])[0]
-    unknown = np.flatnonzero(people < 0)
-    people[unknown] = people.max(initial=-1) + 1 + np.arange(len(unknown))
-    return Rows(p, annotations.labels, membership, items, people)
+    table = annotations.frame.assign(annotator=annotations.frame.get("annotator"))
+    items = pd.factorize(table["item"])[0]
+    return Rows(p, annotations.labels, membership, items, annotator_codes(table))
 
 
 def halves(items: IntArray) -> tuple[IntArray, IntArray]:
