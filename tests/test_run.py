@@ -566,5 +566,5 @@ def test_alternatives_are_methods_of_a_study(task: Task, tmp_path: Path) -> None
     alone = write_study(tmp_path / "alone", task, methods=ALTERNATIVES[-1:], seeds=1)
     again = mcstl.run(Study.read(alone)).predictions
     np.testing.assert_allclose(again.filter(like="p_"), p["mended"])
-    assert results.model is not None
+    assert isinstance(results.model, Model)
     assert results.model.facts["method"] == "mc-stl"

@@ -73,8 +73,8 @@ def split(
     """
     _check_arguments(by, test=test, validation=validation)
     units = _units(annotations, by)
-    rest, test_rows = _part(units, annotations.labels, np.arange(len(annotations)), test, [seed, 0])
-    train, validation_rows = _part(units, annotations.labels, rest, validation, [seed, 1])
+    rest, test_rows = _part(units, annotations.strata, np.arange(len(annotations)), test, [seed, 0])
+    train, validation_rows = _part(units, annotations.strata, rest, validation, [seed, 1])
     parts = Split(train, validation_rows, test_rows)
     for name, rows, share in zip(parts._fields, parts, (1.0, validation, test), strict=True):
         if share and not len(rows):
@@ -130,7 +130,7 @@ def official_split(
         test, dev = dev, test
     if len(train) and not len(dev) and validation:
         units = _units(annotations, by)
-        train, dev = _part(units, annotations.labels, train, validation, [seed, 1])
+        train, dev = _part(units, annotations.strata, train, validation, [seed, 1])
     for name, rows in (("train", train), ("test", test)):
         if not len(rows):
             raise InputError(
@@ -162,6 +162,8 @@ def _check_arguments(by: str, **shares: float) -> None:
 
 
 def _check_classes(annotations: Annotations, train: IntArray, how: str) -> None:
+    if annotations.task == "multilabel":  # each question is checked by itself
+        return
     present = np.bincount(annotations.labels[train], minlength=len(annotations.classes))
     if (present == 0).any():
         empty = [c for c, n in zip(annotations.classes, present, strict=True) if n == 0]

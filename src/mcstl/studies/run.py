@@ -30,6 +30,7 @@ from mcstl.studies import model_card, use
 from mcstl.studies.build_model import build_model
 from mcstl.studies.parallel import in_processes
 from mcstl.studies.preparation import prepare, training_rows
+from mcstl.studies.questions import run_questions
 from mcstl.studies.resolved import describe_data, portable, resolve, with_choices
 from mcstl.studies.results import SCHEMA, Results, prediction_rows, read, write
 from mcstl.studies.study_file import Study, rationale_config, reads_rationales
@@ -80,7 +81,8 @@ def run(
 
     A stopped run goes on where it was when it is called again with the same study and folder;
     results.json is written last, so a folder that has it is whole. The report is written apart
-    (`mcstl.reporting.render`). Where the number of groups is chosen, ``groups/`` has the page on
+    (`mcstl.reporting.render`). Of a multilabel study each question is run by itself
+    (`mcstl.studies.questions`). Where the number of groups is chosen, ``groups/`` has the page on
     which people can look over the choice.
 
     Args:
@@ -100,10 +102,28 @@ def run(
     """
     annotations = study.load(data_dir)
     encoder = load_encoder(study.encoder_name)
-    resolved = resolve(study, annotations, encoder, Path(out or "."))
-    if out is None:
+    folder = None if out is None else Path(out)
+    if annotations.task != "multilabel":
+        return _run_on(study, annotations, encoder, folder, jobs, progress)
+
+    def run_one(one: Study, of_question: Annotations, into: Path | None) -> Results:
+        return _run_on(one, of_question, encoder, into, jobs, progress)
+
+    return run_questions(study, annotations, encoder, folder, run_one, progress)
+
+
+def _run_on(
+    study: Study,
+    annotations: Annotations,
+    encoder: Encoder,
+    folder: Path | None,
+    jobs: int,
+    progress: Progress,
+) -> Results:
+    """Run a study on its annotations, which have one label each."""
+    resolved = resolve(study, annotations, encoder, folder or Path())
+    if folder is None:
         return protocol(Setup(study, annotations, encoder, resolved, Work(None)), 1, progress)
-    folder = Path(out)
     check_folder(folder, resolved)
     if not (folder / "results.json").exists():
         with working(folder, resolved) as work:
