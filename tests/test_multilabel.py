@@ -279,3 +279,18 @@ def test_an_encoder_that_is_trained_further_is_refused(folder: Path) -> None:
     fields["data"] = {**STUDY["data"], "file": str(folder / "feelings.csv")}
     with pytest.raises(InputError, match="one encoder for all questions"):
         mcstl.run(Study(**fields))
+
+
+def test_a_question_that_hardly_anybody_affirms_is_left_out(folder: Path) -> None:
+    table = feelings().assign(awe=0)
+    table.loc[0, "awe"] = 1
+    table.to_csv(folder / "rare.csv", index=False)
+    data = {**STUDY["data"], "file": str(folder / "rare.csv")}
+    data["layout"] = {"one-hot": [*WORDS, "awe"]}
+    # Seeds that keep the only yes from training.
+    whole = Study(**{**STUDY, "data": data}).load()
+    seeds = [seed for seed in range(40) if 0 not in split(whole, "item", seed=seed).train][:2]
+    found = mcstl.run(Study(**{**STUDY, "data": data, "seeds": seeds, "methods": ["majority"]}))
+    assert found.results["data"]["questions"] == [*WORDS]
+    (why,) = found.results["data"]["questions_left_out"].values()
+    assert "no training annotation has the label awe" in why

@@ -31,6 +31,10 @@ _PARTS = {
 }
 
 
+class MissingClassError(InputError):
+    """No training annotation has a class that is to be learnt."""
+
+
 class Split(NamedTuple):
     """Row positions of the three parts of an `Annotations`, each in ascending order.
 
@@ -167,7 +171,7 @@ def _check_classes(annotations: Annotations, train: IntArray, how: str) -> None:
     present = np.bincount(annotations.labels[train], minlength=len(annotations.classes))
     if (present == 0).any():
         empty = [c for c, n in zip(annotations.classes, present, strict=True) if n == 0]
-        raise InputError(
+        raise MissingClassError(
             f"no training annotation has the label {listed(empty)} ({how}); "
             "merge classes in `labels` or use more data"
         )

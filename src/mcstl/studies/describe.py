@@ -15,7 +15,7 @@ from mcstl.groups import NoGroupsConfig, fit_scheme
 from mcstl.groups.base import need_column
 from mcstl.groups.label_leakage import label_auc, leakage_message
 from mcstl.groups.small_groups import shown_size
-from mcstl.studies.preparation import split_rows
+from mcstl.studies.preparation import split_rows, with_usable_seeds
 from mcstl.studies.study_file import Study, reads_rationales
 
 #: How many rows are shown, how many columns of each, and how much of a cell.
@@ -42,6 +42,9 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     yield from _first_rows(data)
     if data.task == "multilabel":  # split and groups are the same for all
         data = data.question(data.classes[0])
+    study, left_out = with_usable_seeds(study, data)
+    for seed, why in left_out.items():
+        yield "seeds", f"{seed} is left out: {why}"
     parts = split_rows(study, data, study.seeds[0])
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in parts._asdict().items())
     how = f"by {study.split.by}" if study.split.column is None else "official"

@@ -19,6 +19,7 @@ from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress
 from mcstl.data.annotations import Annotations
 from mcstl.data.questions import folder_names
+from mcstl.data.splits import MissingClassError
 from mcstl.encoding.encoders import Encoder
 from mcstl.evaluation import metrics
 from mcstl.evaluation.predictions import membership_matrix, probabilities
@@ -27,6 +28,7 @@ from mcstl.groups.base import Group
 from mcstl.groups.small_groups import without_few
 from mcstl.models.model import Model
 from mcstl.models.questions import QuestionsModel
+from mcstl.studies.preparation import with_usable_seeds
 from mcstl.studies.resolved import resolve
 from mcstl.studies.results import QUESTIONS, SCHEMA, Results, by_question, read, write
 from mcstl.studies.study_file import Study
@@ -71,19 +73,21 @@ def run_questions(
     labels = study.labels or {name: [name] for name in annotations.classes}
     study = study.model_copy(update={"labels": labels})
     resolved = resolve(study, annotations, encoder, out or Path())
+    study, questions, left_out = _usable(study, annotations)
     if out is None:
-        return together(resolved, annotations, _each(study, annotations, None, run_one), progress)
+        each = _each(study, annotations, questions, None, run_one)
+        return _noted(together(resolved, annotations, each, progress), left_out)
     check_folder(out, resolved)
     if (out / "results.json").exists():
         return read(out)
     with working(out, resolved):
         try:
-            each = _each(study, annotations, out / QUESTIONS, run_one)
+            each = _each(study, annotations, questions, out / QUESTIONS, run_one)
         except InputError:
             if not any((out / QUESTIONS).glob("*/results.json")):
                 shutil.rmtree(out / QUESTIONS, ignore_errors=True)
             raise
-        results = together(resolved, annotations, each, progress)
+        results = _noted(together(resolved, annotations, each, progress), left_out)
         if isinstance(results.model, QuestionsModel):
             results.model.save(out / "model")
         files.write_yaml(out / "study.yaml", resolved)
@@ -91,13 +95,45 @@ def run_questions(
     return results
 
 
+def _usable(study: Study, annotations: Annotations) -> tuple[Study, list[str], dict[str, str]]:
+    """The questions that can be learnt, with the seeds that all of them can use."""
+    usable, left_out = dict[str, set[int]](), dict[str, str]()
+    for question in annotations.classes:
+        try:
+            of_question, _ = with_usable_seeds(study, annotations.question(question))
+        except MissingClassError as error:
+            left_out[question] = str(error)
+        else:
+            usable[question] = {*of_question.seeds}
+    if not usable:
+        raise InputError(f"no question can be learnt; {left_out[annotations.classes[0]]}")
+    common = set.intersection(*usable.values())
+    seeds = tuple(seed for seed in study.seeds if seed in common)
+    if not seeds:
+        rarest = min(usable, key=lambda name: annotations.question(name).labels.sum())
+        raise InputError(
+            f"no seed has training rows with both answers to every question; {rarest!r} has the "
+            "fewest yes: leave it out of `labels`, or take more seeds"
+        )
+    return study.model_copy(update={"seeds": seeds}), list(usable), left_out
+
+
+def _noted(results: Results, left_out: Mapping[str, str]) -> Results:
+    results.results["data"]["questions_left_out"] = dict(left_out)
+    return results
+
+
 def _each(
-    study: Study, annotations: Annotations, folder: Path | None, run_one: RunOne
+    study: Study,
+    annotations: Annotations,
+    questions: Sequence[str],
+    folder: Path | None,
+    run_one: RunOne,
 ) -> dict[str, Results]:
     """Run the study of each question."""
     results = dict[str, Results]()
-    names = folder_names(annotations.classes)
-    for question, name in zip(annotations.classes, names, strict=True):
+    names = folder_names(questions)
+    for question, name in zip(questions, names, strict=True):
         title = f"{study.name or annotations.source}: {question}"
         one = study.model_copy(update={"question": question, "name": title})
         try:

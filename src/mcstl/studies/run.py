@@ -5,8 +5,8 @@ method on it (fit, predict, evaluate: `run_method`); `run` writes what comes out
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from mcstl.models.training import Session
 from mcstl.studies import model_card, use
 from mcstl.studies.build_model import build_model
 from mcstl.studies.parallel import in_processes
-from mcstl.studies.preparation import prepare, training_rows
+from mcstl.studies.preparation import prepare, training_rows, with_usable_seeds
 from mcstl.studies.questions import run_questions
 from mcstl.studies.resolved import describe_data, portable, resolve, with_choices
 from mcstl.studies.results import SCHEMA, Results, prediction_rows, read, write
@@ -48,6 +48,7 @@ class Setup:
         encoder: Its encoder, as it comes.
         resolved: The study with nothing left open, as study.yaml has it.
         work: The runs that are finished.
+        seeds_left_out: Why seeds that were asked for are not run.
     """
 
     study: Study
@@ -55,6 +56,7 @@ class Setup:
     encoder: Encoder
     resolved: dict[str, Any]
     work: Work
+    seeds_left_out: Mapping[str, str] = field(default_factory=dict)
 
     def unfinished(self, seed: int) -> list[BaseMethodConfig]:
         """List the methods that are still to be run with a seed.
@@ -121,13 +123,15 @@ def _run_on(
     progress: Progress,
 ) -> Results:
     """Run a study on its annotations, which have one label each."""
+    study, left_out = with_usable_seeds(study, annotations)
     resolved = resolve(study, annotations, encoder, folder or Path())
     if folder is None:
-        return protocol(Setup(study, annotations, encoder, resolved, Work(None)), 1, progress)
+        setup = Setup(study, annotations, encoder, resolved, Work(None), left_out)
+        return protocol(setup, 1, progress)
     check_folder(folder, resolved)
     if not (folder / "results.json").exists():
         with working(folder, resolved) as work:
-            setup = Setup(study, annotations, encoder, resolved, work)
+            setup = Setup(study, annotations, encoder, resolved, work, left_out)
             results = protocol(setup, jobs, progress)
             files.write_yaml(folder / "study.yaml", results.results["study"])
             _write_choice_of_groups(setup, folder / "groups", progress)
@@ -257,6 +261,7 @@ def _summarised(
         study.split.title,
         first.scheme.left_out,
     )
+    data["seeds_left_out"] = dict(setup.seeds_left_out)
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "study": with_choices(setup.resolved, runs),
