@@ -8,7 +8,7 @@ from mcstl.methods.base import MethodConfig
 from mcstl.methods.fitting import is_trained, saves_model
 
 TRAINED = {
-    *("mc-stl", "mc-stl-people", "best", "none", "majority", "dawid-skene"),
+    *("mc-stl", "multilevel", "best", "none", "majority", "dawid-skene"),
     *("annotators", "heads", "shuffled"),
 }
 

@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.sparse import csr_matrix, diags_array, hstack, vstack
+from scipy.special import expit, logit, ndtri
 
 from mcstl import __version__
 from mcstl._support import files
@@ -26,6 +27,7 @@ from mcstl.groups.base import Group
 from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models import network_kinds
 from mcstl.models.hub import OnTheHub
+from mcstl.models.known_texts import codes, hashes
 from mcstl.models.model_directory import (
     ENCODER,
     SCHEMA,
@@ -61,8 +63,14 @@ from mcstl.models.texts import TextForm, Texts, columns_of
 if TYPE_CHECKING:
     from mcstl.encoding.encoders import Encoder
 
-#: How often what is known of groups and annotators is drawn for an interval.
-_INTERVAL_DRAWS = 128
+
+class _Encoded(NamedTuple):
+    """Distinct texts: (m, d) vectors, (n, sides) positions, (m,) which are known, (n,) cut."""
+
+    vectors: Float32Array
+    positions: IntArray
+    known: IntArray
+    cut: BoolArray
 
 
 @dataclass
@@ -82,6 +90,7 @@ class Model(OnTheHub):
             its own facts.
         group_encoder: What forms groups by rationale where `encoder` was trained further.
         people: The codes of the annotators whom the network knows, in its order.
+        texts: The hashes of the texts that the network knows, ascending, (I,).
         min_people: How many people a group must be of, where they are known, for predictions to be
             made for it. How many fewer than five are is not known, so that 2 to 5 are alike, and 1
             allows all groups.
@@ -100,6 +109,7 @@ class Model(OnTheHub):
     people: tuple[str, ...] = ()
     min_people: int = FEW_PEOPLE
     text_parts: int = 1
+    texts: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def text_form(self) -> TextForm:
@@ -205,7 +215,7 @@ class Model(OnTheHub):
                     [0.42, 0.58]]])
         """
         respondents = self.respondents(perspectives, exactly=exactly)
-        return self._predict(self.network, *self._vectors(texts, progress), respondents)
+        return self._predict(self.network, self._encoded(texts, progress), respondents)
 
     def predict_interval(
         self,
@@ -218,9 +228,10 @@ class Model(OnTheHub):
     ) -> tuple[FloatArray, FloatArray]:
         """Compute the interval that holds P(label | text, perspective).
 
-        It says how sure the model is of a perspective: of what a group shares it knows as much as
-        it has members, of a `Person` as much as their annotations tell. The ends are quantiles over
-        draws of both, given all else that was learnt (docs/people.md).
+        It says how sure the model is of a text and a perspective: of what a group shares it knows
+        as much as it has members, of a `Person` as much as their annotations tell, of a text that
+        training did not know only what its words say. The posterior of P(y > t) is taken to be
+        normal on the scale of log odds (docs/people.md).
 
         Args:
             texts: n texts, or lists of their parts (`TextForm`); in preference pairs (a, b).
@@ -234,22 +245,21 @@ class Model(OnTheHub):
             The lower and the upper ends, (n, P, L) each.
 
         Raises:
-            InputError: As `predict_proba`, for a model that is not of `mc-stl-people`, and for a
-                level outside 0 to 1.
+            InputError: As `predict_proba`, for a model that is not of `multilevel` or `best`, and
+                for a level outside 0 to 1.
         """
         if not 0 < level < 1:
             raise InputError(f"a level is between 0 and 1, as 0.95; got {level}")
         respondents = self.respondents(perspectives, exactly=exactly)
-        annotators = torch.from_numpy(respondents.annotators)
-        generator = torch.Generator().manual_seed(0)
-        vectors, positions = self._vectors(texts, progress)
-        p = []
-        for done in range(_INTERVAL_DRAWS):
-            network = self.network.posterior_sample(annotators, generator)
-            p.append(self._predict(network, vectors, positions, respondents))
-            progress("drawing people", done + 1, _INTERVAL_DRAWS)
-        low, high = np.quantile(np.stack(p), [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return low, high
+        encoded = self._encoded(texts, progress)
+        count = self.network.n_draws
+        mean = square = np.zeros(())
+        for done, network in enumerate(self.network.posterior(), start=1):
+            z = logit(self._predict(network, encoded, respondents))
+            mean, square = mean + z / count, square + z**2 / count
+            progress("drawing from the posterior", done, count)
+        half = ndtri((1 + level) / 2) * np.sqrt(np.maximum(square - mean**2, 0.0))
+        return np.asarray(expit(mean - half)), np.asarray(expit(mean + half))
 
     def views(
         self,
@@ -276,11 +286,11 @@ class Model(OnTheHub):
         """
         perspectives = self._each_group() if perspectives is None else perspectives
         respondents = self.respondents([*perspectives, ()], exactly=exactly)
-        vectors, positions, truncated = self._encoded(texts, progress)
-        p = self._predict(self.network, vectors, positions, respondents)
+        encoded = self._encoded(texts, progress)
+        p = self._predict(self.network, encoded, respondents)
         names = tuple(map(" + ".join, perspectives))
         unseen = tuple(names[i] for i in respondents.unseen)
-        return Views(names, self.classes, p[:, :-1], p[:, -1], unseen, truncated)
+        return Views(names, self.classes, p[:, :-1], p[:, -1], unseen, encoded.cut)
 
     def disagreement(
         self,
@@ -358,9 +368,10 @@ class Model(OnTheHub):
         vectors = self.encoder.encode(texts, progress)
         annotators = None
         if self.people and annotations.has("annotator"):
-            codes = annotations.frame["annotator"].map({c: i for i, c in enumerate(self.people)})
-            annotators = np.array(codes.fillna(-1), dtype=np.int64)
-        return predict_rows(self.network, vectors, positions, S, annotators), S
+            places = annotations.frame["annotator"].map({c: i for i, c in enumerate(self.people)})
+            annotators = np.array(places.fillna(-1), dtype=np.int64)
+        known = codes(hashes(texts), self.texts)
+        return predict_rows(self.network, vectors, positions, S, annotators, known=known), S
 
     def _each_group(self) -> list[list[str]]:
         return [[group.name] for group in self.askable_groups]
@@ -409,8 +420,8 @@ class Model(OnTheHub):
     def _position(self, code: str) -> int:
         if not self.people:
             raise InputError(
-                "this model knows no single person: mc-stl-people does, and keeps them in a folder "
-                "only with save(folder, people=True)"
+                "this model knows no single person: those of the methods multilevel and best do, "
+                "and keep them in a folder only with save(folder, people=True)"
             )
         if code not in self.people:
             raise InputError(
@@ -419,29 +430,20 @@ class Model(OnTheHub):
         return self.people.index(code)
 
     def _predict(
-        self,
-        network: BaseNetwork,
-        vectors: Float32Array,
-        positions: IntArray,
-        respondents: Respondents,
+        self, network: BaseNetwork, texts: "_Encoded", respondents: Respondents
     ) -> FloatArray:
-        return predict_grid(network, vectors, positions, respondents, len(self.classes))
+        vectors, positions, known, _ = texts
+        return predict_grid(network, vectors, positions, respondents, len(self.classes), known)
 
-    def _vectors(self, texts: Texts, progress: Progress) -> tuple[Float32Array, IntArray]:
-        """Encode distinct texts: (m, d) vectors and (n, 1 or 2) positions."""
-        return self._encoded(texts, progress)[:2]
-
-    def _encoded(
-        self, texts: Texts, progress: Progress
-    ) -> tuple[Float32Array, IntArray, BoolArray]:
-        """Encode distinct texts: as `_vectors`, and (n,) whether a text was cut."""
+    def _encoded(self, texts: Texts, progress: Progress) -> "_Encoded":
         form = self.text_form
         flat = [text for item in form.read_all(texts) for text in item]
         distinct = list(dict.fromkeys(flat))
         where = {text: i for i, text in enumerate(distinct)}
         positions = np.array([where[text] for text in flat], np.int64).reshape(-1, form.sides)
         vectors, cut = self.encoder.encode_with_cuts(distinct, progress)
-        return vectors, positions, np.asarray(cut[positions].any(axis=1))
+        known = codes(hashes(distinct), self.texts)
+        return _Encoded(vectors, positions, known, np.asarray(cut[positions].any(axis=1)))
 
     def save(self, folder: str | Path, *, people: bool = False) -> None:
         """Write the model directory, whole or not: safetensors, JSON and README.md, the card.
@@ -471,6 +473,7 @@ class Model(OnTheHub):
             f"scheme.{k}": torch.from_numpy(np.ascontiguousarray(a)) for k, a in arrays.items()
         }
         tensors |= population_tensors(*self.population)
+        tensors["texts"] = torch.from_numpy(self.texts)
         config = {
             "schema": SCHEMA,
             "mcstl": __version__,
@@ -566,7 +569,9 @@ class Model(OnTheHub):
             scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
             population = population_of(tensors, shape["n_groups"])
             n_groups = len(scheme.names) if scheme else 0
-            if (n_groups, len(people)) != (shape["n_groups"], network.n_annotators):
+            texts = tensors["texts"].numpy() if "texts" in tensors else np.empty(0, np.int64)
+            known = len(people), len(texts)
+            if (n_groups, *known) != (shape["n_groups"], network.n_annotators, network.n_texts):
                 raise ValueError("its parts do not fit together")
             text_encoder = identity_in(config["encoder"])
             rationale_encoder = config.get("group_encoder")
@@ -613,6 +618,7 @@ class Model(OnTheHub):
             people,
             min_people,
             parts,
+            texts,
         )
 
 
