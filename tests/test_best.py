@@ -116,7 +116,7 @@ def town(encoder: Encoder) -> tuple[Study, Prepared]:
 
 
 def test_folds_hold_out_texts_and_people(town: tuple[Study, Prepared]) -> None:
-    study, prepared = town
+    _, prepared = town
     examples = best.METHOD.examples(prepared, 0)
     rows = np.concatenate([prepared.parts.train, prepared.parts.validation])
     people = prepared.annotators[rows]
@@ -150,7 +150,7 @@ def test_a_member_that_adds_nothing_has_no_weight() -> None:
 def test_best_goes_on_where_it_was_stopped(
     town: tuple[Study, Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Networks that were fitted are not fitted again, and the result is the same to the last bit."""
+    """Networks that were fitted are not fitted again; the result is the same to the last bit."""
     study, prepared = town
     whole, *_ = fit_method(prepared, study.settings_of(study.methods[0], 0))
     plain, begun = training.fit, list[int]()

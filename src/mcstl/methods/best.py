@@ -81,7 +81,8 @@ class Best(Multilevel):
             )
             regression = fitted(kept.take(rows[~is_out]), prepared, settings, multilevel)
             folds.append(_Fold.of((regression, mc_stl.network), kept.take(rows[is_out])))
-        members, weights = (multilevel, of_all.network), _weights_by_status(folds)
+        members: list[BaseNetwork] = [multilevel, of_all.network]
+        weights = _weights_by_status(folds)
         if not weights[:, 1].any():
             members, weights = members[:1], weights[:, :1]
         network = StackNetwork(members, prepared.problem.n_classes - 1).eval()

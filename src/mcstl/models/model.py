@@ -5,7 +5,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -26,6 +26,7 @@ from mcstl.groups import Scheme, load_scheme
 from mcstl.groups.base import Group
 from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models import network_kinds
+from mcstl.models.examples import distinct_rows
 from mcstl.models.hub import OnTheHub
 from mcstl.models.known_texts import codes, hashes
 from mcstl.models.model_directory import (
@@ -57,6 +58,7 @@ from mcstl.models.perspectives import (
     jurors_of,
     post_stratify,
 )
+from mcstl.models.populations import Population, cells_of
 from mcstl.models.prediction import Respondents, predict_grid, predict_rows
 from mcstl.models.texts import TextForm, Texts, columns_of
 
@@ -173,6 +175,27 @@ class Model(OnTheHub):
         ones = np.ones(len(rows), dtype=np.float32)
         return csr_matrix((ones, (rows, columns)), shape=(len(perspectives), len(position)))
 
+    def for_population(self, population: Population) -> Self:
+        """Ask the model about another population than that of its training.
+
+        Every view is then post-stratified over the cells of this population: what women of it say,
+        with the ages that its women have.
+
+        Args:
+            population: Weights by perspective (``{"gender=Woman + age=18-29": 120}``), or a table
+                with a column per attribute and a column ``weight``, as of a census.
+
+        Returns:
+            A model with this population; it shares all else.
+
+        Raises:
+            InputError: For an unknown group, and for weights that are none.
+        """
+        cells, weights = cells_of(population, self.group_names)
+        patterns, places = distinct_rows(self.membership(cells))
+        counts = np.bincount(places, weights=weights, minlength=patterns.shape[0])
+        return replace(self, population=(patterns, counts.astype(float)))
+
     def predict_proba(
         self,
         texts: Texts,
@@ -248,10 +271,15 @@ class Model(OnTheHub):
             InputError: As `predict_proba`, for a model that is not of `multilevel` or `best`, and
                 for a level outside 0 to 1.
         """
+        respondents = self.respondents(perspectives, exactly=exactly)
+        return self._interval(self._encoded(texts, progress), respondents, level, progress)
+
+    def _interval(
+        self, encoded: "_Encoded", respondents: Respondents, level: float, progress: Progress
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the posterior's interval, (n, P, L) each."""
         if not 0 < level < 1:
             raise InputError(f"a level is between 0 and 1, as 0.95; got {level}")
-        respondents = self.respondents(perspectives, exactly=exactly)
-        encoded = self._encoded(texts, progress)
         count = self.network.n_draws
         mean = square = np.zeros(())
         for done, network in enumerate(self.network.posterior(), start=1):
@@ -267,6 +295,7 @@ class Model(OnTheHub):
         perspectives: Sequence[Groups] | None = None,
         *,
         exactly: bool = False,
+        level: float | None = None,
         progress: Progress = silent,
     ) -> Views:
         """Predict texts from several perspectives and for the population, encoding each once.
@@ -275,6 +304,8 @@ class Model(OnTheHub):
             texts: n texts, or lists of their parts (`TextForm`); in preference pairs (a, b).
             perspectives: Lists of group names, by default each group of `min_people` or more alone.
             exactly: As in `predict_proba`.
+            level: The probability that intervals are to hold, as in `predict_interval`; without it
+                there are none.
             progress: Called with what is being done, how many texts are encoded and how many there
                 are.
 
@@ -282,7 +313,7 @@ class Model(OnTheHub):
             What each perspective and the population say of each text.
 
         Raises:
-            InputError: As `predict_proba`.
+            InputError: As `predict_proba`, and with a level as `predict_interval`.
         """
         perspectives = self._each_group() if perspectives is None else perspectives
         respondents = self.respondents([*perspectives, ()], exactly=exactly)
@@ -290,7 +321,11 @@ class Model(OnTheHub):
         p = self._predict(self.network, encoded, respondents)
         names = tuple(map(" + ".join, perspectives))
         unseen = tuple(names[i] for i in respondents.unseen)
-        return Views(names, self.classes, p[:, :-1], p[:, -1], unseen, encoded.cut)
+        views = Views(names, self.classes, p[:, :-1], p[:, -1], unseen, encoded.cut)
+        if level is None:
+            return views
+        low, high = self._interval(encoded, respondents, level, progress)
+        return replace(views, low=low[:, :-1], high=high[:, :-1])
 
     def disagreement(
         self,

@@ -199,8 +199,8 @@ def fit(
             break
     progress("fitting", rounds, rounds)
     noise = _Noise.drawn(random, len(design.y), X.size, draws)
-    start = np.zeros((X.size, draws))
-    deviations = solve(noise.right_hand_side(X, weight, precision), start)
+    deviations = np.zeros((X.size, draws))
+    deviations = solve(noise.right_hand_side(X, weight, precision), deviations)
     return _posterior(design, X, effects, deviations, variances[bands], cuts, done)
 
 

@@ -165,8 +165,8 @@ def _methods(guessed: GuessedTable) -> list[str]:
     """The methods that can be used without groups, and what is missing for others."""
     if guessed.annotators is not None:
         return [
-            "# best and annotators learn the people by themselves; without groups mc-stl is what none",
-            "# is.",
+            "# best and annotators learn the people by themselves; without groups mc-stl is what",
+            "# none is.",
             "methods: [best, annotators, none, majority]",
         ]
     return [
