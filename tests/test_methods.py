@@ -9,7 +9,7 @@ from mcstl.studies.run import _modelled
 from mcstl.studies.study_file import Study
 
 TRAINED = {
-    *("mc-stl", "mc-stl-people", "best", "none", "majority", "dawid-skene"),
+    *("mc-stl", "multilevel", "best", "none", "majority", "dawid-skene"),
     *("annotators", "heads", "shuffled"),
 }
 

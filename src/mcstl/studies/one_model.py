@@ -26,10 +26,11 @@ from mcstl.groups.base import count_people
 from mcstl.groups.small_groups import is_of_few
 from mcstl.methods.base import MethodConfig, RunSettings
 from mcstl.methods.fitting import fit_method
-from mcstl.models.calibration import recalibrated
+from mcstl.models.calibration import recalibrate
 from mcstl.models.model import Model
 from mcstl.models.networks import Network
-from mcstl.models.training import Session
+from mcstl.models.stack import StackNetwork
+from mcstl.models.training import Session, predict
 from mcstl.studies.build_model import build_model
 from mcstl.studies.preparation import encoded, grouped
 from mcstl.studies.study_file import (
@@ -44,7 +45,7 @@ from mcstl.studies.study_file import (
 def fit(
     data: Annotations,
     *,
-    method: Literal["mc-stl", "mc-stl-people", "best"] = "mc-stl",
+    method: Literal["best", "multilevel", "mc-stl"] = "best",
     groups: Mapping[str, Any] | None = None,
     encoder: str | Encoder = PAPER_ENCODER,
     training: Mapping[str, Any] | None = None,
@@ -92,9 +93,11 @@ def fit(
     _, network, _ = fit_method(prepared, settings)
     if network is None:
         raise InputError(f"the method {method} leaves no model; choose mc-stl")
-    if isinstance(network, Network) and not network.n_annotators:
-        seen = methods.find(method).examples(prepared, seed)
-        network = recalibrated([network], seen.take(parts.validation), seed)
+    if isinstance(network, Network):
+        seen = methods.find(method).examples(prepared, seed).take(parts.validation)
+        stack = StackNetwork([network], len(data.classes) - 1).eval()
+        recalibrate(stack, predict(network, seen), seen, seed)
+        network = stack
     group_encoder = encoder if reads_rationales(config) else None
     return build_model(network, prepared, settings, group_encoder, {"seed": seed})
 
