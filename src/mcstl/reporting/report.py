@@ -42,6 +42,8 @@ _MEASURES_OF_OTHERS = {
     "manhattan": ("Shares, Manhattan", "lowest is best"),
     "wasserstein": ("Shares, Wasserstein", "lowest is best"),
     "cross_entropy": ("Shares, cross-entropy", "lowest is best"),
+    "manhattan_sets": ("Sets of labels, Manhattan", "each label a question"),
+    "error_sets": ("Sets of labels, wrong", "each label a question"),
     "accuracy": ("Right labels", "of all annotations"),
     "accuracy_users": ("Right per person", "mean over people"),
     "accuracy_texts": ("Right per text", "mean over texts"),

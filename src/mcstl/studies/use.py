@@ -6,18 +6,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcstl._support.arrays import BoolArray, FloatArray, IntArray
+from mcstl._support.arrays import IntArray
 from mcstl.data.annotations import Annotations
 from mcstl.evaluation import decisions
-from mcstl.evaluation.decisions import Rows
-from mcstl.evaluation.predictions import annotator_codes
+from mcstl.evaluation.predictions import Predictions
 from mcstl.evaluation.views import check_views
 from mcstl.models.model import Model
 from mcstl.models.perspectives import mean_level
 
 
 def of_model(
-    model: Model, annotations: Annotations, rows: Rows, chosen_on: Rows, judged_on: Rows
+    model: Model,
+    annotations: Annotations,
+    rows: Predictions,
+    chosen_on: Predictions,
+    judged_on: Predictions,
 ) -> dict[str, Any]:
     """Check a model's views, and make the decisions that it is used for.
 
@@ -46,22 +49,6 @@ def of_model(
     }
 
 
-def rows_of(annotations: Annotations, p: FloatArray, membership: BoolArray) -> Rows:
-    """Put predictions together with what they are judged by.
-
-    Args:
-        annotations: n annotations.
-        p: Their class probabilities, (n, L).
-        membership: Which of them are in which group, (n, K).
-
-    Returns:
-        The rows; an annotator who is not known counts as a person of this annotation alone.
-    """
-    table = annotations.frame.assign(annotator=annotations.frame.get("annotator"))
-    items = pd.factorize(table["item"])[0]
-    return Rows(p, annotations.labels, membership, items, annotator_codes(table))
-
-
 def halves(items: IntArray) -> tuple[IntArray, IntArray]:
     """Deal rows out to two halves, the rows of an item to the same one.
 
@@ -76,7 +63,9 @@ def halves(items: IntArray) -> tuple[IntArray, IntArray]:
     return np.flatnonzero(first), np.flatnonzero(~first)
 
 
-def _checked_views(model: Model, annotations: Annotations, rows: Rows) -> list[dict[str, Any]]:
+def _checked_views(
+    model: Model, annotations: Annotations, rows: Predictions
+) -> list[dict[str, Any]]:
     columns = annotations.frame[list(annotations.text_columns)]
     distinct = columns.drop_duplicates()
     place = columns.merge(distinct.assign(place=np.arange(len(distinct))), how="left")["place"]
