@@ -217,7 +217,7 @@ def test_what_a_run_writes_into_its_study_is_not_offered(tmp_path: Path) -> None
         ("methods: [mcstl]", "methods.0.name: Input should be 'mc-stl', "),
         ("methods: [mcstl]", "Did you mean 'mc-stl'?"),
         ("methods: mc-stl", "methods: Input should be a list (got 'mc-stl')"),
-        ("methods: []", "methods: give one or more of mc-stl, mc-stl-people, best"),
+        ("methods: []", "methods: give one or more of mc-stl, multilevel, best"),
         ("methods: [gbm, gbm]", "methods: gbm is there twice; give each its own label"),
         ("methods: [none, {name: gbm, label: none}]", "methods: none is there twice"),
         ("methods: [{name: mc-stl, training: {epochs: x}}]", "methods.mc-stl.training.epochs: "),

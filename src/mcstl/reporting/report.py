@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mcstl._support.errors import listed
 from mcstl._support.files import write_text
 from mcstl.data.questions import folder_names
 from mcstl.evaluation.disagreement import DisagreeingGroups, disagreeing_groups
@@ -43,6 +44,8 @@ _MEASURES_OF_OTHERS = {
     "manhattan": ("Shares, Manhattan", "lowest is best"),
     "wasserstein": ("Shares, Wasserstein", "lowest is best"),
     "cross_entropy": ("Shares, cross-entropy", "lowest is best"),
+    "manhattan_sets": ("Sets of labels, Manhattan", "each label a question"),
+    "error_sets": ("Sets of labels, wrong", "each label a question"),
     "accuracy": ("Right labels", "of all annotations"),
     "accuracy_users": ("Right per person", "mean over people"),
     "accuracy_texts": ("Right per text", "mean over texts"),
@@ -150,7 +153,24 @@ def _use(output: Output) -> dict[str, Any] | None:
         for row in found["views"]
         if row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
     ]
-    return {**found, "texts": shown, "n_views_off": len(off)}
+    differ = _what_differs(found.get("sources") or {})
+    return {**found, "texts": shown, "n_views_off": len(off), "differ": differ}
+
+
+def _what_differs(sources: Mapping[str, float]) -> str:
+    """Say what makes answers differ, the most first."""
+    if not sources:
+        return ""
+    ranked = sorted(sources.items(), key=lambda source: -source[1])
+    names = [f"{name} ({rounded(sd, 1)})" for name, sd in ranked]
+    sentences = [f"Most first: {listed(names)}."]
+    if {"people", "groups"} <= sources.keys():
+        people, groups = sources["people"], sources["groups"]
+        more, less = ("People", "groups") if people > groups else ("Groups", "people")
+        times = max(people, groups) / max(min(people, groups), 0.01)
+        by = f"{rounded(times, 1)} times as much as" if times >= 1.2 else "about as much as"
+        sentences.append(f"{more} differ {by} {less} do.")
+    return " ".join(sentences)
 
 
 def _comparison(output: Output, folder: Path) -> Picture | None:

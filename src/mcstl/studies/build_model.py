@@ -45,5 +45,6 @@ def build_model(
         facts,
         group_encoder=group_encoder if with_groups and group_encoder is not text_encoder else None,
         people=prepared.people if network.n_annotators else (),
+        texts=prepared.texts if network.n_texts else np.empty(0, dtype=np.int64),
         text_parts=prepared.text_parts,
     )

@@ -14,6 +14,7 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
 from mcstl.data.questions import folder_names
 from mcstl.data.splits import Split
+from mcstl.evaluation.predictions import Predictions
 from mcstl.evaluation.verdict import verdict
 from mcstl.groups.small_groups import without_few
 from mcstl.models.model import Model
@@ -58,7 +59,7 @@ def evaluate_into(
         **measured(model, data, p, inside),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    judged_rows = use.rows_of(data, p, inside)
+    judged_rows = Predictions.of(data, p, inside)
     first, second = use.halves(judged_rows.items)
     parts = judged_rows.take(first), judged_rows.take(second)
     used = use.of_model(model, data, judged_rows, *parts) if len(first) and len(second) else None

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from scipy.sparse import csr_matrix
 
 from mcstl import datasets, methods
 from mcstl._support.arrays import BoolArray, FloatArray
 from mcstl._support.errors import InputError, Notice, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
-from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.data.annotations import Annotations
 from mcstl.data.columns import Columns, has_columns
 from mcstl.data.joining import joined
 from mcstl.data.labels import Labels, Task
@@ -22,20 +21,20 @@ from mcstl.data.splits import Split, split
 from mcstl.data.tables import read_table
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.encoding.parts import Reading
-from mcstl.evaluation.predictions import Predictions, annotator_codes
+from mcstl.evaluation.predictions import Predictions
 from mcstl.evaluation.uncertainty import measured_once
-from mcstl.groups import fit_scheme
 from mcstl.groups.base import count_people
 from mcstl.groups.small_groups import is_of_few
-from mcstl.methods.base import MethodConfig, Prepared, RunSettings
+from mcstl.methods.base import MethodConfig, RunSettings
 from mcstl.methods.fitting import fit_method
-from mcstl.models.calibration import recalibrated
+from mcstl.models.calibration import recalibrate
 from mcstl.models.model import Model
 from mcstl.models.networks import Network
 from mcstl.models.questions import QuestionsModel
-from mcstl.models.training import Session
+from mcstl.models.stack import StackNetwork
+from mcstl.models.training import Session, predict
 from mcstl.studies.build_model import build_model
-from mcstl.studies.preparation import make_examples
+from mcstl.studies.preparation import encoded, grouped
 from mcstl.studies.study_file import (
     LARGEST_SEED,
     default_groups,
@@ -43,13 +42,12 @@ from mcstl.studies.study_file import (
     reads_rationales,
     training_config,
 )
-from mcstl.studies.text_parts import encoder_of_texts
 
 
 def fit(
     data: Annotations,
     *,
-    method: Literal["mc-stl", "mc-stl-people", "best"] = "mc-stl",
+    method: Literal["best", "multilevel", "mc-stl"] = "best",
     groups: Mapping[str, Any] | None = None,
     encoder: str | Encoder = PAPER_ENCODER,
     training: Mapping[str, Any] | None = None,
@@ -91,18 +89,17 @@ def fit(
         parts = Split(np.arange(n), np.arange(n, len(data)), np.arange(0))
     else:
         parts = split(data, "annotation", test=0, validation=validation, seed=seed)
-    scheme = fit_scheme(config, data.take(parts.train), encoder)
-    S = scheme.assign(data, encoder)
-    of_texts = encoder_of_texts(encoder, data, S, parts, reading, seed=seed, progress=progress)
-    examples = make_examples(data, S, of_texts, progress)
-    prepared = Prepared(data, minority_rows(data), parts, scheme, examples, of_texts)
+    groups_of_data = grouped(config, data.take(parts.train), data, encoder, progress)
+    prepared = encoded(data, parts, groups_of_data, encoder, reading, seed, progress)
     settings = RunSettings(MethodConfig(name=method), trained, seed, Session(progress=progress))
     _, network, _ = fit_method(prepared, settings)
     if network is None:
         raise InputError(f"the method {method} leaves no model; choose mc-stl")
-    if isinstance(network, Network) and not network.n_annotators:
-        seen = methods.find(method).examples(prepared, seed)
-        network = recalibrated([network], seen.take(parts.validation), seed)
+    if isinstance(network, Network):
+        seen = methods.find(method).examples(prepared, seed).take(parts.validation)
+        stack = StackNetwork([network], len(data.classes) - 1).eval()
+        recalibrate(stack, predict(network, seen), seen, seed)
+        network = stack
     group_encoder = encoder if reads_rationales(config) else None
     return build_model(network, prepared, settings, group_encoder, {"seed": seed})
 
@@ -140,17 +137,7 @@ def measured(model: Model, data: Annotations, p: FloatArray, inside: BoolArray) 
     Returns:
         As `evaluate`.
     """
-    table = data.frame.assign(annotator=data.frame.get("annotator"))
-    predictions = Predictions(
-        p=p,
-        labels=data.labels,
-        membership=inside,
-        minority=minority_rows(data),
-        items=pd.factorize(table["item"])[0],
-        annotators=annotator_codes(table),
-        task=data.task,
-    )
-    numbers = measured_once(predictions, model.group_names)
+    numbers = measured_once(Predictions.of(data, p, inside), model.group_names)
     hidden = groups_not_shown(model, inside, data)
     groups = [each for each in numbers["groups"] if each["group"] not in hidden]
     return {**numbers, "groups": groups, "groups_not_shown": hidden}

@@ -7,7 +7,8 @@ from mcstl.data.annotations import Annotations, minority_rows
 from mcstl.data.splits import MissingClassError, Split, official_split, split
 from mcstl.encoding import finetuning
 from mcstl.encoding.encoders import Encoder
-from mcstl.groups import Scheme, fit_scheme, settled
+from mcstl.encoding.parts import Reading
+from mcstl.groups import GroupsConfig, Scheme, fit_scheme, settled
 from mcstl.methods.base import Prepared
 from mcstl.models.examples import Examples
 from mcstl.studies.study_file import Study
@@ -49,15 +50,72 @@ def prepare(
     parts = parts or split_rows(study, annotations, seed)
     train = annotations.take(parts.train)
     config = study.groups_for(annotations)
-    scheme = fit_scheme(
-        config if first is None else settled(config, first), train, encoder, progress
-    )
+    if first is not None:
+        config = settled(config, first)
+    scheme, S = grouped(config, train, annotations, encoder, progress)
     if first is not None:
         scheme = scheme.named_like(first)
-    S = scheme.assign(annotations, encoder, progress)
     tuned = finetuning.encoder_for(study.encoder, encoder, train, seed, progress)
+    return encoded(annotations, parts, (scheme, S), tuned, study.parts, seed, progress)
+
+
+def grouped(
+    config: GroupsConfig,
+    train: Annotations,
+    annotations: Annotations,
+    encoder: Encoder,
+    progress: Progress = silent,
+) -> tuple[Scheme, csr_matrix]:
+    """Form groups on training rows, and say which annotations are in which.
+
+    Args:
+        config: How groups are formed.
+        train: The rows that they are formed on.
+        annotations: n annotations.
+        encoder: The encoder of rationales.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The scheme of K groups, and the (n, K) membership.
+
+    Raises:
+        InputError: If no group is left.
+    """
+    scheme = fit_scheme(config, train, encoder, progress)
+    return scheme, scheme.assign(annotations, encoder, progress)
+
+
+def encoded(
+    annotations: Annotations,
+    parts: Split,
+    groups: tuple[Scheme, csr_matrix],
+    encoder: Encoder,
+    reading: Reading | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Prepared:
+    """Encode annotations that are split and grouped.
+
+    Args:
+        annotations: The annotations.
+        parts: The positions of training, validation and test rows.
+        groups: What `grouped` returns.
+        encoder: The encoder of whole texts and of parts.
+        reading: How texts in parts are read; None chooses on training and validation rows.
+        seed: Decides which rows that choice looks at where there are many.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The data, ready for methods.
+
+    Raises:
+        InputError: If parts shall be read apart, and texts have none.
+    """
+    scheme, S = groups
     of_texts = encoder_of_texts(
-        tuned, annotations, S, parts, study.parts, seed=seed, progress=progress
+        encoder, annotations, S, parts, reading, seed=seed, progress=progress
     )
     examples = make_examples(annotations, S, of_texts, progress)
     return Prepared(annotations, minority_rows(annotations), parts, scheme, examples, of_texts)

@@ -13,17 +13,18 @@ from typing import Any
 import pandas as pd
 
 from mcstl import evaluation
+from mcstl import methods as registry
 from mcstl._support import files
 from mcstl._support.arrays import FloatArray
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import leak_checks, metrics
-from mcstl.evaluation.decisions import Rows
+from mcstl.evaluation.predictions import Predictions
 from mcstl.evaluation.verdict import verdict
 from mcstl.groups.small_groups import without_few
 from mcstl.methods.base import BaseMethodConfig, MethodConfig, Part, Prepared
-from mcstl.methods.fitting import fit_method, saves_model
+from mcstl.methods.fitting import fit_method
 from mcstl.models.model import Model
 from mcstl.models.training import Session
 from mcstl.studies import model_card, use
@@ -155,17 +156,16 @@ def protocol(setup: Setup, jobs: int, progress: Progress) -> Results:
     Raises:
         InputError: If the data cannot be split, grouped or learnt from.
     """
-    study, annotations, work = setup.study, setup.annotations, setup.work
+    study, work = setup.study, setup.work
     plan = [(seed, method) for seed in study.seeds for method in study.methods]
-    # Split, group and encode; the groups of further seeds are named like those of the first.
-    first = prepare(study, annotations, setup.encoder, study.seeds[0], progress=progress)
+    # Split, group and encode.
+    first = prepare(study, setup.annotations, setup.encoder, study.seeds[0], progress=progress)
     if jobs > 1 and len(study.seeds) > 1:
         _run_seeds_at_once(setup, first, jobs, progress)
     for seed in study.seeds:
-        prepared = first
-        if setup.unfinished(seed) and seed != study.seeds[0]:
-            prepared = prepare(study, annotations, setup.encoder, seed, first.scheme, progress)
-        for method in setup.unfinished(seed):
+        if methods := setup.unfinished(seed):
+            prepared = _prepared(setup, first, seed, progress)
+        for method in methods:
             progress("methods x seeds", plan.index((seed, method)), len(plan))
             run_method(setup, prepared, method, seed, progress)  # fit, predict, evaluate
     progress("methods x seeds", len(plan), len(plan))
@@ -231,9 +231,9 @@ def _use_of(
 ) -> dict[str, Any]:
     """Check the views of the model that a study leaves; set thresholds on its validation rows."""
 
-    def rows(part: Part, p: FloatArray) -> Rows:
+    def rows(part: Part, p: FloatArray) -> Predictions:
         data = prepared.annotations.take(getattr(prepared.parts, part))
-        return use.rows_of(data, p, prepared.groups(part)[:, : len(model.group_names)])
+        return Predictions.of(data, p, prepared.groups(part)[:, : len(model.group_names)])
 
     validation = prepared.predicted[method.plain.model_dump_json()]["validation"]
     test = rows("test", p)
@@ -243,7 +243,8 @@ def _use_of(
 
 def _modelled(study: Study) -> BaseMethodConfig | None:
     """The method whose model the study leaves: the first that has one."""
-    return next((method for method in study.methods if saves_model(method)), None)
+    plain = [method for method in study.methods if method.recalibrate is None]
+    return next((method for method in plain if registry.find(method.name).saves_model), None)
 
 
 def _summarised(
@@ -340,16 +341,18 @@ def _run_methods(
 ) -> None:
     """Run some methods of one seed."""
     key = setup.work.folder, seed
-    if seed == setup.study.seeds[0]:
-        prepared = first
-    elif key in _prepared_last:
-        prepared = _prepared_last[key]
-    else:
-        prepared = prepare(setup.study, setup.annotations, setup.encoder, seed, first.scheme)
+    if key not in _prepared_last:
         _prepared_last.clear()
-        _prepared_last[key] = prepared
+        _prepared_last[key] = _prepared(setup, first, seed, silent)
     for method in methods:
-        run_method(setup, prepared, method, seed, silent)
+        run_method(setup, _prepared_last[key], method, seed, silent)
+
+
+def _prepared(setup: Setup, first: Prepared, seed: int, progress: Progress) -> Prepared:
+    """The data of a seed; the groups of further seeds are named like those of the first."""
+    if seed == setup.study.seeds[0]:
+        return first
+    return prepare(setup.study, setup.annotations, setup.encoder, seed, first.scheme, progress)
 
 
 def _write_choice_of_groups(setup: Setup, folder: Path, progress: Progress) -> None:

@@ -185,6 +185,7 @@ class Study(_Config):
     parts: Reading | None = None
     training: TrainingConfig = TrainingConfig()
     methods: tuple[AnyMethod, ...] = (
+        MethodConfig(name="best"),
         MethodConfig(name="mc-stl"),
         MethodConfig(name="none"),
         MethodConfig(name="majority"),

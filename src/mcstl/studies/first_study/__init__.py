@@ -170,14 +170,14 @@ def _methods(guessed: GuessedTable) -> list[str]:
     """The methods that can be used without groups, and what is missing for others."""
     if guessed.annotators is not None:
         return [
-            "# mc-stl-people and annotators learn the people by themselves; without groups mc-stl",
-            "# is what none is.",
-            "methods: [mc-stl-people, annotators, none, majority]",
+            "# best and annotators learn the people by themselves; without groups mc-stl is what",
+            "# none is.",
+            "methods: [best, annotators, none, majority]",
         ]
     return [
         "# Methods that need the text alone. A column that says who gave each label, as annotator,",
-        "# would add mc-stl-people; what is known of people, or their reasons, mc-stl.",
-        "methods: [none, majority, logistic]",
+        "# would let best learn people; what is known of people, or their reasons, groups.",
+        "methods: [best, none, majority, logistic]",
     ]
 
 
