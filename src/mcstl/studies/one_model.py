@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_matrix
 
 from mcstl import datasets, methods
