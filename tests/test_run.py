@@ -602,3 +602,21 @@ def test_a_seed_without_a_class_in_training_is_left_out_and_named(
     assert "no training annotation has the label c" in next(iter(left_out.values()))
     assert any("is left out: no training" in sentence for sentence in notices(results))
     assert sum(word == "seeds" for word, _ in describe(study)) == len(left_out)
+
+
+def test_seeds_without_groups_may_have_different_numbers_of_test_rows(
+    cache: Path, tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"text": [f"A bench, {int((2 * i) ** 0.5)}" for i in range(90)]})
+    table["label"] = [i % 2 for i in range(90)]
+    table.to_csv(tmp_path / "uneven.csv", index=False)
+    study = Study(
+        data={"file": str(tmp_path / "uneven.csv")},
+        groups="none",
+        split={"by": "item"},
+        methods=["logistic"],
+        seeds=6,
+    )
+    found = mcstl.run(study)
+    assert found.predictions.groupby("seed").size().nunique() > 1
+    assert found.results["summary"]["logistic"]["group_auc_mean"]["mean"] is None

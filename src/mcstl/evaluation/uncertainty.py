@@ -158,9 +158,8 @@ def _add_over_groups(
 ) -> None:
     """Add the mean over groups (and thresholds) of a metric, and its spread."""
     size = len(each[0].value)
-    means = (
-        [influence.mean(size) for influence in each] if size else [_nothing(each[0])] * len(each)
-    )
+    # Seeds may have different numbers of test rows.
+    means = [influence.mean(size) if size else _nothing(influence) for influence in each]
     found.metrics[f"{name}_mean"] = sample.estimates(method, means)
     spread_of = Spread(np.nan, np.nan, np.nan)
     found.spreads[f"{name}_spread"] = spread(sample.estimates(method, each)) if size else spread_of

@@ -276,7 +276,10 @@ def _versions(made_with: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _recipe(recipe: Mapping[str, Any]) -> str:
-    """The recipe of a network, or of several by their form."""
-    if any(isinstance(value, Mapping) for value in recipe.values()):
-        return "; ".join(f"{form}: {_recipe(each)}" for form, each in recipe.items())
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in recipe.items())
+    """The recipe of a network, or of several by their form, with what is chosen beside them."""
+    networks = {form: each for form, each in recipe.items() if isinstance(each, Mapping)}
+    plain = ", ".join(
+        f"{key.replace('_', ' ')} {value}" for key, value in recipe.items() if key not in networks
+    )
+    parts = [f"{form}: {_recipe(each)}" for form, each in networks.items()]
+    return "; ".join([*parts, *filter(None, [plain])])
