@@ -495,6 +495,26 @@ def test_the_band_holds_a_calibrated_models_dots_and_not_an_overconfident_ones()
 # --- multicalibration ---------------------------------------------------------------------------
 
 
+def test_few_draws_alarm_as_seldom_as_many() -> None:
+    """What is observed stands to the draws as each draw to the others, however few there are."""
+    alarms = 0
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        p, n = random.uniform(0.2, 0.8, 240), 240
+        rows = Predictions(
+            p=np.stack([1 - p, p], axis=1),
+            labels=(random.random(n) < p).astype(np.int64),
+            membership=random.random((n, 12)) < 0.3,
+            minority=np.zeros(n, dtype=bool),
+            items=np.arange(n),
+            annotators=np.arange(n),
+            task="binary",
+        )
+        found = evaluation.multicalibration([rows], draws=40, seed=seed)
+        alarms += found.p_value < 0.05  # two of 41 ranks: 4.9%
+    assert alarms <= 0.08 * 200
+
+
 def test_the_test_is_calm_on_calibrated_items_where_one_of_independent_rows_is_not() -> None:
     alarms, naive = 0, 0
     for seed in range(60):
