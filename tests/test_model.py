@@ -277,6 +277,7 @@ def literal(model: Model, patterns: Any) -> FloatArray:
     p = []
     with torch.inference_mode():
         for pattern in torch.tensor(patterns).float():
+            assert isinstance(model.network, Network)
             alone = logits(model.network, e, pattern.expand(len(e), -1))
             p.append(equations.class_probabilities(alone).numpy())
     return np.stack(p, axis=1)

@@ -123,10 +123,10 @@ def test_expected_slopes_are_derivatives() -> None:
 def test_what_makes_people_differ_is_found(n_classes: int) -> None:
     rows, score = simulated(n_people=150, each=40, n_classes=n_classes)
     network = MultilevelNetwork.fitted(rows, n_classes)
-    sds = dict(zip(network.SOURCES, network.sds.tolist(), strict=True))
+    sds = network.sources()
     assert 1.1 < sds["people"] < 2.0  # 1.5
-    assert 0.5 < sds["text by itself"] < 1.2  # 0.8
-    assert 0.2 < sds["groups on a text"] < 0.9  # 0.5
+    assert 0.5 < sds["the text beyond its words' meaning"] < 1.2  # 0.8
+    assert 0.2 < sds["what groups say of a single text"] < 0.9  # 0.5
     p = training.predict(network, rows)
     truth = expit(score)
     above = p[:, 1:].sum(1) if n_classes == 2 else p[:, 1] / 2 + p[:, 2]

@@ -1,5 +1,6 @@
 """The protocol: what a run depends on, what it does not, and how a stopped one goes on."""
 
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from mcstl import methods
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations, majority_rows
 from mcstl.data.labels import Task
+from mcstl.data.splits import MissingClassError, split
 from mcstl.datasets import simulated
 from mcstl.encoding import encoders
 from mcstl.encoding.encoders import load_encoder
@@ -32,6 +34,7 @@ from mcstl.models.training import predict
 from mcstl.studies import preparation, results
 from mcstl.studies.build_model import build_model
 from mcstl.studies.describe import describe
+from mcstl.studies.model_card import notices
 from mcstl.studies.preparation import make_examples, prepare
 from mcstl.studies.study_file import Study
 from tiny import METHODS, Finished, write_study
@@ -565,5 +568,37 @@ def test_alternatives_are_methods_of_a_study(task: Task, tmp_path: Path) -> None
     alone = write_study(tmp_path / "alone", task, methods=ALTERNATIVES[-1:], seeds=1)
     again = mcstl.run(Study.read(alone)).predictions
     np.testing.assert_allclose(again.filter(like="p_"), p["mended"])
-    assert results.model is not None
+    assert isinstance(results.model, Model)
     assert results.model.facts["method"] == "mc-stl"
+
+
+def test_a_seed_without_a_class_in_training_is_left_out_and_named(
+    cache: Path, tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"text": [f"A bench, {i // 2}" for i in range(60)]})
+    table["label"] = ["c", "c", *"ab" * 29]  # both rows of c are of one text
+    table.to_csv(tmp_path / "rare.csv", index=False)
+    study = Study(
+        data={"file": str(tmp_path / "rare.csv")},
+        labels={"a": ["a"], "b": ["b"], "c": ["c"]},
+        groups="none",
+        split={"by": "item"},
+        methods=["majority"],
+        seeds=8,
+        training={"epochs": 1, "learning_rate": 0.01, "dropout": 0, "batch_size": 64},
+    )
+    data = study.load()
+    rare = data.labels == 2
+    usable = []
+    for seed in range(8):
+        with contextlib.suppress(MissingClassError):
+            assert rare[split(data, "item", seed=seed).train].any()
+            usable.append(seed)
+    assert 0 < len(usable) < 8
+    results = mcstl.run(study).results
+    assert [run["seed"] for run in results["runs"]] == usable
+    left_out = results["data"]["seeds_left_out"]
+    assert [int(seed) for seed in left_out] == [seed for seed in range(8) if seed not in usable]
+    assert "no training annotation has the label c" in next(iter(left_out.values()))
+    assert any("is left out: no training" in sentence for sentence in notices(results))
+    assert sum(word == "seeds" for word, _ in describe(study)) == len(left_out)

@@ -212,7 +212,7 @@ def test_what_a_run_writes_into_its_study_is_not_offered(tmp_path: Path) -> None
         ("split: item", "split: Input should be keys with values"),
         ("split: {test: 1.5}", "split.test: Input should be less than 1 (got 1.5)"),
         ("split: {validation: 0}", "split.validation: Input should be greater than 0"),
-        ("task: ordnal", "'preference' (got 'ordnal'). Did you mean 'ordinal'?"),
+        ("task: ordnal", "'multilabel' (got 'ordnal'). Did you mean 'ordinal'?"),
         ("split: {by: annotatr}", "Did you mean 'annotator'?"),
         ("methods: [mcstl]", "methods.0.name: Input should be 'mc-stl', "),
         ("methods: [mcstl]", "Did you mean 'mc-stl'?"),

@@ -160,8 +160,13 @@ def evaluate(
 
     from mcstl._support.files import read_option
     from mcstl.models.model import Model
+    from mcstl.models.questions import answers_several
     from mcstl.studies import one_model
 
+    if answers_several(model):
+        told = read_option(columns, "--columns"), read_option(labels, "--labels")
+        _evaluate_questions(model, data, data_dir, *told, out=out, as_json=as_json, quiet=quiet)
+        return
     loaded = Model.load(model)
     annotations = one_model.load_for(
         loaded,
@@ -197,6 +202,52 @@ def evaluate(
     if loaded.encoder.truncated:
         typer.echo(f"{loaded.encoder.truncated:,} texts are longer than the encoder reads: cut.")
     if report_file is not None:
+        typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
+
+
+def _evaluate_questions(
+    model: Path,
+    data: str,
+    data_dir: Path | None,
+    columns: Any,
+    labels: Any,
+    *,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    import json
+
+    from mcstl.models.questions import QuestionsModel
+    from mcstl.studies import one_model
+
+    loaded = QuestionsModel.load(model)
+    annotations = one_model.load_for_questions(
+        loaded, data, data_dir, columns=columns, labels=labels
+    )
+    with display(quiet) as progress:
+        evaluations = {
+            question: one_model.evaluate(loaded[question], annotations.question(question), progress)
+            for question in loaded.questions
+        }
+        if out is not None:
+            from mcstl import reporting
+            from mcstl.studies.new_table import evaluate_questions_into
+
+            evaluate_questions_into(loaded, annotations, out, progress)
+            report_file = reporting.render(out)
+    if as_json:
+        shown = {
+            question: {key: evaluation[key] for key in _EVALUATION}
+            for question, evaluation in evaluations.items()
+        }
+        typer.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+        return
+    for question, evaluation in evaluations.items():
+        typer.echo(f"\n{question}")
+        _print_evaluation(evaluation, len(annotations))
+    _print_dropped(annotations.dropped)
+    if out is not None:
         typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
 
 
@@ -257,7 +308,7 @@ def _print_dropped(dropped: Mapping[str, int]) -> None:
 
 def _print_results(results: "Results") -> None:
     from mcstl._support.text_tables import terminal_table
-    from mcstl.evaluation.tables import results_table
+    from mcstl.evaluation.tables import question_table, results_table
 
     found = results.results
     data, seeds = found["data"], {each["seed"] for each in found["runs"]}
@@ -273,9 +324,13 @@ def _print_results(results: "Results") -> None:
         title=f"{found['study'].get('name') or data['source']}: {data['split']['by']} split, "
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {data['split']['test']:,} test annotations",
         caption=f"Mean [95% interval, over {over} and training]. Group, Slope and Bias are means "
-        "over groups.\nA calibrated model has slope 1 and bias 0.",
+        f"over {'questions' if 'questions' in data else 'groups'}.\n"
+        "A calibrated model has slope 1 and bias 0.",
     )
     plain_console().print(shown)
+    if "questions" in data:
+        header, rows = question_table(found["runs"])
+        plain_console().print(terminal_table(header, rows, title="Each question: AUC (bias)"))
     _print_dropped(data["dropped"])
     for name, why in data["groups_left_out"].items():
         typer.echo(f"Group left out: {name} ({why}).")

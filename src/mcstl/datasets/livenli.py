@@ -7,7 +7,8 @@ texts. Content warning: a few of the contexts, from news and fiction, tell of vi
 A text is in two parts, premise and hypothesis. The label says what the hypothesis is: true
 (entailment), either (neutral) or false (contradiction); in that order, from the lowest, they are
 false < either < true. A rater may choose several (``true | either``, 237 rows): each is an
-annotation, with the same explanation, which is the rationale.
+annotation, with the same explanation, which is the rationale. As ``task: multilabel`` an answer is
+one annotation, and each of the three a question.
 """
 
 from pathlib import Path
@@ -32,7 +33,7 @@ def _read(folder: Path, task: Task) -> pd.DataFrame:
     frame["text"] = [join_parts(pair) for pair in pairs]
     frame["label"] = frame["label"].str.split("|")
     frame.attrs["counts"] = {"answers": len(frame)}
-    return frame.explode("label", ignore_index=True)
+    return frame if task == "multilabel" else frame.explode("label", ignore_index=True)
 
 
 SOURCES = (
@@ -42,10 +43,11 @@ SOURCES = (
         licence="none stated at the source: publish aggregate figures, never its texts",
         homepage="https://github.com/njjiang/LiveNLI",
         files=("livenli.csv",),
-        counts={"answers": 1405, "annotations": 1653, "items": 122, "annotators": 48},
+        counts={"answers": 1405, "items": 122, "annotators": 48},
         tasks={
             "ordinal": {name: [name] for name in ("false", "either", "true")},
             "binary": {"false": ["false"], "true": ["true"]},
+            "multilabel": {name: [name] for name in ("true", "either", "false")},
         },
         groups={"by": "rationale", "k": 3},
         read=_read,

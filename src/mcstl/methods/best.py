@@ -2,7 +2,7 @@
 
 Every fold holds out a fifth of the texts, a fifth of the people and a fifth of the other rows at
 once, so that weights are learnt for known and new texts and people alike, whatever the split of the
-study is. The weights need not sum to 1, which recalibrates the sum. Where they gain less than the
+study is. The weights need not sum to 1, which recalibrates the sum. Where MC-STL gains less than the
 error of the gain, the multilevel model answers alone.
 """
 
@@ -28,8 +28,8 @@ _FOLDS, _FOLDS_OF_MANY = 5, 2
 _MANY_ROWS = 20_000
 #: With fewer rows held out, the weights of what is known are those of all rows.
 _LEAST_ROWS = 100
-#: The weights of the multilevel model alone.
-_ALONE = np.array([1.0, 0.0])
+#: Shares of the change from the multilevel model as it is to the best weights, which are compared.
+_SHARES = np.linspace(0, 1, 11)
 
 
 class Best(Multilevel):
@@ -148,7 +148,7 @@ class _Fold(NamedTuple):
 def _weights_by_status(folds: Sequence[_Fold]) -> FloatArray:
     """Return the weight of each of two members by `STATUSES`, (4, 2)."""
     if not folds:
-        return np.tile(_ALONE, (len(STATUSES), 1))
+        return np.tile([1.0, 0.0], (len(STATUSES), 1))
     z = np.concatenate([fold.z for fold in folds], axis=1)
     above, w, texts, status = (
         np.concatenate([getattr(fold, name) for fold in folds])
@@ -163,21 +163,35 @@ def _weights_by_status(folds: Sequence[_Fold]) -> FloatArray:
 
 
 def _weights(z: FloatArray, above: FloatArray, w: FloatArray, texts: IntArray) -> FloatArray:
-    """Return the members' weights that predict best: the first alone where it gains no more.
+    """Return the members' weights that predict best; 0 for the second where it gains too little.
 
-    The gain is measured on folds of texts that the weights were not chosen by, and has to be larger
-    than its error.
+    Its gain, on folds of texts that weights were not chosen by, has to be larger than its error.
     """
-    gain, parts = np.zeros(len(w)), folds_of(texts)
+    alone, loss_alone = _shrunk(z[:1], above, w, texts)
+    both, loss_both = _shrunk(z, above, w, texts)
+    gain = np.bincount(texts, loss_alone - loss_both)
+    return both if gain.sum() > np.sqrt((gain**2).sum()) else np.append(alone, 0.0)
+
+
+def _shrunk(
+    z: FloatArray, above: FloatArray, w: FloatArray, texts: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return weights between the first member as it is and the best, and the loss of rows, (n,).
+
+    How near to the best is what predicts folds of texts best that the weights were not chosen by.
+    """
+    start = np.eye(len(z))[0]
+    losses, parts = np.zeros((len(_SHARES), len(w))), folds_of(texts)
     for part in range(FOLDS):
         inside = parts == part
         if inside.any() and not inside.all():
-            weights = _best_weights(z[:, ~inside], above[~inside], w[~inside])
-            alone, together = (_loss(z[:, inside], above[inside], x) for x in (_ALONE, weights))
-            gain[inside] = w[inside] * (alone - together)
-    by_text = np.bincount(texts, gain)
-    error = np.sqrt((by_text**2).sum())
-    return _best_weights(z, above, w) if by_text.sum() > error else _ALONE
+            change = _best_weights(z[:, ~inside], above[~inside], w[~inside]) - start
+            for i, share in enumerate(_SHARES):
+                loss = _loss(z[:, inside], above[inside], start + share * change)
+                losses[i, inside] = w[inside] * loss
+    i = int(losses.sum(axis=1).argmin())
+    change = _best_weights(z, above, w) - start
+    return np.asarray(start + _SHARES[i] * change), losses[i]
 
 
 def _best_weights(z: FloatArray, above: FloatArray, w: FloatArray) -> FloatArray:
@@ -185,7 +199,7 @@ def _best_weights(z: FloatArray, above: FloatArray, w: FloatArray) -> FloatArray
         return float(w @ _loss(z, above, weights))
 
     bounds = [(0.0, None)] * len(z)
-    return np.asarray(minimize(loss, _ALONE, bounds=bounds, method="L-BFGS-B").x)
+    return np.asarray(minimize(loss, np.eye(len(z))[0], bounds=bounds, method="L-BFGS-B").x)
 
 
 def _loss(z: FloatArray, above: FloatArray, weights: FloatArray) -> FloatArray:

@@ -508,7 +508,8 @@ class Model(OnTheHub):
             f"scheme.{k}": torch.from_numpy(np.ascontiguousarray(a)) for k, a in arrays.items()
         }
         tensors |= population_tensors(*self.population)
-        tensors["texts"] = torch.from_numpy(self.texts)
+        if len(self.texts):
+            tensors["texts"] = torch.from_numpy(self.texts)
         config = {
             "schema": SCHEMA,
             "mcstl": __version__,

@@ -61,7 +61,13 @@ class MultilevelNetwork(BaseNetwork):
 
     kind = "multilevel"
     #: What makes scores differ, in the order of `sds`.
-    SOURCES = ("text", "groups", "people", "text by itself", "groups on a text")
+    SOURCES = (
+        "what the text says",
+        "groups",
+        "people",
+        "the text beyond its words' meaning",
+        "what groups say of a single text",
+    )
 
     center: Tensor
     components: Tensor
@@ -222,6 +228,11 @@ class MultilevelNetwork(BaseNetwork):
     def n_draws(self) -> int:
         """How many draws `posterior` makes."""
         return 2 * (len(self.text) - 1)
+
+    def sources(self) -> dict[str, float]:
+        """See `BaseNetwork.sources`."""
+        sds = dict(zip(self.SOURCES, self.sds.tolist(), strict=True))
+        return {source: sd for source, sd in sds.items() if sd > 0}
 
     def at_its_mean(self) -> Self:
         """See `BaseNetwork.at_its_mean`."""

@@ -32,6 +32,10 @@ _STEPS = 200
 #: Nodes and weights by which the likelihood is averaged over the posterior of a score.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+#: How far a step may move a score: the likelihood is not known further away.
+_FURTHEST = 5.0
+#: Cuts are as if drawn around where the label rates put them, with this standard deviation.
+_SD_OF_CUTS = 5.0
 #: Each variance is as if two more effects of this variance had been seen: a few groups that happen
 #: to be alike do not show that all are.
 _PRIOR_EFFECTS, _PRIOR_VARIANCE = 2.0, 0.1
@@ -185,7 +189,9 @@ def fit(
                 precondition = _preconditioner(design, X, weight, precision)
             solve = _solver(X, weight, precision, precondition)
             change = X.transposed_times(gradient[:, None]) - precision[:, None] * effects
-            effects = effects + solve(change, np.zeros_like(effects))
+            step = solve(change, np.zeros_like(effects))
+            furthest = np.abs(X.times(step)).max(initial=0)
+            effects = effects + step * min(1, _FURTHEST / max(furthest, 1e-9))
             if not design.symmetric:
                 cuts = _moved_cuts(design, X.times(effects)[:, 0], spread, cuts)
         deviations = solve(noise.right_hand_side(X, weight, precision), deviations)
@@ -320,9 +326,9 @@ def _moved_cuts(
     design: Design, scores: FloatArray, spread: FloatArray, cuts: FloatArray
 ) -> FloatArray:
     """Return the cuts after two steps of Fisher scoring; they stay in order."""
-    T = len(cuts)
+    T, prior = len(cuts), _SD_OF_CUTS**-2
     for _ in range(2):
-        slope, information = np.zeros(T), np.zeros((T, T))
+        slope, information = prior * (_first_cuts(design) - cuts), prior * np.eye(T)
         for node, share in zip(_NODES, _WEIGHTS, strict=True):
             at = scores + node * np.sqrt(spread)
             levels = _levels(at, design.y, cuts)
@@ -336,7 +342,7 @@ def _moved_cuts(
         classes = np.maximum(np.column_stack([classes, above[:, -1]]), 1e-9)
         for t in range(T):
             own = density[:, t] ** 2 * (1 / classes[:, t] + 1 / classes[:, t + 1])
-            information[t, t] = (design.w * own).sum()
+            information[t, t] += (design.w * own).sum()
             if t + 1 < T:
                 both = density[:, t] * density[:, t + 1] / classes[:, t + 1]
                 information[t, t + 1] = information[t + 1, t] = -(design.w * both).sum()

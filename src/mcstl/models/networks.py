@@ -199,6 +199,15 @@ class BaseNetwork(nn.Module, abc.ABC):
         """How many draws `posterior` makes; 0 for a network that does not know how sure it is."""
         return 0
 
+    def sources(self) -> dict[str, float]:
+        """Measure what makes answers differ.
+
+        Returns:
+            By source (the text, people, ...) the standard deviation of the score that it makes, in
+            log odds; nothing for a network that does not know.
+        """
+        return {}
+
     def at_its_mean(self) -> "BaseNetwork":
         """Leave out how sure the network is.
 

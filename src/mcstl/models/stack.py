@@ -71,6 +71,10 @@ class StackNetwork(BaseNetwork):
         """How many draws `posterior` makes."""
         return max(member.n_draws for member in self.members)
 
+    def sources(self) -> dict[str, float]:
+        """See `BaseNetwork.sources`; as the member knows them that knows how sure it is."""
+        return max(self.members, key=lambda member: member.n_draws).sources()
+
     def config(self) -> dict[str, Any]:
         """Describe the network for config.json.
 

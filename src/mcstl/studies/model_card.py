@@ -111,6 +111,13 @@ def notices(results: Mapping[str, Any]) -> list[str]:
         sentences.append(f"Read with care, see the table of groups: {listed(warned)}.")
     if hidden:
         sentences.append(not_shown(len(hidden)))
+    sentences += [
+        f"Seed {seed} is left out: {why}." for seed, why in data.get("seeds_left_out", {}).items()
+    ]
+    sentences += [
+        f"The question {name!r} is left out: {why}."
+        for name, why in data.get("questions_left_out", {}).items()
+    ]
     if len({run["seed"] for run in runs}) == 1:
         sentences.append("One seed only: differences between methods may be chance.")
     for key, what in (

@@ -15,7 +15,7 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.data.columns import Columns, has_columns
 from mcstl.data.joining import joined
-from mcstl.data.labels import Labels
+from mcstl.data.labels import Labels, Task
 from mcstl.data.splits import Split, split
 from mcstl.data.tables import read_table
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
@@ -29,6 +29,7 @@ from mcstl.methods.fitting import fit_method
 from mcstl.models.calibration import recalibrate
 from mcstl.models.model import Model
 from mcstl.models.networks import Network
+from mcstl.models.questions import QuestionsModel
 from mcstl.models.stack import StackNetwork
 from mcstl.models.training import Session, predict
 from mcstl.studies.build_model import build_model
@@ -236,17 +237,63 @@ def load_for(
     Raises:
         InputError: If the data are not there or cannot be used, or the labels are of other classes.
     """
+    loaded = _as_trained(model, data, data_dir, columns=columns, labels=labels)
+    question = model.facts.get("study", {}).get("question")
+    return loaded if question is None else loaded.question(question)
+
+
+def load_for_questions(
+    model: QuestionsModel,
+    data: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    columns: Columns | None = None,
+    labels: Labels | None = None,
+) -> Annotations:
+    """Load annotations with a label for each question of a model.
+
+    Args:
+        model: The model.
+        data: As in `load_for`.
+        data_dir: As in `load_for`.
+        columns: As in `load_for`.
+        labels: The raw labels that answer each question with yes, where they are not those of the
+            study.
+
+    Returns:
+        The checked annotations, of task multilabel.
+
+    Raises:
+        InputError: As `load_for`.
+    """
+    first = next(iter(model.models.values()))
+    return _as_trained(first, data, data_dir, columns=columns, labels=labels)
+
+
+def _as_trained(
+    model: Model,
+    data: str | Path,
+    data_dir: str | Path | None,
+    *,
+    columns: Columns | None,
+    labels: Labels | None,
+) -> Annotations:
+    """Load annotations as those of the model's study, of all questions where it has several."""
     made_by = model.facts.get("study", {})
+    several = made_by.get("question") is not None
+    task: Task = "multilabel" if several else model.task
+    classes = tuple(made_by["labels"]) if several else model.classes
     if labels is not None:
         names = tuple(map(str, labels))
-        if {*names} != {*model.classes}:
+        if {*names} != {*classes}:
+            what = "questions" if several else "classes"
             raise InputError(
-                f"labels: the model's classes are {listed(model.classes)}; got {listed(names)}"
+                f"labels: the model's {what} are {listed(classes)}; got {listed(names)}"
             )
-        labels = {name: labels[name] for name in model.classes}
+        labels = {name: labels[name] for name in classes}
     labels = labels or made_by.get("labels")
     if str(data) in datasets.sources():
-        return datasets.load(str(data), data_dir=data_dir, task=model.task, labels=labels)
+        return datasets.load(str(data), data_dir=data_dir, task=task, labels=labels)
     if not Path(data).exists() and (near := did_you_mean(str(data), datasets.sources())):
         raise InputError(f"{data} is neither a file nor a registered data set.{near}")
     table = read_table(data)
@@ -260,7 +307,7 @@ def load_for(
         table,
         columns={**known, **(columns or {})},
         layout=made_by.get("data", {}).get("layout"),
-        labels=labels or {name: [name] for name in model.classes},
-        task=model.task,
+        labels=labels or {name: [name] for name in classes},
+        task=task,
         source=Path(data).name,
     )

@@ -4,7 +4,7 @@ from scipy.sparse import csr_matrix
 
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
-from mcstl.data.splits import Split, official_split, split
+from mcstl.data.splits import MissingClassError, Split, official_split, split
 from mcstl.encoding import finetuning
 from mcstl.encoding.encoders import Encoder
 from mcstl.encoding.parts import Reading
@@ -139,6 +139,32 @@ def split_rows(study: Study, annotations: Annotations, seed: int) -> Split:
     if study.split.column is not None:
         return official_split(annotations, by, validation=validation, seed=seed)
     return split(annotations, by, test=test, validation=validation, seed=seed)
+
+
+def with_usable_seeds(study: Study, annotations: Annotations) -> tuple[Study, dict[str, str]]:
+    """Leave out the seeds whose training rows lack a class, as those of a rare class may.
+
+    Args:
+        study: The study.
+        annotations: Its annotations, of one label each.
+
+    Returns:
+        The study with the seeds that can be used, and by seed why others cannot.
+
+    Raises:
+        MissingClassError: No seed can be used.
+        InputError: The annotations cannot be split as the study says.
+    """
+    left_out = dict[str, str]()
+    for seed in study.seeds:
+        try:
+            split_rows(study, annotations, seed)
+        except MissingClassError as error:
+            if len(left_out) == len(study.seeds) - 1:
+                raise
+            left_out[str(seed)] = str(error)
+    seeds = tuple(seed for seed in study.seeds if str(seed) not in left_out)
+    return study.model_copy(update={"seeds": seeds}), left_out
 
 
 def training_rows(study: Study, annotations: Annotations) -> Annotations:

@@ -5,8 +5,8 @@ method on it (fit, predict, evaluate: `run_method`); `run` writes what comes out
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from mcstl.models.training import Session
 from mcstl.studies import model_card, use
 from mcstl.studies.build_model import build_model
 from mcstl.studies.parallel import in_processes
-from mcstl.studies.preparation import prepare, training_rows
+from mcstl.studies.preparation import prepare, training_rows, with_usable_seeds
+from mcstl.studies.questions import run_questions
 from mcstl.studies.resolved import describe_data, portable, resolve, with_choices
 from mcstl.studies.results import SCHEMA, Results, prediction_rows, read, write
 from mcstl.studies.study_file import Study, rationale_config, reads_rationales
@@ -48,6 +49,7 @@ class Setup:
         encoder: Its encoder, as it comes.
         resolved: The study with nothing left open, as study.yaml has it.
         work: The runs that are finished.
+        seeds_left_out: Why seeds that were asked for are not run.
     """
 
     study: Study
@@ -55,6 +57,7 @@ class Setup:
     encoder: Encoder
     resolved: dict[str, Any]
     work: Work
+    seeds_left_out: Mapping[str, str] = field(default_factory=dict)
 
     def unfinished(self, seed: int) -> list[BaseMethodConfig]:
         """List the methods that are still to be run with a seed.
@@ -81,7 +84,8 @@ def run(
 
     A stopped run goes on where it was when it is called again with the same study and folder;
     results.json is written last, so a folder that has it is whole. The report is written apart
-    (`mcstl.reporting.render`). Where the number of groups is chosen, ``groups/`` has the page on
+    (`mcstl.reporting.render`). Of a multilabel study each question is run by itself
+    (`mcstl.studies.questions`). Where the number of groups is chosen, ``groups/`` has the page on
     which people can look over the choice.
 
     Args:
@@ -101,14 +105,34 @@ def run(
     """
     annotations = study.load(data_dir)
     encoder = load_encoder(study.encoder_name)
-    resolved = resolve(study, annotations, encoder, Path(out or "."))
-    if out is None:
-        return protocol(Setup(study, annotations, encoder, resolved, Work(None)), 1, progress)
-    folder = Path(out)
+    folder = None if out is None else Path(out)
+    if annotations.task != "multilabel":
+        return _run_on(study, annotations, encoder, folder, jobs, progress)
+
+    def run_one(one: Study, of_question: Annotations, into: Path | None) -> Results:
+        return _run_on(one, of_question, encoder, into, jobs, progress)
+
+    return run_questions(study, annotations, encoder, folder, run_one, progress)
+
+
+def _run_on(
+    study: Study,
+    annotations: Annotations,
+    encoder: Encoder,
+    folder: Path | None,
+    jobs: int,
+    progress: Progress,
+) -> Results:
+    """Run a study on its annotations, which have one label each."""
+    study, left_out = with_usable_seeds(study, annotations)
+    resolved = resolve(study, annotations, encoder, folder or Path())
+    if folder is None:
+        setup = Setup(study, annotations, encoder, resolved, Work(None), left_out)
+        return protocol(setup, 1, progress)
     check_folder(folder, resolved)
     if not (folder / "results.json").exists():
         with working(folder, resolved) as work:
-            setup = Setup(study, annotations, encoder, resolved, work)
+            setup = Setup(study, annotations, encoder, resolved, work, left_out)
             results = protocol(setup, jobs, progress)
             files.write_yaml(folder / "study.yaml", results.results["study"])
             _write_choice_of_groups(setup, folder / "groups", progress)
@@ -238,6 +262,7 @@ def _summarised(
         study.split.title,
         first.scheme.left_out,
     )
+    data["seeds_left_out"] = dict(setup.seeds_left_out)
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "study": with_choices(setup.resolved, runs),

@@ -32,7 +32,8 @@ def of_model(
         judged_on: Predictions of others, on which their error is shown.
 
     Returns:
-        The ``method`` and ``seed`` of the model; ``views``, ``thresholds``, ``left_to_people`` and
+        The ``method`` and ``seed`` of the model, and ``sources``, what makes answers differ and by
+        how much (`BaseNetwork.sources`); ``views``, ``thresholds``, ``left_to_people`` and
         ``ask_next`` as `mcstl.evaluation.views` and `mcstl.evaluation.decisions` have them, texts
         by their items.
     """
@@ -42,6 +43,7 @@ def of_model(
     return {
         "method": model.facts.get("method", ""),
         "seed": model.facts.get("seed"),
+        "sources": model.network.sources(),
         "views": _checked_views(model, annotations, rows) if model.askable_groups else [],
         "thresholds": decisions.thresholds(chosen_on, judged_on, names),
         "left_to_people": {**left, "items": [str(items[code]) for code in left["items"]]},
