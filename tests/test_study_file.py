@@ -59,7 +59,7 @@ def test_the_shortest_study_has_three_lines_and_every_default(tmp_path: Path) ->
     study = study_of(tmp_path, "data:\n  dataset: simulated\nseeds: 3\n")
     assert study.name == "town"
     assert study.seeds == (0, 1, 2)
-    assert [method.title for method in study.methods] == ["mc-stl", "none", "majority"]
+    assert [method.title for method in study.methods] == ["best", "mc-stl", "none", "majority"]
     assert (study.split.by, study.split.test, study.split.validation) == ("annotation", 0.2, 0.1)
     assert study.encoder == "all-MiniLM-L6-v2"
     assert study.training == TrainingConfig()
