@@ -25,6 +25,7 @@ from mcstl.groups import Scheme, load_scheme
 from mcstl.groups.base import Group
 from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models import network_kinds
+from mcstl.models.everyday import EverydayModel
 from mcstl.models.hub import OnTheHub
 from mcstl.models.model_directory import (
     ENCODER,
@@ -65,8 +66,8 @@ if TYPE_CHECKING:
 _INTERVAL_DRAWS = 128
 
 
-@dataclass
-class Model(OnTheHub):
+@dataclass(repr=False)
+class Model(OnTheHub, EverydayModel):
     """A trained network with what it needs to answer: its groups, its classes and its encoder.
 
     Attributes:

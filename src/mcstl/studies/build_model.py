@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 
 from mcstl import methods
+from mcstl._support.errors import InputError, listed
 from mcstl.encoding.encoders import Encoder
-from mcstl.methods.base import Prepared, RunSettings
+from mcstl.methods.base import BaseMethodConfig, Prepared, RunSettings
+from mcstl.methods.fitting import saves_model
 from mcstl.models.model import Model
 from mcstl.models.networks import BaseNetwork
+from mcstl.studies.study_file import Study
 
 
 def build_model(
@@ -46,4 +49,30 @@ def build_model(
         group_encoder=group_encoder if with_groups and group_encoder is not text_encoder else None,
         people=prepared.people if network.n_annotators else (),
         text_parts=prepared.text_parts,
+    )
+
+
+def method_of_model(study: Study) -> BaseMethodConfig | None:
+    """Choose the method whose model a study saves.
+
+    Args:
+        study: The study.
+
+    Returns:
+        The one that it names as its `model`; else ``best``, which recommends itself on validation
+        rows; else the first that leaves a model; None where no method does.
+
+    Raises:
+        InputError: If the method that it names leaves no model.
+    """
+    leave = [method for method in study.methods if saves_model(method)]
+    if study.model is None:
+        recommended = [method for method in leave if method.name == "best"]
+        return next(iter(recommended or leave), None)
+    for method in leave:
+        if method.title == study.model:
+            return method
+    raise InputError(
+        f"model: {study.model} leaves no model; of the study's methods these do: "
+        f"{listed(method.title for method in leave) or 'none'}"
     )

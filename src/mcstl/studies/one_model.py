@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,9 +45,9 @@ from mcstl.studies.text_parts import encoder_of_texts
 
 
 def fit(
-    data: Annotations,
+    data: Annotations | pd.DataFrame | str | Path,
     *,
-    method: Literal["mc-stl", "mc-stl-people", "best"] = "mc-stl",
+    method: str = "mc-stl",
     groups: Mapping[str, Any] | None = None,
     encoder: str | Encoder = PAPER_ENCODER,
     training: Mapping[str, Any] | None = None,
@@ -58,8 +58,10 @@ def fit(
     """Fit a model on all annotations but a validation share or table; it is recalibrated on that.
 
     Args:
-        data: The annotations.
-        method: A method that leaves a model.
+        data: The annotations, or a table of them: a data frame or a file whose columns are named as
+            ours (text, label, and whatever else is known). `Annotations.from_frame` reads tables
+            of other names.
+        method: The name of a method that leaves a model, such as mc-stl, none or best.
         groups: How groups are formed, as in a study file; without it they are made from the
             values, the rationales or the attributes, whichever `data` has.
         encoder: What encodes the texts, or its name. By a name, texts in parts are encoded joined
@@ -77,6 +79,10 @@ def fit(
     Raises:
         InputError: If an argument or the data cannot be used.
     """
+    if not methods.find(method).saves_model:
+        leave = [name for name in methods.names() if methods.find(name).saves_model]
+        raise InputError(f"the method {method} leaves no model; those that do: {listed(leave)}")
+    data = Annotations.of(data)
     config = default_groups(data) if groups is None else groups_config(groups)
     trained = training_config(training or {})
     if not 0 <= seed <= LARGEST_SEED:
@@ -96,8 +102,7 @@ def fit(
     prepared = Prepared(data, minority_rows(data), parts, scheme, examples, of_texts)
     settings = RunSettings(MethodConfig(name=method), trained, seed, Session(progress=progress))
     _, network, _ = fit_method(prepared, settings)
-    if network is None:
-        raise InputError(f"the method {method} leaves no model; choose mc-stl")
+    assert network is not None  # noqa: S101 (the method saves a model)
     if isinstance(network, Network) and not network.n_annotators:
         seen = methods.find(method).examples(prepared, seed)
         network = recalibrated([network], seen.take(parts.validation), seed)
@@ -105,12 +110,14 @@ def fit(
     return build_model(network, prepared, settings, group_encoder, {"seed": seed})
 
 
-def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> dict[str, Any]:
+def evaluate(
+    model: Model, data: Annotations | pd.DataFrame, progress: Progress = silent
+) -> dict[str, Any]:
     """Measure a model on annotations, each predicted under its own groups.
 
     Args:
         model: The model.
-        data: The annotations.
+        data: The annotations, or a data frame of them as the model's training table was.
         progress: Called with what is being done, how many steps are finished and how many there
             are.
 
@@ -123,6 +130,8 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
     Raises:
         InputError: If the task or the classes are not the model's.
     """
+    if isinstance(data, pd.DataFrame):
+        data = _like_training(model, data, "a data frame")
     return measured(model, data, *judged(model, data, progress))
 
 
@@ -249,7 +258,6 @@ def load_for(
     Raises:
         InputError: If the data are not there or cannot be used, or the labels are of other classes.
     """
-    made_by = model.facts.get("study", {})
     if labels is not None:
         names = tuple(map(str, labels))
         if {*names} != {*model.classes}:
@@ -257,12 +265,24 @@ def load_for(
                 f"labels: the model's classes are {listed(model.classes)}; got {listed(names)}"
             )
         labels = {name: labels[name] for name in model.classes}
-    labels = labels or made_by.get("labels")
+    labels = labels or model.facts.get("study", {}).get("labels")
     if str(data) in datasets.sources():
         return datasets.load(str(data), data_dir=data_dir, task=model.task, labels=labels)
     if not Path(data).exists() and (near := did_you_mean(str(data), datasets.sources())):
         raise InputError(f"{data} is neither a file nor a registered data set.{near}")
-    table = read_table(data)
+    return _like_training(model, read_table(data), Path(data).name, columns, labels)
+
+
+def _like_training(
+    model: Model,
+    table: pd.DataFrame,
+    source: str,
+    columns: Columns | None = None,
+    labels: Labels | None = None,
+) -> Annotations:
+    """Read a table with the columns, the labels and the layout of the model's study."""
+    made_by = model.facts.get("study", {})
+    labels = labels or made_by.get("labels")
     in_study = made_by.get("data", {}).get("columns") or {}
     known = {
         ours: theirs
@@ -275,5 +295,5 @@ def load_for(
         layout=made_by.get("data", {}).get("layout"),
         labels=labels or {name: [name] for name in model.classes},
         task=model.task,
-        source=Path(data).name,
+        source=source,
     )

@@ -23,11 +23,11 @@ from mcstl.evaluation.decisions import Rows
 from mcstl.evaluation.verdict import verdict
 from mcstl.groups.small_groups import without_few
 from mcstl.methods.base import BaseMethodConfig, MethodConfig, Part, Prepared
-from mcstl.methods.fitting import fit_method, saves_model
+from mcstl.methods.fitting import fit_method
 from mcstl.models.model import Model
 from mcstl.models.training import Session
 from mcstl.studies import model_card, use
-from mcstl.studies.build_model import build_model
+from mcstl.studies.build_model import build_model, method_of_model
 from mcstl.studies.parallel import in_processes
 from mcstl.studies.preparation import prepare, training_rows
 from mcstl.studies.resolved import describe_data, portable, resolve, with_choices
@@ -98,6 +98,7 @@ def run(
     Raises:
         InputError: If anything in study or data cannot be used, or if `out` holds another study.
     """
+    method_of_model(study)  # refuses one that leaves no model
     annotations = study.load(data_dir)
     encoder = load_encoder(study.encoder_name)
     resolved = resolve(study, annotations, encoder, Path(out or "."))
@@ -190,7 +191,7 @@ def run_method(
         "recipe": dict(recipe),
         "seconds": seconds,
     }
-    if network is not None and is_first and method == _modelled(setup.study):
+    if network is not None and is_first and method == method_of_model(setup.study):
         facts = {"study": portable(setup.resolved), "method": method.title, "seed": seed}
         from_texts = reads_rationales(setup.study.groups_for(data))
         group_encoder = setup.encoder if from_texts else None
@@ -215,11 +216,6 @@ def _use_of(
     test = rows("test", p)
     data = prepared.annotations.take(prepared.parts.test)
     return use.of_model(model, data, test, rows("validation", validation), test)
-
-
-def _modelled(study: Study) -> BaseMethodConfig | None:
-    """The method whose model the study leaves: the first that has one."""
-    return next((method for method in study.methods if saves_model(method)), None)
 
 
 def _summarised(

@@ -1,0 +1,76 @@
+"""What a model says of itself, and the plain answer to what the label would be."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mcstl._support.errors import listed
+from mcstl._support.notebook import Shown
+from mcstl.models.texts import Texts
+
+_ORDER = {"preference": " or ", "ordinal": " < "}
+
+
+class EverydayModel(Shown):
+    """A model that answers with labels, and shows itself in terminals and notebooks.
+
+    Attributes:
+        task: What it predicts.
+        classes: The names of the classes, in their order.
+        encoder: What turns texts into vectors.
+    """
+
+    task: Any
+    classes: tuple[str, ...]
+    encoder: Any
+
+    @property
+    @abc.abstractmethod
+    def group_names(self) -> tuple[str, ...]:
+        """The names of the value groups."""
+
+    @abc.abstractmethod
+    def predict_proba(self, texts: Texts, perspectives: Any = None) -> Any:
+        """Predict P(label | text, perspective).
+
+        Args:
+            texts: n texts, or pairs.
+            perspectives: Whom the predictions are for.
+
+        Returns:
+            The class probabilities, (n, P, L).
+        """
+
+    def predict(self, texts: Texts, perspectives: Sequence[Any] | None = None) -> Any:
+        """Predict the likeliest label of each text.
+
+        Args:
+            texts: n texts, or lists of their parts; in preference pairs (a, b).
+            perspectives: P perspectives, as `predict_proba` takes them; by default the population.
+
+        Returns:
+            Names of classes: (n,), or (n, P) where perspectives are given. In preference the second
+            class means that a is preferred.
+
+        Raises:
+            InputError: As `predict_proba` does.
+        """
+        likeliest = self.predict_proba(texts, perspectives).argmax(axis=-1)
+        labels = np.asarray(self.classes, dtype=object)[likeliest]
+        return labels[:, 0] if perspectives is None else labels
+
+    def shown_facts(self) -> Mapping[str, str]:
+        """List the task, the classes, the groups and the encoder.
+
+        Returns:
+            Facts by their names.
+        """
+        names = self.group_names
+        return {
+            "task": str(self.task),
+            "classes": _ORDER.get(self.task, ", ").join(self.classes),
+            "groups": f"{len(names)} ({listed(names, 6)})" if names else "none",
+            "encoder": str(self.encoder.name),
+        }
