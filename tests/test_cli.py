@@ -252,7 +252,7 @@ def test_the_cache_is_shown_and_cleared(
     result = command("cache")
     assert re.match(r"all-MiniLM-L6-v2[\w-]*: [\d,]+ texts, [\d.]+ MiB, ", result.out)
     assert str(folder) in result.out
-    assert f"encoders trained further: 1.0 MiB, {made.parents[1]}" in result.out
+    assert f"encoders trained further or unpacked: 1.0 MiB, {made.parents[1]}" in result.out
     assert f"replies of language models: 1.0 MiB, {reply.parent}" in result.out
     assert re.fullmatch(r"Deleted [\d.]+ MiB\.\n", command("cache", "clear").out)
     assert not list(folder.iterdir())

@@ -224,7 +224,7 @@ def cache(context: typer.Context) -> None:
         if not cached:
             typer.echo(f"The cache is empty; it will be in {encoders.cache_folder()}")
         for content, folder in (
-            ("encoders trained further", encoders.fine_tuned_folder()),
+            ("encoders trained further or unpacked", encoders.fine_tuned_folder()),
             ("replies of language models", llm.replies_folder()),
         ):
             if size := files.folder_size(folder):
