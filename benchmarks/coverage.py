@@ -78,10 +78,12 @@ def of_groups(rows: Predictions) -> FloatArray:
     return np.array([[group["auc"] for group in groups], *lines], dtype=float)
 
 
-def crossed(sets: int) -> None:
+def crossed(sets: int, only: str) -> None:
     """Print the tables of differences and of coverage."""
     told, held = [], []
     for name, design in DESIGNS.items():
+        if only not in name:
+            continue
         apart, values, ends = np.zeros(len(SHOWN)), [], []
         spreads, spread_ends = [], []
         for i in range(sets):
@@ -172,9 +174,11 @@ def main() -> None:
     """Print the tables of docs/uncertainty.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=int, default=500)
+    parser.add_argument("--only", default="", help="designs whose name contains this")
     chosen = parser.parse_args()
-    overlapping(chosen.sets)
-    crossed(chosen.sets)
+    if not chosen.only:
+        overlapping(chosen.sets)
+    crossed(chosen.sets, chosen.only)
 
 
 if __name__ == "__main__":

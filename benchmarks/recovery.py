@@ -12,12 +12,13 @@ from typing import get_args
 
 import numpy as np
 
+from mcstl import methods as registry
 from mcstl._support.arrays import FloatArray
 from mcstl.data.labels import Task
 from mcstl.datasets import simulated
 from mcstl.encoding.encoders import load_encoder
 from mcstl.methods.base import BaseMethodConfig, Prepared
-from mcstl.methods.fitting import fit_method, is_trained
+from mcstl.methods.fitting import fit_method
 from mcstl.models.networks import Layer
 from mcstl.studies.preparation import prepare
 from mcstl.studies.study_file import Study
@@ -51,10 +52,10 @@ def error_of(
     method: BaseMethodConfig, plan: Study, prepared: list[Prepared], truth: FloatArray
 ) -> tuple[float, str]:
     """Return a method's mean error over seeds with the layer validation chooses, and which."""
-    tried = []
-    for layer in get_args(Layer) if is_trained(method) else ("none",):
+    tried, is_trained = [], registry.find(method.name).is_trained
+    for layer in get_args(Layer) if is_trained else ("none",):
         changed = method
-        if is_trained(method):
+        if is_trained:
             changed = method.model_copy(update={"training": {"layer": layer}})
         nll, error = [], []
         for seed, each in zip(plan.seeds, prepared, strict=True):

@@ -1,5 +1,7 @@
 """Decisions: thresholds keep the wanted error; unsure texts and little known groups come first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,14 +9,16 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from mcstl._support.errors import InputError
+from mcstl.data.labels import Task
 from mcstl.evaluation import decisions
-from mcstl.evaluation.decisions import Mistake, Rows
+from mcstl.evaluation.decisions import Mistake
+from mcstl.evaluation.predictions import Predictions
 
 law = settings(deadline=None, max_examples=25)
 NAMES = ["A", "B"]
 
 
-def rows(seed: int, n_items: int = 200, raters: int = 5, n_classes: int = 2) -> Rows:
+def rows(seed: int, n_items: int = 200, raters: int = 5, n_classes: int = 2) -> Predictions:
     """Rows whose labels are drawn from the predictions; group B is a fifth of them."""
     random = np.random.default_rng(seed)
     items = np.repeat(np.arange(n_items), raters)
@@ -24,7 +28,9 @@ def rows(seed: int, n_items: int = 200, raters: int = 5, n_classes: int = 2) -> 
     p = -np.diff(np.column_stack([np.ones(len(items)), above, np.zeros(len(items))]), axis=1)
     labels = (random.random(len(items))[:, None] < above).sum(axis=1)
     membership = np.column_stack([np.ones(len(items), bool), annotators % 5 == 0])
-    return Rows(p, labels, membership, items, annotators)
+    minority = np.zeros(len(labels), dtype=bool)
+    task: Task = "binary" if n_classes == 2 else "ordinal"
+    return Predictions(p, labels, membership, minority, items, annotators, task)
 
 
 @law
@@ -68,12 +74,8 @@ def test_a_lower_wanted_error_is_a_higher_threshold() -> None:
 
 def test_a_group_without_a_case_has_no_threshold() -> None:
     data = rows(0, 20)
-    nobody = Rows(
-        data.p,
-        np.ones_like(data.labels),
-        np.zeros_like(data.membership),
-        data.items,
-        data.annotators,
+    nobody = replace(
+        data, labels=np.ones_like(data.labels), membership=np.zeros_like(data.membership)
     )
     for row in decisions.thresholds(nobody, data, NAMES):
         assert row["threshold"] is None
@@ -101,5 +103,5 @@ def test_the_group_that_is_known_least_is_asked_first() -> None:
     for row in table:
         assert 0 < row["after"] < row["uncertainty"]
     data = rows(0)
-    only = Rows(data.p, data.labels, data.membership & [True, False], data.items, data.annotators)
+    only = replace(data, membership=data.membership & [True, False])
     assert [row["group"] for row in decisions.ask_next(only, NAMES)] == ["A"]

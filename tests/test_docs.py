@@ -20,6 +20,7 @@ PAGES = [
     "how-to/demographics.md",
     "how-to/preferences.md",
     "how-to/no-rationales.md",
+    "how-to/several-labels.md",
     "how-to/serving.md",
     "how-to/scale.md",
     "importers.md",

@@ -6,6 +6,7 @@ sets by benchmarks/coverage.py and benchmarks/alarms.py.
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,11 +182,14 @@ def test_an_influence_is_what_one_more_copy_of_the_row_does(seed: int) -> None:
     [found] = measured(m=[rows]).values()
     copies, everyone = 400, np.arange(60)
     before = evaluated(rows, np.repeat(everyone, copies))["metrics"]
-    correction = np.sqrt(60 / 59)  # for what a row has of the mean itself
+    along = (p - p.mean()) ** 2
     for row in (3, 17, 41):
         after = evaluated(rows, np.append(np.repeat(everyone, copies), row))["metrics"]
         for name, estimates in found.metrics.items():
-            change = (after[name] - before[name]) * copies * correction
+            # what a row has of the mean, or of the line, itself
+            is_line = name in ("slope_mean", "bias_mean")
+            share = 1 / 60 + is_line * along[row] / along.sum()
+            change = (after[name] - before[name]) * copies / np.sqrt(1 - share)
             assert change == pytest.approx(estimates.moves[row, 0], abs=0.02 / 60), name
 
 
@@ -243,6 +247,21 @@ def test_seeds_that_differ_make_intervals_wider_by_their_overlap() -> None:
         for overlap in (0.0, 0.25)
     )
     assert overlapping.variance()[0] > apart.variance()[0]
+
+
+def test_two_seeds_with_other_test_parts_are_not_all_that_is_known_of_training() -> None:
+    a, _ = crossed(3)
+    half = np.arange(len(a.p)) < len(a.p) / 2
+    parts = [
+        Predictions(**{k: v if k == "task" else v[rows] for k, v in vars(a).items()})
+        for rows in (half, ~half)
+    ]
+    far = replace(parts[1], p=0.5 + 0.2 * (parts[1].p - 0.5))
+    methods = {"m": [parts[0], far]}
+    nll = evaluation.uncertainty(methods, evaluation.Sample.of(methods, 0.25))["m"].metrics["nll"]
+    low, high = (end[0] for end in nll.interval())
+    assert nll.variance()[1][0] > 2
+    assert high - low < 12 * np.ptp(nll.per_seed)
 
 
 def test_two_equal_models_are_told_apart_as_seldom_as_promised() -> None:
@@ -799,28 +818,100 @@ def test_membership_names_an_unknown_group() -> None:
         evaluation.membership_matrix([["a", "c"]], ["a", "b"])
 
 
+@law
+@given(st.integers(0, 10_000), st.integers(2, 5))
+def test_sets_of_labels_are_measured_like_as_many_questions(seed: int, n_classes: int) -> None:
+    random = np.random.default_rng(seed)
+    given = random.random((6, 4, n_classes)) < 0.6  # items, people, labels
+    given[0, 0, :2] = True
+    chances = random.dirichlet(np.ones(n_classes), (6, 4))
+    items, people, labels = np.nonzero(given)
+    found = evaluation.label_set_scores(chances[items, people], labels, items, people)
+    assert found is not None
+    manhattan, error = [], []
+    for item, its_chances in zip(given, chances, strict=True):
+        answered = item.any(axis=1)
+        if answered.any():
+            yes = its_chances[answered].mean(axis=0) - item[answered].mean(axis=0)
+            manhattan.append(np.abs(np.stack([yes, -yes])).sum(axis=0).mean())
+            error.append(((its_chances[answered] > 0.5) != item[answered]).mean())
+    assert found["manhattan_sets"] == pytest.approx(np.mean(manhattan))
+    assert found["error_sets"] == pytest.approx(np.mean(error))
+
+
+def test_one_label_a_person_is_no_set_of_labels() -> None:
+    rows = make_rows(4)
+    people = np.arange(len(rows.p))
+    assert evaluation.label_set_scores(rows.p, rows.labels, rows.items, people) is None
+
+
+def predicted_alike(name: str, data_dir: Path, p: npt.ArrayLike) -> Predictions:
+    """The annotations of a data set, all with the same chances."""
+    data = datasets.load(name, data_dir=data_dir)
+    n = len(data.labels)
+    return Predictions(
+        p=np.tile(np.asarray(p, dtype=float), (n, 1)),
+        labels=data.labels,
+        membership=np.zeros((n, 0), dtype=bool),
+        minority=np.zeros(n, dtype=bool),
+        items=pd.factorize(data.frame["item"])[0],
+        annotators=pd.factorize(data.frame["annotator"])[0],
+        task=data.task,
+    )
+
+
 @pytest.mark.parametrize(
-    ("name", "label", "published"),
-    [("lewidi-paraphrase", 5, 0.362), ("lewidi-csc", 2, 0.239)],
+    ("name", "n_classes", "label", "published"),
+    [("paraphrase", 11, 10, 0.362), ("csc", 6, 1, 0.239)],
 )
 def test_the_distance_of_one_label_is_near_what_was_published(
-    data_dir: Path, name: str, label: int, published: float
+    data_dir: Path, name: str, n_classes: int, label: int, published: float
 ) -> None:
     """Published is that of the most frequent label on test parts, which are not public.
 
     For CSC the most frequent label of the public part gives 0.280; its median, 2, gives what was
     published. So that row confirms the formula rather than the baseline.
     """
-    data = datasets.load(name, data_dir=data_dir)
-    points = len(data.classes)
-    p = np.tile(np.arange(points) == data.classes.index(str(label)), (len(data.labels), 1))
-    rows = Predictions(
-        p=p.astype(float),
-        labels=data.labels,
-        membership=np.zeros((len(p), 0), dtype=bool),
-        minority=np.zeros(len(p), dtype=bool),
-        items=pd.factorize(data.frame["item"])[0],
-        annotators=pd.factorize(data.frame["annotator"])[0],
-        task="ordinal",
-    )
+    rows = predicted_alike(f"lewidi-{name}", data_dir, np.eye(n_classes)[label])
     assert evaluation.accuracies(rows)["distance_texts"] == pytest.approx(published, abs=0.02)
+
+
+def test_the_error_rates_of_the_most_frequent_answer_are_near_what_was_published(
+    data_dir: Path,
+) -> None:
+    """In MultiPICo nothing is ironic; in VariErrNLI nobody gives any of the three labels."""
+    rows = predicted_alike("lewidi-mp", data_dir, [1, 0])
+    assert 1 - evaluation.accuracies(rows)["accuracy_texts"] == pytest.approx(0.316, abs=0.02)
+    rows = predicted_alike("lewidi-varierrnli", data_dir, np.full(3, 1 / 3))
+    scores = evaluation.label_set_scores(rows.p, rows.labels, rows.items, rows.annotators)
+    assert scores is not None
+    assert scores["error_sets"] == pytest.approx(0.345, abs=0.01)
+
+
+@pytest.mark.parametrize("folder", ["MP", "CSC", "Paraphrase", "VariErrNLI"])
+def test_shares_of_labels_are_those_that_the_organisers_give(data_dir: Path, folder: str) -> None:
+    entries = [
+        entry
+        for part in ("train", "dev")
+        if (path := data_dir / "lewidi" / folder / f"{folder}_{part}.json").is_file()
+        for entry in json.loads(path.read_text(encoding="utf-8")).values()
+    ]
+    if folder == "VariErrNLI":
+        shares = [[each["1"] for each in entry["soft_label"].values()] for entry in entries]
+    else:
+        numbers = [{float(k): v for k, v in entry["soft_label"].items()} for entry in entries]
+        classes = sorted(set().union(*numbers))
+        shares = [[entry.get(label, 0.0) for label in classes] for entry in numbers]
+    n = len(shares[0])
+    rows = predicted_alike(f"lewidi-{folder.lower()}", data_dir, np.full(n, 1 / n))
+    gaps = np.array(shares) - 1 / n
+    if folder == "VariErrNLI":
+        scores = evaluation.label_set_scores(rows.p, rows.labels, rows.items, rows.annotators)
+        assert scores is not None
+        assert scores["manhattan_sets"] == pytest.approx(2 * np.abs(gaps).mean(), abs=1e-3)
+    else:
+        found = evaluation.soft_label_scores(rows.p, rows.labels, rows.items)
+        expected = np.abs(gaps).sum(axis=1).mean()
+        assert found["manhattan"] == pytest.approx(expected, abs=1e-3)
+        moved = np.abs(np.cumsum(gaps, axis=1)[:, :-1]).sum(axis=1).mean()
+        assert found["wasserstein"] == pytest.approx(moved, abs=2e-3)

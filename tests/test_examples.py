@@ -106,18 +106,6 @@ def test_weighted_examples_are_the_sums_of_their_rows(task: Task) -> None:
         np.testing.assert_array_equal(counts, expected)
 
 
-def test_annotators_have_examples_of_their_own() -> None:
-    rows, _ = simulated("binary", 60)
-    annotators = np.arange(60) % 3 - 1
-    rows = replace(rows, positions=rows.positions % 2, annotators=annotators)
-    examples = WeightedExamples.from_examples(rows, 2, CPU)
-    assert examples.annotators is not None
-    expected = np.column_stack([rows.positions, rows.S.toarray(), annotators])
-    patterns = examples.patterns[examples.pattern]
-    found = np.column_stack([examples.positions, patterns, examples.annotators])
-    assert {tuple(row) for row in found} == {tuple(row) for row in expected}
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_a_batch_is_the_rows_that_were_asked_for(task: Task) -> None:
     _, examples = weighted(task, 300)

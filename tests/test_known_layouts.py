@@ -230,6 +230,7 @@ EXPECTED: dict[Callable[[], Any], dict[str, Any]] = {
         "columns": {"item": "id", "text": "text", "annotator": "rater_id"},
         "layout": "one-hot",
         "groups": "none",
+        "task": "multilabel",
         "says": "each row may have several of admiration",
     },
     sbic: {
@@ -314,7 +315,8 @@ EXPECTED: dict[Callable[[], Any], dict[str, Any]] = {
             "rationale": "explanation",
         },
         "groups": "rationale",
-        "says": "17% of the rows, as they give several labels at once: true | either",
+        "task": "multilabel",
+        "says": "3 questions, each answered yes or no",
     },
     popquorn: {
         "columns": {
@@ -344,6 +346,7 @@ def test_init_guesses_what_the_columns_are(tmp_path: Path, make: Callable[[], An
     assert (layout if isinstance(layout, str) else next(iter(layout))) == expected.get(
         "layout", "long"
     )
+    assert study["task"] == expected.get("task", study["task"])
     groups = study["groups"]
     if isinstance(expected["groups"], list):
         assert groups["attributes"] == expected["groups"]

@@ -5,10 +5,11 @@ import pytest
 from mcstl import methods
 from mcstl._support.errors import InputError
 from mcstl.methods.base import MethodConfig
-from mcstl.methods.fitting import is_trained, saves_model
+from mcstl.studies.build_model import method_of_model
+from mcstl.studies.study_file import Study
 
 TRAINED = {
-    *("mc-stl", "mc-stl-people", "best", "none", "majority", "dawid-skene"),
+    *("mc-stl", "best", "none", "majority", "dawid-skene"),
     *("annotators", "heads", "shuffled"),
 }
 
@@ -19,13 +20,14 @@ def test_every_name_has_its_method(name: str) -> None:
     assert method.name == name
     assert method.config(name=name).title == name
     assert method.is_trained == (name in TRAINED)
-    assert method.saves_model <= method.is_trained
+    assert method.saves_model <= (method.is_trained or name == "multilevel")
 
 
-def test_what_is_recalibrated_leaves_no_model_and_is_not_tuned() -> None:
+def test_what_is_recalibrated_leaves_no_model() -> None:
     plain, mended = MethodConfig(name="none"), MethodConfig(name="none", recalibrate="platt")
-    assert (saves_model(plain), is_trained(plain)) == (True, True)
-    assert (saves_model(mended), is_trained(mended)) == (False, False)
+    data = {"dataset": "simulated"}
+    assert method_of_model(Study(data=data, methods=[mended, plain])) == plain
+    assert method_of_model(Study(data=data, methods=[mended])) is None
 
 
 def test_an_unknown_method_is_told_with_the_nearest() -> None:

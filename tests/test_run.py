@@ -1,5 +1,6 @@
 """The protocol: what a run depends on, what it does not, and how a stopped one goes on."""
 
+import contextlib
 import json
 import os
 import signal
@@ -21,17 +22,19 @@ from mcstl import methods
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations, majority_rows
 from mcstl.data.labels import Task
+from mcstl.data.splits import MissingClassError, split
 from mcstl.datasets import simulated
 from mcstl.encoding import encoders
 from mcstl.encoding.encoders import load_encoder
 from mcstl.methods.base import MethodConfig, Prepared
 from mcstl.methods.fitting import fit_method
 from mcstl.models.model import Model
-from mcstl.models.people import PeopleNetwork
-from mcstl.models.training import TrainingConfig, predict
+from mcstl.models.multilevel import MultilevelNetwork
+from mcstl.models.training import predict
 from mcstl.studies import preparation, results
 from mcstl.studies.build_model import build_model
 from mcstl.studies.describe import describe
+from mcstl.studies.model_card import notices
 from mcstl.studies.preparation import make_examples, prepare
 from mcstl.studies.study_file import Study
 from tiny import METHODS, Finished, write_study
@@ -480,7 +483,7 @@ def test_describe_on_real_data(data_dir: Path) -> None:
 @pytest.fixture(scope="module")
 def habits(cache: Path) -> tuple[Study, simulated.Simulation, Prepared]:
     """A simulation in which personal habits matter more than groups."""
-    study = tiny(training={"epochs": 60, "hidden": 64}, task="binary", methods=["mc-stl-people"])
+    study = tiny(training={"epochs": 60, "hidden": 64}, task="binary", methods=["multilevel"])
     simulation = simulated.simulate("binary", annotations=4000, annotators=100, annotator_sd=2.0)
     return study, simulation, prepare(study, simulation.annotations, load_encoder(), seed=0)
 
@@ -502,27 +505,26 @@ def test_known_people_are_predicted_better_and_unknown_ones_as_the_population(
     # Of somebody new no model can know more than the truth does, which has the habit integrated.
     error = {
         name: np.sqrt(np.mean((p - truth) ** 2))
-        for name, p in {"people": unknown, "plain": plain, "rates": truth.mean(axis=0)}.items()
+        for name, p in {"multilevel": unknown, "plain": plain, "rates": truth.mean(axis=0)}.items()
     }
-    assert error["people"] < 0.8 * error["rates"]
-    assert error["people"] < 1.1 * error["plain"]
+    assert error["multilevel"] < 0.8 * error["rates"]
+    assert error["multilevel"] < 1.1 * error["plain"]
 
 
 def test_nobody_known_leaves_with_a_model(
     habits: tuple[Study, simulated.Simulation, Prepared], tmp_path: Path
 ) -> None:
     study, _, prepared = habits
-    hasty = study.model_copy(update={"training": TrainingConfig(epochs=2, hidden=16)})
-    settings = hasty.settings_of(study.methods[0], 0)
+    settings = study.settings_of(study.methods[0], 0)
     _, network, _ = fit_method(prepared, settings)
     assert network is not None
     model = build_model(network, prepared, settings, load_encoder(), {})
     model.save(tmp_path / "model")
     again = Model.load(tmp_path / "model")
-    assert isinstance(network, PeopleNetwork)
-    assert isinstance(again.network, PeopleNetwork)
-    assert len(network.habits) > 0
-    assert len(again.network.habits) == 0
+    assert isinstance(network, MultilevelNetwork)
+    assert isinstance(again.network, MultilevelNetwork)
+    assert network.n_annotators > 0
+    assert again.network.n_annotators == 0
     texts = ["The town should build a park.", "Let us close the museum."]
     for perspectives in (None, [["Security"], ["Tradition", "Benevolence"]]):
         assert (
@@ -530,7 +532,7 @@ def test_nobody_known_leaves_with_a_model(
         ).all()
 
 
-@pytest.mark.parametrize("method", ["mc-stl-people", "annotators", "dawid-skene"])
+@pytest.mark.parametrize("method", ["annotators", "dawid-skene"])
 def test_methods_that_learn_annotators_need_them(method: str) -> None:
     data = simulated.simulate(annotations=400).annotations
     nobody = Annotations.from_frame(
@@ -566,5 +568,37 @@ def test_alternatives_are_methods_of_a_study(task: Task, tmp_path: Path) -> None
     alone = write_study(tmp_path / "alone", task, methods=ALTERNATIVES[-1:], seeds=1)
     again = mcstl.run(Study.read(alone)).predictions
     np.testing.assert_allclose(again.filter(like="p_"), p["mended"])
-    assert results.model is not None
+    assert isinstance(results.model, Model)
     assert results.model.facts["method"] == "mc-stl"
+
+
+def test_a_seed_without_a_class_in_training_is_left_out_and_named(
+    cache: Path, tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"text": [f"A bench, {i // 2}" for i in range(60)]})
+    table["label"] = ["c", "c", *"ab" * 29]  # both rows of c are of one text
+    table.to_csv(tmp_path / "rare.csv", index=False)
+    study = Study(
+        data={"file": str(tmp_path / "rare.csv")},
+        labels={"a": ["a"], "b": ["b"], "c": ["c"]},
+        groups="none",
+        split={"by": "item"},
+        methods=["majority"],
+        seeds=8,
+        training={"epochs": 1, "learning_rate": 0.01, "dropout": 0, "batch_size": 64},
+    )
+    data = study.load()
+    rare = data.labels == 2
+    usable = []
+    for seed in range(8):
+        with contextlib.suppress(MissingClassError):
+            assert rare[split(data, "item", seed=seed).train].any()
+            usable.append(seed)
+    assert 0 < len(usable) < 8
+    results = mcstl.run(study).results
+    assert [run["seed"] for run in results["runs"]] == usable
+    left_out = results["data"]["seeds_left_out"]
+    assert [int(seed) for seed in left_out] == [seed for seed in range(8) if seed not in usable]
+    assert "no training annotation has the label c" in next(iter(left_out.values()))
+    assert any("is left out: no training" in sentence for sentence in notices(results))
+    assert sum(word == "seeds" for word, _ in describe(study)) == len(left_out)

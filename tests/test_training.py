@@ -27,7 +27,6 @@ from mcstl.groups import TaxonomyConfig, fit_scheme
 from mcstl.models import training
 from mcstl.models.examples import Batch, Examples, WeightedExamples
 from mcstl.models.networks import BaseNetwork, Layer, Network
-from mcstl.models.people import PeopleNetwork
 from mcstl.models.prediction import predict_rows
 from mcstl.models.training import (
     Fitted,
@@ -415,14 +414,10 @@ def test_biases_start_at_the_label_rates() -> None:
     np.testing.assert_allclose(p.detach().numpy(), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("network", [Network, PeopleNetwork])
-def test_a_step_is_adams_and_the_average_is_torchs(network: type[Network]) -> None:
-    """Also where a parameter has no gradient, as the people's biases in preference."""
-    task: Task = "ordinal" if network is Network else "preference"
-    rows, _ = simulated(task, 60)
-    rows = replace(rows, annotators=np.arange(60) % 7)
-    problem = problem_of(task)
-    ours = network.for_training(rows, problem.n_classes, preference=problem.preference, dropout=0)
+def test_a_step_is_adams_and_the_average_is_torchs() -> None:
+    rows, _ = simulated("ordinal", 60)
+    problem = problem_of("ordinal")
+    ours = Network.for_training(rows, problem.n_classes, dropout=0)
     theirs = copy.deepcopy(ours)
     state = training._State(ours, TrainingConfig(learning_rate=0.01))
     adam = torch.optim.Adam(theirs.parameters(), lr=0.01)

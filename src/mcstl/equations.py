@@ -18,8 +18,6 @@ from torch.nn import functional
 KLForm = Literal["paper", "mean", "none"]
 #: The divisor of the paper's lambda_1 (A.2).
 PAPER_DIVISOR = 7.4
-#: The least variance that EM comes down to, which it leaves again only slowly.
-_LEAST_VARIANCE = 1e-3
 #: A share of predictions is kept this far from 0 and 1, where the printed KL is infinite.
 SHARE_MARGIN = 1e-6
 
@@ -357,80 +355,3 @@ def preference_logits(r_a: Tensor, r_b: Tensor, t: Tensor) -> Tensor:
         The logits, (..., 1).
     """
     return ((r_a - r_b) / t)[..., None]
-
-
-# Beyond the paper: annotators as random effects (docs/people.md)
-
-
-def traits_kl(mean: Tensor, log_sd: Tensor) -> Tensor:
-    """Sum KL(N(mean, sd^2) || N(0, 1)) over annotators and traits: the price of knowing people.
-
-    With the cross-entropy it is the negative evidence lower bound (Kingma and Welling, 2014,
-    Appendix B) of a model in which each annotator has r latent traits, normal over people.
-
-    Args:
-        mean: The posterior means, (A, r).
-        log_sd: The logarithms of the posterior sds, (A, r).
-
-    Returns:
-        A scalar in nats.
-
-    Example:
-        >>> traits_kl(torch.tensor([[1.0]]), torch.tensor([[0.0]]))
-        tensor(0.5000)
-    """
-    return 0.5 * (torch.exp(2 * log_sd) + mean.square() - 1 - 2 * log_sd).sum()
-
-
-def shared_covariance(w: Tensor, S: Tensor, sd: Tensor) -> Tensor:
-    """Compute the posterior covariance of what groups share, per trait.
-
-    People's traits are S m plus noise of variance 1/w, m normal with sds `sd`: the mixed model's
-    (Henderson, 1975). Few people tell little.
-
-    Args:
-        w: The precision of each annotator's traits, (A, r).
-        S: The annotators' membership, (A, K).
-        sd: The prior sds of what groups share, (r, K).
-
-    Returns:
-        The covariances, (r, K, K).
-
-    Example:
-        >>> w = S = torch.ones(3, 1)
-        >>> shared_covariance(w, S, torch.ones(1, 1)).item()  # 1 / (3 + 1)
-        0.25
-    """
-    covariance: Tensor = torch.linalg.inv(
-        torch.einsum("ak,ar,aj->rkj", S, w, S) + torch.diag_embed(sd**-2)
-    )
-    return covariance
-
-
-def shared_spread(share: Tensor, w: Tensor, S: Tensor, tau: Tensor, rounds: int = 5) -> Tensor:
-    """Move the sd tau of what groups share towards its empirical Bayes estimate.
-
-    By EM (Dempster, Laird and Rubin, 1977): the square of tau is the mean square of what groups
-    share, made of its posterior mean and of `shared_covariance`.
-
-    Args:
-        share: The posterior means of what groups share, (K, r).
-        w: The precision of each annotator's traits, (A, r).
-        S: The annotators' membership, (A, K).
-        tau: Where EM starts, (r,).
-        rounds: How many steps of EM.
-
-    Returns:
-        tau, (r,).
-
-    Example:
-        >>> w = S = torch.ones(3, 1)
-        >>> one = torch.ones(1, 1)
-        >>> shared_spread(one, w, S, one[0], rounds=1).item() ** 2  # 1 + 1 / (3 + 1)
-        1.25...
-    """
-    for _ in range(rounds):
-        covariance = shared_covariance(w, S, tau[:, None].expand(-1, S.shape[1]))
-        mean_square = share.square().mean(0) + covariance.diagonal(dim1=1, dim2=2).mean(1)
-        tau = mean_square.clamp(min=_LEAST_VARIANCE).sqrt()
-    return tau

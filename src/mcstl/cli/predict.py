@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,27 +49,33 @@ def predict(
     from mcstl._support.files import read_option
     from mcstl.groups.small_groups import FEW_PEOPLE
     from mcstl.models.model import Model
+    from mcstl.models.questions import QuestionsModel, answers_several
     from mcstl.serving.prediction import predict_file, read_mix
+    from mcstl.serving.questions import predict_questions
 
-    weights = read_mix(mix) if mix else None
-    loaded = Model.load(model, min_people=min_people or FEW_PEOPLE)
+    least = min_people or FEW_PEOPLE
     with display(quiet) as progress:
-        summary = predict_file(
-            loaded,
-            data,
-            out,
-            perspectives=perspective,
-            mix=weights,
-            text=text,
-            columns=read_option(columns, "--columns"),
-            progress=progress,
-        )
+        options: dict[str, Any] = {
+            "perspectives": perspective,
+            "mix": read_mix(mix) if mix else None,
+            "text": text,
+            "columns": read_option(columns, "--columns"),
+            "progress": progress,
+        }
+        if answers_several(model):
+            several = QuestionsModel.load(model, min_people=least)
+            classes = several.questions
+            summary = predict_questions(several, data, out, **options)
+        else:
+            loaded = Model.load(model, min_people=least)
+            classes = loaded.classes
+            summary = predict_file(loaded, data, out, **options)
     typer.echo(f"Predictions, {counted(summary.rows, 'row')}: {out}")
     if summary.without_text:
         say(f"Without a text, hence without probabilities: {counted(summary.without_text, 'row')}.")
     print_cut(summary.truncated)
     if summary.disputed:
-        _print_disputed(summary, loaded.classes)
+        _print_disputed(summary, classes)
 
 
 def _print_disputed(summary: "PredictionSummary", classes: Sequence[str]) -> None:

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from mcstl._support.errors import need_extra
-from mcstl.cli.app import MinPeople, app
+from mcstl.cli.app import MinPeople
+from mcstl.cli.app import app as commands
 
 
-@app.command(epilog="Example:  mcstl serve out/model --port 8000")
+@commands.command(epilog="Example:  mcstl serve out/model --port 8000")
 def serve(
     model: Annotated[Path, typer.Argument(help="A model directory, such as out/model.")],
     host: Annotated[
@@ -27,12 +28,24 @@ def serve(
     It ends on Ctrl-C or SIGTERM, after what is in flight. Nothing is kept of any text.
     """
     with need_extra("serve"):
-        from mcstl.serving.api import serve as serve_model
+        from mcstl.serving.api import create_app
+        from mcstl.serving.api import serve as serve_app
+        from mcstl.serving.several import create_app_of_questions
     from mcstl.groups.small_groups import FEW_PEOPLE
     from mcstl.models.model import Model
+    from mcstl.models.questions import QuestionsModel, answers_several
 
-    loaded = Model.load(model, min_people=min_people or FEW_PEOPLE)
-    loaded.encoder = loaded.encoder.forgetful()
+    least = min_people or FEW_PEOPLE
     here = f"http://{host}:{port}{root_path.rstrip('/')}"
-    typer.echo(f"The page: {here}/page   the API: {here}/docs")
-    serve_model(loaded, host, port, root_path=root_path)
+    if answers_several(model):
+        several = QuestionsModel.load(model, min_people=least)
+        for each in several.models.values():
+            each.encoder = each.encoder.forgetful()
+        app = create_app_of_questions(several, root_path=root_path)
+        typer.echo(f"A page for each question: {here}/   the API of all: {here}/docs")
+    else:
+        loaded = Model.load(model, min_people=least)
+        loaded.encoder = loaded.encoder.forgetful()
+        app = create_app(loaded, root_path=root_path)
+        typer.echo(f"The page: {here}/page   the API: {here}/docs")
+    serve_app(app, host, port)

@@ -169,8 +169,13 @@ def evaluate(
 
     from mcstl._support.files import read_option
     from mcstl.models.model import Model
+    from mcstl.models.questions import answers_several
     from mcstl.studies import one_model
 
+    if answers_several(model):
+        told = read_option(columns, "--columns"), read_option(labels, "--labels")
+        _evaluate_questions(model, data, data_dir, *told, out=out, as_json=as_json, quiet=quiet)
+        return
     loaded = Model.load(model)
     annotations = one_model.load_for(
         loaded,
@@ -205,6 +210,52 @@ def evaluate(
         say(annotations.about_weights)
     print_cut(loaded.encoder.truncated)
     if report_file is not None:
+        typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
+
+
+def _evaluate_questions(
+    model: Path,
+    data: str,
+    data_dir: Path | None,
+    columns: Any,
+    labels: Any,
+    *,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    import json
+
+    from mcstl.models.questions import QuestionsModel
+    from mcstl.studies import one_model
+
+    loaded = QuestionsModel.load(model)
+    annotations = one_model.load_for_questions(
+        loaded, data, data_dir, columns=columns, labels=labels
+    )
+    with display(quiet) as progress:
+        evaluations = {
+            question: one_model.evaluate(loaded[question], annotations.question(question), progress)
+            for question in loaded.questions
+        }
+        if out is not None:
+            from mcstl import reporting
+            from mcstl.studies.new_table import evaluate_questions_into
+
+            evaluate_questions_into(loaded, annotations, out, progress)
+            report_file = reporting.render(out)
+    if as_json:
+        shown = {
+            question: {key: evaluation[key] for key in _EVALUATION}
+            for question, evaluation in evaluations.items()
+        }
+        typer.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+        return
+    for question, evaluation in evaluations.items():
+        typer.echo(f"\n{question}")
+        _print_evaluation(evaluation, len(annotations))
+    _print_dropped(annotations.dropped)
+    if out is not None:
         typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
 
 
@@ -259,6 +310,8 @@ def _run(study: "Study", out: Path, data_dir: Path | None, jobs: int | None, qui
     typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
     if use := results.results.get("use"):
         typer.echo(f"Model, that of {use['method']}: {out / 'model'}")
+    elif results.model:
+        typer.echo(f"Model: {out / 'model'}")
 
 
 def _print_dropped(dropped: Mapping[str, int]) -> None:
@@ -267,7 +320,7 @@ def _print_dropped(dropped: Mapping[str, int]) -> None:
 
 
 def _print_results(results: "Results") -> None:
-    from mcstl.evaluation.tables import results_table
+    from mcstl.evaluation.tables import question_table, results_table
     from mcstl.evaluation.verdict import ANSWERS
     from mcstl.groups.small_groups import left_out_words
 
@@ -278,7 +331,9 @@ def _print_results(results: "Results") -> None:
     over = summary[table.rows[0][0]][table.columns[0].metric]["interval"]
     has_groups = any(column.metric == "slope_mean" for column in table.columns)
     about_groups = (
-        " Group, Slope and Bias are means over groups. A calibrated model has slope 1 and bias 0."
+        " Group, Slope and Bias are means over "
+        f"{'questions' if 'questions' in data else 'groups'}. A calibrated model has slope 1 and "
+        "bias 0."
     )
     print_table(
         table.header,
@@ -290,6 +345,9 @@ def _print_results(results: "Results") -> None:
         f"{counted(len(seeds), 'seed')}, {counted(data['split']['test'], 'test annotation')}",
         caption=f"Mean [95% interval, over {over} and training]." + about_groups * has_groups,
     )
+    if "questions" in data:
+        header, rows = question_table(found["runs"])
+        print_table(header, rows, title="Each question: AUC (bias)")
     if verdict := found.get("verdict"):
         say(f"\nMay these probabilities be used? {ANSWERS[verdict['answer']]}.")
         for sentence in verdict["sentences"]:

@@ -15,7 +15,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcstl._support.arrays import BoolArray, Float32Array, FloatArray, IntArray
-from mcstl._support.errors import InputError, brief, listed, need_extra, need_names
+from mcstl._support.errors import (
+    InputError,
+    brief,
+    did_you_mean,
+    listed,
+    need_extra,
+    need_names,
+)
 from mcstl._support.notebook import Shown
 from mcstl._support.words import counted
 from mcstl.data.cells import (
@@ -36,13 +43,17 @@ from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, is_object, r
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
 from mcstl.data.layouts import Layout, LayoutForm, to_long
 from mcstl.data.parts import readable
+from mcstl.data.questions import answers_of
 from mcstl.data.tables import read_table
 
 TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
     "binary": ("text",),
     "ordinal": ("text",),
     "preference": ("text_a", "text_b"),
+    "multilabel": ("text",),
 }
+#: In one question's annotations: which set of answers its row gave, for splits.
+_ANSWERED = "answered together"
 
 #: What weights are for, said wherever measures of weighted annotations are shown.
 WEIGHTS_NOTE = (
@@ -62,14 +73,15 @@ class Annotations(Shown):
             in the table with a row per annotation, before anything is dropped), ``item`` (text),
             ``text`` or ``text_a`` and ``text_b``, ``label`` (class index; in preference 1 means A
             is preferred), ``flipped`` (the row shows its pair the other way round than the item's
-            first row; always False for single texts). Columns that it may have: ``weight`` (a
+            first row; always False for single texts); in multilabel ``label`` is a tuple of the
+            questions answered with yes. Columns that it may have: ``weight`` (a
             number above 0: a row of weight 2 is trained on as two would be; metrics count it
             once), ``annotator`` (text, missing as None), ``rationale`` (text, missing as ""),
             ``inferred`` (whether the rationale is a language model's guess), ``values`` (a list
             of names), ``split`` (the part that the source puts the row into, as it is written),
             and the `attributes` (text, missing as None).
         task: The task form.
-        classes: Names of the L classes, lowest first.
+        classes: Names of the L classes, lowest first; in multilabel those of the questions.
         attributes: Columns that describe the annotators.
         dropped: Rows left out, by reason.
         source: What the table was read from, for messages.
@@ -161,8 +173,47 @@ class Annotations(Shown):
 
     @property
     def labels(self) -> IntArray:
-        """(n,) class indices."""
+        """(n,) class indices; a multilabel table has one for each `question`."""
+        if self.task == "multilabel":
+            raise InputError(
+                f"{self.source} has a label for each of {listed(self.classes, 5)}; take one of "
+                f"them, as in question({self.classes[0]!r})"
+            )
         return self.frame["label"].to_numpy(dtype=np.int64)
+
+    @property
+    def strata(self) -> IntArray:
+        """(n,) codes of the answers, of all questions together where there are several."""
+        if self.task == "multilabel":
+            return np.unique(self.frame["label"].map(str), return_inverse=True)[1].astype(np.int64)
+        if _ANSWERED in self.frame.columns and _ANSWERED not in self.attributes:
+            return self.frame[_ANSWERED].to_numpy(dtype=np.int64)
+        return self.labels
+
+    def question(self, name: str) -> Self:
+        """Take one question of a multilabel table.
+
+        Args:
+            name: The question, one of `classes`.
+
+        Returns:
+            The same rows as binary annotations, which splits keep as those of all questions.
+
+        Raises:
+            InputError: There is no such question.
+        """
+        if self.task != "multilabel" or name not in self.classes:
+            several = self.task == "multilabel"
+            asked = listed(self.classes) if several else f"none, as it is {self.task}"
+            raise InputError(
+                f"{brief(name)!r} is no question of {self.source}; its questions: {asked}."
+                f"{did_you_mean(name, self.classes)}"
+            )
+        place = self.classes.index(name)
+        labels = [int(place in yes) for yes in self.frame["label"]]
+        frame = self.frame.assign(label=labels)
+        frame[_ANSWERED] = self.strata
+        return replace(self, frame=frame, task="binary", classes=(f"not {name}", name))
 
     @property
     def about_weights(self) -> str:
@@ -242,7 +293,8 @@ class Annotations(Shown):
             layout: How the table is laid out (`mcstl.data.layouts`), by default a row per
                 annotation. The columns that it makes, label and annotator, are not mapped.
             labels: Ordered classes, lowest first, and the raw values that each merges; rows with
-                other labels are dropped and counted. By default the classes are the sorted
+                other labels are dropped and counted. In multilabel the questions, and the raw
+                values that answer each with yes. By default the classes are the sorted
                 numbers, or false/true and no/yes; in preference 0/1 or b/a.
             task: The task form; by default what the columns and labels suggest.
             source: What the table was read from, for messages.
@@ -262,8 +314,11 @@ class Annotations(Shown):
         """
         if frame.empty:
             raise InputError(f"{source} has no rows")
+        several, form = task == "multilabel", Layout.parse(layout)
+        if several and labels is None and form.shape == "one-hot":
+            labels = {name: [name] for name in form.labels}
         table, dropped = to_long(
-            renamed(frame, columns or {}, source), Layout.parse(layout), source
+            renamed(frame, columns or {}, source), form, source, several=several
         )
         need_whole_letters(table, source)
         table.insert(0, "row", np.arange(len(table), dtype=np.int64))
@@ -288,8 +343,13 @@ class Annotations(Shown):
                     [needed], [name for name in columns_read if name != needed], source, hint=hint
                 )
         _check_ids(table, source)
-        classes, codes = classes_of(table["label"], labels, task, source)
-        kept = codes >= 0
+        if several:
+            classes, yes = answers_of(table["label"], labels, source)
+            kept = np.array([each is not None for each in yes], dtype=bool)
+            labelled = objects(yes)
+        else:
+            classes, codes = classes_of(table["label"], labels, task, source)
+            kept, labelled = codes >= 0, pd.Series(codes)
         if not kept.all():
             dropped["label missing or outside `labels`"] = int((~kept).sum())
         if not kept.any():
@@ -299,7 +359,7 @@ class Annotations(Shown):
                 f"no label in {source} is among the raw values in `labels`; found: "
                 f"{listed(raw)}; `labels` has: {listed(wanted)}"
             )
-        table["label"] = codes
+        table["label"] = labelled
         table = table[kept].reset_index(drop=True)
         _check_texts(table, texts, source)
         _set_items(table, texts, source)
@@ -375,7 +435,9 @@ class Annotations(Shown):
         """
         with need_extra("datasets"):
             from datasets import ClassLabel, Dataset
-        frame = self.frame.drop(columns=["row", "flipped"])
+        if self.task == "multilabel":
+            raise InputError("a Dataset has one label each; take a question(NAME) of these")
+        frame = self.frame.drop(columns=["row", "flipped", _ANSWERED], errors="ignore")
         dataset = Dataset.from_list(frame.to_dict("records"))
         return dataset.cast_column("label", ClassLabel(names=list(self.classes)))
 

@@ -12,11 +12,11 @@ from mcstl._support.errors import InputError, brief, listed
 from mcstl.data.cells import comparable, first_spellings, is_missing, mapped
 from mcstl.data.scales import usual_order
 
-Task = Literal["binary", "ordinal", "preference"]
+Task = Literal["binary", "ordinal", "preference", "multilabel"]
 Labels = Mapping[str, Sequence[object]]
 TASK_FORMS = (
-    "The task forms are binary (two classes), ordinal (ordered classes) and preference "
-    "(text_a against text_b)"
+    "The task forms are binary (two classes), ordinal (ordered classes), preference "
+    "(text_a against text_b) and multilabel (several yes-or-no questions)"
 )
 _MOST_INFERRED_CLASSES = 20
 _LABELS_EXAMPLE = "labels: {low: [1, 2], high: [3]}"
@@ -64,8 +64,8 @@ def classes_of(
     """
     if any(isinstance(cell, list | tuple | set | dict | np.ndarray) for cell in raw):
         raise InputError(
-            f"labels in {source} are lists (multi-label); {TASK_FORMS}. Make one row per label, "
-            "or put the lists into `values` as groups"
+            f"labels in {source} are lists (multi-label); {TASK_FORMS}. Write task: multilabel, or "
+            "put the lists into `values` as groups"
         )
     classes = _inferred_labels(raw, task, source) if labels is None else labels
     if len(classes) < 2 or (task != "ordinal" and len(classes) != 2):
@@ -126,15 +126,16 @@ def _inferred_labels(raw: pd.Series, task: Task, source: str) -> dict[str, list[
     if several := [text for text in texts if _holds_several(text, spelt)]:
         raise InputError(
             f"labels in {source} hold several values each (multi-label), as "
-            f"{brief(spelt[min(several)])!r}; {TASK_FORMS}. Make one row per label, or put them "
-            "into `values` as groups"
+            f"{brief(spelt[min(several)])!r}; {TASK_FORMS}. Write task: multilabel, or put "
+            "them into `values` as groups"
         )
     first, *others = map(brief, names[:5])
     raise InputError(
         f"labels in {source} are words without a known order (nominal?): {listed(names)}; "
         f"{TASK_FORMS}. If they have an order, write all of them, lowest first, as in labels: "
         f"{{{', '.join(f'{name}: [{name}]' for name in (first, *others))}}}; if not, learn one "
-        f"against the others, as in labels: {{other: [{listed(others)}], {first}: [{first}]}}"
+        f"against the others, as in labels: {{other: [{listed(others)}], {first}: [{first}]}}, or "
+        "each against the others: task: multilabel"
     )
 
 

@@ -126,7 +126,7 @@ class Layout:
 
 
 def to_long(
-    table: pd.DataFrame, layout: Layout, source: str
+    table: pd.DataFrame, layout: Layout, source: str, *, several: bool = False
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Turn a table of any layout into one with a row per annotation.
 
@@ -134,6 +134,7 @@ def to_long(
         table: The table, its columns under our names; lists need ``label``.
         layout: Its layout.
         source: What the table was read from, for messages.
+        several: Whether an annotation may have several labels: then one-hot makes lists.
 
     Returns:
         The table with a row per annotation, ``label`` among its columns and ``annotator`` where
@@ -152,7 +153,10 @@ def to_long(
             f"layout: {layout.shape} makes the column label of {listed(layout.labels, 4)}, and "
             f"{source} has another one; take label out of `columns`, or rename it"
         )
-    long, dropped = turn[layout.shape](table, layout, source)
+    if several and layout.shape == "one-hot" and layout.ask is None:
+        long, dropped = _marked_lists(table, layout, source)
+    else:
+        long, dropped = turn[layout.shape](table, layout, source)
     if long.empty:
         raise InputError(f"{source}, read as {layout.shape}, has no labels; is that its layout?")
     return long.reset_index(drop=True), {why: n for why, n in dropped.items() if n}
@@ -369,7 +373,7 @@ def _one_hot(
         raise InputError(
             f"{int((n_marked > 1).sum()):,} of {len(table):,} rows of {source} have several of "
             f"{listed(layout.labels, 6)}, the first one row {int(np.argmax(n_marked > 1))} "
-            f"(counted from 0); ask about one of them, as in {example}"
+            f"(counted from 0); write task: multilabel, or ask about one, as in {example}"
         )
     names: ObjectArray = np.array(layout.labels, dtype=object)
     long["label"] = objects(names[marked.argmax(axis=1)])
@@ -378,6 +382,21 @@ def _one_hot(
         "several labels": int((n_marked > 1).sum()),
     }
     return long[n_marked == 1], dropped
+
+
+def _marked_lists(
+    table: pd.DataFrame, layout: Layout, source: str
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """One-hot rows with the list of what is marked; rows with nothing but empty cells go."""
+    marked = np.column_stack([_marks(table[name], name, source) for name in layout.labels])
+    empty = np.column_stack([mapped(table[name], is_missing) for name in layout.labels])
+    silent_rows = empty.astype(bool).all(axis=1)
+    long = table.drop(columns=[*layout.labels]).reset_index(drop=True)
+    names: ObjectArray = np.array(layout.labels, dtype=object)
+    long["label"] = objects([*names[row]] for row in marked)
+    return long.iloc[np.flatnonzero(~silent_rows)], {
+        "no answer in any column": int(silent_rows.sum())
+    }
 
 
 def _marks(column: pd.Series, name: str, source: str) -> BoolArray:

@@ -22,6 +22,12 @@ _SCALES = (
     "reject < accept",
     "ham < spam",
 )
+#: Orders in which answers may be meant, or not: whoever means them has to say so.
+_POSSIBLE = (
+    "contradiction/contradictory/contradicts/contradicted/refutes/refuted/false/c"
+    " < neutral/either/neither/not enough info/not enough information/nei/undetermined/n"
+    " < entailment/entails/entailed/supports/supported/true/e",
+)
 
 
 def usual_order(answers: Sequence[str]) -> list[list[str]] | None:
@@ -36,16 +42,41 @@ def usual_order(answers: Sequence[str]) -> list[list[str]] | None:
     >>> usual_order(["often", "Never", "sometimes"])
     [['Never'], ['sometimes'], ['often']]
     """
-    plain = {answer: re.sub(r"[\s_-]+", " ", answer.casefold()).strip(" .!") for answer in answers}
-    for order in _SCALES:
+    if order := _ordered(answers, _SCALES):
+        return order
+    if len(answers) == 2:
+        for low, high in (answers, answers[::-1]):
+            if _plain(low) in (f"{no}{_plain(high)}" for no in ("not ", "non ", "non", "un", "in")):
+                return [[low], [high]]
+    return None
+
+
+def possible_order(answers: Sequence[str]) -> list[list[str]] | None:
+    """Put answers in an order that they may be meant in, as those of inference between texts.
+
+    Args:
+        answers: The distinct answers.
+
+    Returns:
+        The answers level by level, lowest first; None if no such order has all of them.
+
+    >>> possible_order(["entailment", "neutral", "contradiction"])
+    [['contradiction'], ['neutral'], ['entailment']]
+    """
+    return _ordered(answers, _POSSIBLE)
+
+
+def _ordered(answers: Sequence[str], orders: Sequence[str]) -> list[list[str]] | None:
+    plain = {answer: _plain(answer) for answer in answers}
+    for order in orders:
         level = {w: i for i, ws in enumerate(order.split(" < ")) for w in ws.split("/")}
         if set(plain.values()) <= level.keys():
             levels: dict[int, list[str]] = {}
             for answer in answers:
                 levels.setdefault(level[plain[answer]], []).append(answer)
             return [levels[i] for i in sorted(levels)] if len(levels) > 1 else None
-    if len(answers) == 2:
-        for low, high in (answers, answers[::-1]):
-            if plain[low] in (f"{no}{plain[high]}" for no in ("not ", "non ", "non", "un", "in")):
-                return [[low], [high]]
     return None
+
+
+def _plain(answer: str) -> str:
+    return re.sub(r"[\s_-]+", " ", answer.casefold()).strip(" .!")

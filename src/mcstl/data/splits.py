@@ -31,6 +31,10 @@ _PARTS = {
 }
 
 
+class MissingClassError(InputError):
+    """No training annotation has a class that is to be learnt."""
+
+
 class Split(NamedTuple):
     """Row positions of the three parts of an `Annotations`, each in ascending order.
 
@@ -73,8 +77,8 @@ def split(
     """
     _check_arguments(by, test=test, validation=validation)
     units = _units(annotations, by)
-    rest, test_rows = _part(units, annotations.labels, np.arange(len(annotations)), test, [seed, 0])
-    train, validation_rows = _part(units, annotations.labels, rest, validation, [seed, 1])
+    rest, test_rows = _part(units, annotations.strata, np.arange(len(annotations)), test, [seed, 0])
+    train, validation_rows = _part(units, annotations.strata, rest, validation, [seed, 1])
     parts = Split(train, validation_rows, test_rows)
     for name, rows, share in zip(parts._fields, parts, (1.0, validation, test), strict=True):
         if share and not len(rows):
@@ -130,7 +134,7 @@ def official_split(
         test, dev = dev, test
     if len(train) and not len(dev) and validation:
         units = _units(annotations, by)
-        train, dev = _part(units, annotations.labels, train, validation, [seed, 1])
+        train, dev = _part(units, annotations.strata, train, validation, [seed, 1])
     for name, rows in (("train", train), ("test", test)):
         if not len(rows):
             raise InputError(
@@ -162,10 +166,12 @@ def _check_arguments(by: str, **shares: float) -> None:
 
 
 def _check_classes(annotations: Annotations, train: IntArray, how: str) -> None:
+    if annotations.task == "multilabel":  # each question is checked by itself
+        return
     present = np.bincount(annotations.labels[train], minlength=len(annotations.classes))
     if (present == 0).any():
         empty = [c for c, n in zip(annotations.classes, present, strict=True) if n == 0]
-        raise InputError(
+        raise MissingClassError(
             f"no training annotation has the label {listed(empty)} ({how}); "
             "merge classes in `labels` or use more data"
         )

@@ -34,6 +34,9 @@ _FILES = (
     "d3code",
     "popquorn",
     "lewidi",
+    "awa",
+    "cade",
+    "livenli",
     "simulated",
 )
 _log = logging.getLogger("mcstl")

@@ -15,7 +15,8 @@ What the files do, and what is made of it:
 
 - ``annotations`` is an object by annotator (2025) or a list as text in the order of ``annotators``
   (2023). Where both tell how many there are, they must agree; soft labels are not needed.
-- Several labels of one annotator, ``entailment,neutral`` (VariErrNLI), are an annotation each.
+- Several labels of one annotator, ``entailment,neutral`` (VariErrNLI), are an annotation each, and
+  as ``task: multilabel`` one annotation of as many questions as there are labels.
 - Explanations are in the order of ``annotators``, which repeats who gave several labels: they are
   the rationales. Where they do not match the labels they are left out, and counted.
 - Texts are an object of parts, or such an object as JSON inside a text (ConvAbuse): texts in parts
@@ -98,7 +99,7 @@ def _read(folder: Path, task: Task, *, layout: _Layout) -> pd.DataFrame:
                 if layout.has_rationales:
                     row["rationale"] = reasons[k] if reasons else ""
                 rows.append(row | descriptions[k])
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(_with_labels_together(rows) if task == "multilabel" else rows)
     if frame.empty:
         raise InputError(f"{folder / layout.folder} holds no annotations.")
     if unmatched:
@@ -108,6 +109,21 @@ def _read(folder: Path, task: Task, *, layout: _Layout) -> pd.DataFrame:
         path = folder / layout.folder / f"{layout.stem}_annotators_meta.json"
         return _with_people(frame, path, layout)
     return frame
+
+
+def _with_labels_together(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Make one row of all labels that somebody gave to an item, with all explanations."""
+    by_answer: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        by_answer.setdefault((row["item"], row["annotator"]), []).append(row)
+    return [
+        {
+            **first,
+            "label": [row["label"] for row in (first, *others)],
+            "rationale": "\n".join(filter(None, (row["rationale"] for row in (first, *others)))),
+        }
+        for first, *others in by_answer.values()
+    ]
 
 
 def _why(error: Exception) -> str:
@@ -273,7 +289,10 @@ SOURCES = (
         "varierrnli",
         "2025 VariErrNLI: does a statement follow from a text, with explanations",
         _Layout("VariErrNLI", "VariErrNLI", _STUDENT, True, True),
-        {"ordinal": {name: [name] for name in ("contradiction", "neutral", "entailment")}},
+        {
+            "ordinal": {name: [name] for name in ("contradiction", "neutral", "entailment")},
+            "multilabel": {name: [name] for name in ("contradiction", "neutral", "entailment")},
+        },
         {"by": "rationale", "k": 3},
         488,
         _SEE,

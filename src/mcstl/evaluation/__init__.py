@@ -19,7 +19,7 @@ from mcstl.evaluation.predictions import (
     membership_matrix,
     predictions_by_method,
 )
-from mcstl.evaluation.soft_labels import soft_label_scores
+from mcstl.evaluation.soft_labels import label_set_scores, soft_label_scores
 from mcstl.evaluation.summaries import (
     group_names,
     paired,
@@ -56,6 +56,7 @@ __all__ = [
     "group_names",
     "krippendorff_alpha",
     "label_entropy",
+    "label_set_scores",
     "measured_once",
     "membership_matrix",
     "multicalibration",

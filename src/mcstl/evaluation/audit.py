@@ -15,7 +15,7 @@ from mcstl.evaluation.intervals import DrawnBy, Estimates, Sample
 from mcstl.evaluation.multicalibration import DRAWS, Multicalibration, multicalibration
 from mcstl.evaluation.nans import mean_of_numbers, nan_to_none, nanmean
 from mcstl.evaluation.predictions import Predictions, predictions_by_method
-from mcstl.evaluation.soft_labels import soft_label_scores
+from mcstl.evaluation.soft_labels import label_set_scores, soft_label_scores
 from mcstl.evaluation.summaries import group_names, split_overlap
 from mcstl.evaluation.tables import Column, results_columns
 from mcstl.evaluation.uncertainty import Uncertainty, bounded, differences_of, uncertainty
@@ -209,6 +209,9 @@ def _measures_of_others(
         del measures["people"]["distance_texts"]  # 1 - accuracy_texts
     if not has_annotators:
         del measures["people"]["accuracy_users"]
+    sets = [label_set_scores(run.p, run.labels, run.items, run.annotators) for run in seeds]
+    if task != "preference" and all(sets):
+        measures["soft_labels"] |= _means([each for each in sets if each])
     if task != "preference":  # there either side may be shown first
         measures["error_rates"] = _error_rates(seeds, names)
     return measures

@@ -5,16 +5,16 @@ that is shown is the one to expect.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from mcstl._support.arrays import BoolArray, FloatArray, IntArray
+from mcstl._support.arrays import BoolArray, FloatArray
 from mcstl._support.errors import InputError
 from mcstl.evaluation import metrics
 from mcstl.evaluation.influence import Influence
 from mcstl.evaluation.intervals import Sample
+from mcstl.evaluation.predictions import Predictions
 from mcstl.evaluation.views import mean_in_groups
 
 #: Which mistake is to be rare: to flag what is not above the class, or to miss what is.
@@ -27,44 +27,9 @@ LEFT_TO_PEOPLE = (0.0, 0.1, 0.2, 0.3, 0.5)
 MORE = 100
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Annotations with what a model predicts of them.
-
-    Attributes:
-        p: Class probabilities, (n, L).
-        labels: Class indices, (n,).
-        membership: Which rows are in which group, (n, K).
-        items: Codes of the items, (n,).
-        annotators: Codes of the annotators, (n,).
-    """
-
-    p: FloatArray
-    labels: IntArray
-    membership: BoolArray
-    items: IntArray
-    annotators: IntArray
-
-    def take(self, positions: IntArray) -> "Rows":
-        """Take some of the rows.
-
-        Args:
-            positions: Which ones.
-
-        Returns:
-            These rows.
-        """
-        return Rows(*(array[positions] for array in vars(self).values()))
-
-    @property
-    def everyone(self) -> BoolArray:
-        """The membership with everyone as a first group, (n, 1 + K)."""
-        return np.column_stack([np.ones(len(self.labels), dtype=bool), self.membership])
-
-
 def thresholds(
-    chosen_on: Rows,
-    judged_on: Rows,
+    chosen_on: Predictions,
+    judged_on: Predictions,
     names: Sequence[str],
     *,
     wanted: float = WANTED_ERROR,
@@ -123,7 +88,7 @@ def thresholds(
 
 
 def left_to_people(
-    rows: Rows, shares: Sequence[float] = LEFT_TO_PEOPLE, *, most_cases: int = 10
+    rows: Predictions, shares: Sequence[float] = LEFT_TO_PEOPLE, *, most_cases: int = 10
 ) -> dict[str, Any]:
     """Say how often the likeliest class is wrong when the least sure texts are left to people.
 
@@ -157,7 +122,7 @@ def left_to_people(
     return {"curve": curve, "items": items[order[::-1][:most_cases]].tolist()}
 
 
-def ask_next(rows: Rows, names: Sequence[str], *, more: int = MORE) -> list[dict[str, Any]]:
+def ask_next(rows: Predictions, names: Sequence[str], *, more: int = MORE) -> list[dict[str, Any]]:
     """Say which group's further annotations would tell most about how right the model is for it.
 
     What is not known of a group is how far its predictions are off on the mean; the interval of

@@ -7,7 +7,8 @@ where they are: moving one moves what is predicted and what is observed alike, h
 
 A mean is nearer to the item or annotator that has a share h of it than it should be. Influences are
 divided by √(1 - h), h being the larger of the two shares (as CR2 does for regressions; Bell and
-McCaffrey 2002), which for G equal clusters is the usual G / (G - 1) of a variance.
+McCaffrey 2002), which for G equal clusters is the usual G / (G - 1) of a variance. A line is pulled
+by what it has to fit twice: h is the share of its rows plus that of their spread along the line.
 """
 
 from collections.abc import Callable
@@ -104,11 +105,14 @@ def of_lines(run: Predictions) -> tuple[Influence, Influence]:
     values, rows = np.full((2, *shape), np.nan), np.zeros((2, n, *shape))
     for k, inside in enumerate(run.membership.T):
         group = np.flatnonzero(inside)
-        corrections = _corrections(run, group)
+        if not len(group):
+            continue
         for t, (level, distinct, codes) in enumerate(ranks):
             counts = np.bincount(codes[group], minlength=len(distinct))
             bins = metrics.decile_codes(counts)[codes[group]]
-            for m, (value, each) in enumerate(_line(level[group], run.labels[group] > t, bins)):
+            p = level[group]
+            corrections = _corrections(run, group, np.ones(len(p)), (p - p.mean()) ** 2)
+            for m, (value, each) in enumerate(_line(p, run.labels[group] > t, bins)):
                 values[m, k, t], rows[m, group, k, t] = value, each * corrections
     slopes, biases = (Influence(values[m].reshape(-1), rows[m].reshape(n, -1)) for m in range(2))
     return slopes, biases
@@ -150,16 +154,17 @@ def _per_part(
     parts = [np.arange(n), *(np.flatnonzero(inside) for inside in run.membership.T)]
     for k, part in enumerate(parts):
         values[k], moved = measure(part)
-        rows[part, k] = moved * _corrections(run, part)
+        rows[part, k] = moved * _corrections(run, part, np.ones(len(part)))
     return Influence(values, rows)
 
 
-def _corrections(run: Predictions, rows: IntArray) -> FloatArray:
-    """1 / √(1 - h) of some rows, h being the share that the row's item or annotator has of them."""
+def _corrections(run: Predictions, rows: IntArray, *weights: FloatArray) -> FloatArray:
+    """1 / √(1 - h) of some rows, h being what the row's item or annotator has of the weights."""
     largest = np.zeros(len(rows))
     for codes in (run.items[rows], run.annotators[rows]):
         places = np.unique(codes, return_inverse=True)[1]
-        largest = np.maximum(largest, np.bincount(places)[places] / len(rows))
+        shares = [np.bincount(places, each) / max(each.sum(), 1e-12) for each in weights]
+        largest = np.maximum(largest, np.sum(shares, axis=0)[places])
     return 1 / np.sqrt(np.maximum(1 - largest, 1e-3))
 
 

@@ -10,7 +10,9 @@ counts what is of single annotations three times, so that its intervals are too 
 
 Seeds are other splits of the same data, whose training parts overlap: what differs between them
 beyond the noise of their test parts counts 1/J + n_test/n_train times (Nadeau and Bengio 2003,
-Machine Learning 52).
+Machine Learning 52). Two or three seeds say little of that variance, and by Student's t alone an
+interval would be up to ten times as wide as needed: their estimate is averaged with a guess, by
+degrees of freedom (moderated variances; Smyth 2004, Statistical Applications in Genetics 3).
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +31,9 @@ from mcstl.evaluation.predictions import Predictions
 
 #: The confidence of every interval.
 CONFIDENCE = 0.95
+#: What is guessed of training, as a share of the variance of one seed's test part, and how many
+#: degrees of freedom the guess counts for if test parts share nothing (docs/uncertainty.md).
+_GUESSED_TRAINING, _GUESS_DF = 0.25, 2
 #: How often noise is drawn for the interval of a spread, and how many spreads are tried.
 _DRAWS, _GRID_SIZE = 2000, 400
 
@@ -167,9 +172,9 @@ class Estimates:
         """
         sampling, uncertain = self._sampling()
         n_seeds, _ = self._shares()
-        training = self._between_seeds(n_seeds) * (ratio(np.ones(1), n_seeds) + self.sample.overlap)
+        training, df_training = self._training()
         total = sampling + training
-        uncertain = np.nan_to_num(uncertain) + training**2 / np.maximum(n_seeds - 1, 1)
+        uncertain = np.nan_to_num(uncertain) + np.nan_to_num(ratio(training**2, df_training))
         df = np.where(uncertain > 0, ratio(total**2, uncertain), np.inf)
         return np.where(n_seeds > 0, total, np.nan), np.maximum(df, 1)
 
@@ -200,15 +205,12 @@ class Estimates:
         Returns:
             The covariances, (C, C), without negative eigenvalues.
         """
-        n_seeds, shares = self._shares()
-        moves = self.moves * shares[self.sample.seeds]
+        moves = self.moves * self._shares()[1][self.sample.seeds]
         total = np.zeros((moves.shape[1],) * 2)
         for sign, (of_all, _) in zip((1, 1, -1), self.sample.clusters, strict=True):
             sums = of_all @ moves
             total += sign * (sums.T @ sums)
-        total += np.diag(
-            self._between_seeds(n_seeds) * (1 / np.maximum(n_seeds, 1) + self.sample.overlap)
-        )
+        total += np.diag(self._training()[0])
         eigenvalues, vectors = np.linalg.eigh(total)
         return np.asarray(vectors * np.maximum(eigenvalues, 0) @ vectors.T)
 
@@ -228,22 +230,28 @@ class Estimates:
         n_seeds = has_value.sum(axis=0).astype(float)
         return n_seeds, has_value / np.maximum(n_seeds, 1)
 
-    def _between_seeds(self, n_seeds: FloatArray) -> FloatArray:
-        """The variance of a metric between seeds beyond the noise of their test parts, (C,)."""
-        shares = self._shares()[1]
-        several = n_seeds > 1
-        if not several.any():
-            return np.zeros(len(n_seeds))
+    def _training(self) -> tuple[FloatArray, FloatArray]:
+        """The variance that training adds to the means, (C,), and its degrees of freedom, (C,).
+
+        None is added with one seed. Where all seeds have the same test part, what they differ by is
+        training alone and nothing is guessed.
+        """
+        n_seeds, shares = self._shares()
         deviations = np.where(shares > 0, self.per_seed - self.value, 0.0)
-        observed = ratio((deviations**2).sum(axis=0), n_seeds - 1)
         single = self.moves * (shares > 0)[self.sample.seeds]
         mean = self.moves * shares[self.sample.seeds]
-        noise = np.zeros(len(n_seeds))
+        of_seeds, of_mean = np.zeros((2, len(n_seeds)))
         for sign, (of_all, of_seed) in zip((1, 1, -1), self.sample.clusters, strict=True):
-            of_mean = ((of_all @ mean) ** 2).sum(axis=0)
-            noise += sign * (((of_seed @ single) ** 2).sum(axis=0) - n_seeds * of_mean)
-        noise = ratio(noise, n_seeds - 1)
-        return np.where(several, np.maximum(np.nan_to_num(observed - noise), 0), 0.0)
+            of_seeds += sign * ((of_seed @ single) ** 2).sum(axis=0)
+            of_mean += sign * ((of_all @ mean) ** 2).sum(axis=0)
+        df = np.maximum(n_seeds, 1) - 1
+        of_test_part = ratio(np.maximum(of_seeds, 0), np.maximum(n_seeds, 1))
+        noise = np.maximum(of_seeds - n_seeds * of_mean, 0)  # of the sum of squares between seeds
+        between = np.maximum((deviations**2).sum(axis=0) - noise, 0)
+        df_guess = _GUESS_DF * np.minimum(np.nan_to_num(ratio(noise, df * of_test_part)), 1)
+        guess = _GUESSED_TRAINING * of_test_part
+        variance = np.nan_to_num(ratio(between + df_guess * guess, df + df_guess))
+        return variance * (1 / np.maximum(n_seeds, 1) + self.sample.overlap), df + df_guess
 
 
 class Spread(NamedTuple):

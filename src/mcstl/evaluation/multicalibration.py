@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 from scipy.special import eval_hermitenorm, factorial, ndtri
 from scipy.stats import false_discovery_control
 
@@ -110,12 +111,13 @@ def multicalibration(
     An error cannot be negative, so an interval around it would never contain 0; it gets a test.
     Every draw makes labels from the model's own probabilities, as if it were calibrated, through a
     Gaussian copula: a score per annotation, of which one part is its item's, one its annotator's
-    and the rest its own, falls into the class that the probabilities give (`latent_correlations`
-    says how large the parts are). All errors are computed anew. ``p_adjusted`` compares each error
-    with the largest of each draw (Westfall and Young 1993), which keeps the chance of any false
-    alarm at 5% however many groups there are and however they overlap. Several seeds are averaged
-    over the same draws. New people are drawn each time: the question is whether the model is
-    calibrated for people like these, not whether these few were met.
+    and the rest its own, falls into the class that the probabilities give (`_Correlations` says how
+    large the parts are). All errors are computed anew, each in units of the noise that its own draw
+    shows, since what the data show is an estimate, too. ``p_adjusted`` compares each error with the
+    largest of each draw (Westfall and Young 1993), which keeps the chance of any false alarm at 5%
+    however many groups there are and however they overlap. Several seeds are averaged over the same
+    draws. New people are drawn each time: the question is whether the model is calibrated for
+    people like these, not whether these few were met.
 
     Args:
         seeds: Predictions of one method, per seed.
@@ -136,29 +138,45 @@ def multicalibration(
         for t in range(shape[1])
         if rows.any()
     }
-    correlations = latent_correlations(seeds)
-    scores = _Scores(seeds, correlations, seed)
-
-    observed, sigma_rows = (np.full((len(seeds), *shape), np.nan) for _ in range(2))
+    between = _Correlations(seeds, groups)
+    sigma_rows = np.full((len(seeds), *shape), np.nan)
     for (s, g, t), path in paths.items():
-        outcomes = (seeds[s].labels[None] > t).astype(float)
-        observed[s, g, t] = path.error(outcomes)[0][0]
         sigma_rows[s, g, t] = np.sqrt((path.p * (1 - path.p)).sum()) / len(path.rows)
 
+    def measured(
+        outcomes: Callable[[int, int], npt.NDArray[Any]], size: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Errors and mean residuals of sets of labels, (G, T, b), and their correlations (b, 2)."""
+        errors, means = (np.full((len(seeds), *shape, size), np.nan) for _ in range(2))
+        products = np.zeros((size, 2))
+        for s, t in np.ndindex(len(seeds), shape[1]):
+            drawn = outcomes(s, t)
+            products += between.products(s, drawn - levels[s][:, t].astype(drawn.dtype))
+            for g in range(shape[0]):
+                if (s, g, t) in paths:
+                    errors[s, g, t], means[s, g, t] = paths[s, g, t].error(drawn)
+        return nanmean(errors, axis=0), nanmean(means, axis=0), between.solved(products)
+
+    observed, _, [correlations] = measured(
+        lambda s, t: (seeds[s].labels[None] > t).astype(float), size=1
+    )
+    scores = _Scores(seeds, correlations, seed)
+
     def block(number: int, size: int) -> tuple[FloatArray, FloatArray]:
-        errors = np.full((len(seeds), *shape, size), np.nan)
-        means = np.full_like(errors, np.nan)
-        for s, drawn in enumerate(scores.draw(number, size)):
-            for t in range(shape[1]):
-                outcomes = (drawn > cuts[s][:, t]).astype(_SINGLE)
-                for g in range(shape[0]):
-                    if (s, g, t) in paths:
-                        errors[s, g, t], means[s, g, t] = paths[s, g, t].error(outcomes)
-        return nanmean(errors, axis=0), nanmean(means, axis=0)
+        drawn = scores.draw(number, size)
+        errors, means, shown = measured(
+            lambda s, t: (drawn[s] > cuts[s][:, t]).astype(_SINGLE), size
+        )
+        return ratio(errors, between.noise(shown, correlations)), means
 
     blocks = _in_blocks(block, draws, scores.size)
     errors, means = (np.concatenate(each, axis=2) for each in zip(*blocks, strict=True))
-    noise = np.sqrt((means**2).mean(axis=2))
+    squares = means**2
+    noise = np.sqrt(squares.mean(axis=2))
+    # A draw is as far from the noise of the others as what is observed is from that of all.
+    of_others = np.sqrt(
+        (squares.sum(axis=2, keepdims=True) - squares) / max(squares.shape[2] - 1, 1)
+    )
     enough = [
         all(
             len(np.unique(getattr(run, name)[inside[:, g]])) >= _FEWEST_CLUSTERS
@@ -172,8 +190,8 @@ def multicalibration(
         for _, g, t in paths
     }
     return _compared(
-        nanmean(observed, axis=0),
-        errors,
+        observed[..., 0],
+        ratio(errors, of_others),
         noise,
         nanmean(sigma_rows, axis=0),
         lambda g, t, critical: (
@@ -183,55 +201,79 @@ def multicalibration(
     )
 
 
-def latent_correlations(seeds: Sequence[Predictions]) -> FloatArray:
-    """Estimate how alike labels of one item, and of one annotator, are beyond their predictions.
+class _Correlations:
+    """How alike labels of one item, and of one annotator, are beyond their predictions.
 
     Residuals of two annotations with latent correlation ρ have the covariance Σ ρ^k a_k(p) a_k(p')
     (the tetrachoric series; Pearson 1900). ρ is where the products of the residuals of all pairs of
     annotations of an item (or of an annotator), over all thresholds and seeds, are as large as
     expected.
-
-    Args:
-        seeds: Predictions of one method, per seed.
-
-    Returns:
-        The correlation within items and within annotators, (2,), each 0 or more.
     """
-    found = np.zeros(2)
-    for i, name in enumerate(("items", "annotators")):
-        coefficients, products = np.zeros(_TERMS), 0.0
-        for run in seeds:
-            codes = np.unique(getattr(run, name), return_inverse=True)[1]
-            if np.bincount(codes).max() == 1:
-                continue  # nobody has two
+
+    def __init__(self, seeds: Sequence[Predictions], groups: Sequence[BoolArray]) -> None:
+        n_groups, n_levels = groups[0].shape[1], seeds[0].p.shape[1] - 1
+        self._of_rows = np.zeros((n_groups, n_levels))
+        self._of_pairs = np.zeros((2, n_groups, n_levels, _TERMS))
+        of_all = np.zeros((2, _TERMS))
+        self._sums: list[list[csr_array | None]] = []
+        for run, inside in zip(seeds, groups, strict=True):
+            self._sums.append([_sums_of_several(run.items), _sums_of_several(run.annotators)])
+            squares = np.maximum(inside.sum(axis=0), 1)[:, None] ** 2
             level = np.clip(metrics.exceedance(run.p), 1e-6, 1 - 1e-6)
-            residuals = (run.labels[:, None] > np.arange(level.shape[1])) - level
+            self._of_rows += inside.T.astype(float) @ (level * (1 - level)) / squares
             cut = ndtri(level)
             density = np.exp(-(cut**2) / 2) / np.sqrt(2 * np.pi)
-            products += _over_pairs(residuals, codes)
-            for k in range(_TERMS):
-                terms = eval_hermitenorm(k, cut) * density / np.sqrt(factorial(k + 1))
-                coefficients[k] += _over_pairs(terms, codes)
-        found[i] = _solved(coefficients, products)
-    scale = min(1.0, _LARGEST_CORRELATION / max(float(found.sum()), 1e-9))
-    return np.asarray(found * scale)
+            for k, t in np.ndindex(_TERMS, n_levels):
+                term = eval_hermitenorm(k, cut[:, t]) * density[:, t] / np.sqrt(factorial(k + 1))
+                of_groups = inside.T * term
+                for i, sums in enumerate(self._sums[-1]):
+                    pairs = _over_pairs(of_groups, sums)
+                    self._of_pairs[i, :, t, k] += pairs / squares[:, 0]
+                    of_all[i, k] += pairs[0]
+        self._tried = np.linspace(0, _LARGEST_CORRELATION, 500)
+        powers = self._tried[:, None] ** np.arange(1, _TERMS + 1)
+        self._expected = np.maximum.accumulate(of_all @ powers.T, axis=1)
+
+    def products(self, s: int, residuals: npt.NDArray[Any]) -> FloatArray:
+        """The sums over pairs of an item, and of an annotator, of residuals (b, n): (b, 2)."""
+        return np.stack([_over_pairs(residuals, sums) for sums in self._sums[s]], axis=1)
+
+    def solved(self, products: FloatArray) -> FloatArray:
+        """The correlations, each 0 or more, at which the products (b, 2) are expected: (b, 2)."""
+        solved = np.zeros(products.shape)
+        for i, expected in enumerate(self._expected):
+            if expected[-1] > 0:
+                solved[:, i] = np.interp(products[:, i], expected, self._tried)
+        total = np.maximum(solved.sum(axis=1, keepdims=True), 1e-9)
+        return np.asarray(solved * np.minimum(1, _LARGEST_CORRELATION / total))
+
+    def noise(self, correlations: FloatArray, to: FloatArray) -> FloatArray:
+        """The noise of mean residuals under correlations (b, 2), relative to others: (G, T, b)."""
+        powers = np.arange(1, _TERMS + 1)
+        variances = self._of_rows[..., None] + sum(
+            of_pairs @ (np.append(correlations[:, i], to[i])[None] ** powers[:, None])
+            for i, of_pairs in enumerate(self._of_pairs)
+        )
+        relative = ratio(variances[..., :-1], variances[..., -1:])
+        return np.asarray(np.sqrt(np.maximum(relative, 0)))
 
 
-def _over_pairs(values: FloatArray, codes: IntArray) -> float:
-    """The sum over pairs of different rows with the same code of their products, all columns."""
-    total = 0.0
-    for column in values.T:
-        total += float((np.bincount(codes, weights=column) ** 2).sum() - column @ column)
-    return total
+def _sums_of_several(codes: IntArray) -> csr_array | None:
+    """The matrix that sums rows with the same code, None where no two have it."""
+    places = np.unique(codes, return_inverse=True)[1]
+    shape = (int(places.max()) + 1, len(places))
+    if shape[0] == shape[1]:
+        return None
+    ones = np.ones(len(places), dtype=_SINGLE)
+    return csr_array((ones, (places, np.arange(len(places)))), shape=shape)
 
 
-def _solved(coefficients: FloatArray, products: float) -> float:
-    """The ρ from 0 to the largest at which Σ coefficients ρ^k is the products."""
-    tried = np.linspace(0, _LARGEST_CORRELATION, 500)
-    expected = (tried[:, None] ** np.arange(1, _TERMS + 1)) @ coefficients
-    if products <= 0 or expected[-1] <= 0:
-        return 0.0
-    return float(np.interp(products, np.maximum.accumulate(expected), tried))
+def _over_pairs(values: npt.NDArray[Any], sums: csr_array | None) -> FloatArray:
+    """The sums over pairs of different rows that go together of the products of values (b, n)."""
+    if sums is None:
+        return np.zeros(len(values))
+    of_all = ((sums @ values.T) ** 2).sum(axis=0, dtype=float)
+    return np.asarray(of_all - (values**2).sum(axis=1, dtype=float))
 
 
 class _Scores:
@@ -295,21 +337,21 @@ def _in_blocks(
 
 def _compared(
     observed: FloatArray,
-    errors: FloatArray,
+    drawn: FloatArray,
     noise: FloatArray,
     noise_of_rows: FloatArray,
     detectable: Callable[[int, int, float], float],
     correlations: FloatArray,
 ) -> Multicalibration:
-    """Compare errors (G, T) with those of the draws, (G, T, draws)."""
-    in_sigmas, drawn = ratio(observed, noise), ratio(errors, noise[..., None])
+    """Compare errors (G, T) with those of the draws in units of their noise, (G, T, draws)."""
+    in_sigmas = ratio(observed, noise)
     is_tested = np.isfinite(in_sigmas)
     largest = np.where(is_tested[..., None], drawn, 0.0).max(axis=(0, 1))
 
     def chance(reference: FloatArray) -> FloatArray:
         # Single precision: equal but for rounding counts.
         as_large = (reference >= in_sigmas[..., None] * (1 - 1e-5)).sum(axis=-1)
-        return np.where(is_tested, (1 + as_large) / (1 + errors.shape[-1]), np.nan)
+        return np.where(is_tested, (1 + as_large) / (1 + drawn.shape[-1]), np.nan)
 
     p = chance(drawn)
     discovery = np.full_like(p, np.nan)

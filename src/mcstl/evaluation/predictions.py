@@ -1,7 +1,7 @@
 """The predictions of a study's test annotations: predictions.parquet as arrays, checked."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ import pandas as pd
 
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl.data.annotations import Annotations, minority_rows
 from mcstl.data.labels import Task
 
 
@@ -55,6 +56,46 @@ class Predictions:
                 f"labels run from {self.labels.min()} to {self.labels.max()}; "
                 f"expected 0 to {n_classes - 1}"
             )
+
+    @classmethod
+    def of(cls, annotations: Annotations, p: FloatArray, membership: BoolArray) -> "Predictions":
+        """Put predictions of annotations together with what they are judged by.
+
+        Args:
+            annotations: n annotations.
+            p: Their class probabilities, (n, L).
+            membership: Which of them are in which group, (n, K).
+
+        Returns:
+            The predictions.
+        """
+        table = annotations.frame.assign(annotator=annotations.frame.get("annotator"))
+        return cls(
+            p=p,
+            labels=annotations.labels,
+            membership=membership,
+            minority=minority_rows(annotations),
+            items=pd.factorize(table["item"])[0],
+            annotators=annotator_codes(table),
+            task=annotations.task,
+        )
+
+    def take(self, positions: IntArray) -> "Predictions":
+        """Take some of the rows.
+
+        Args:
+            positions: Which ones.
+
+        Returns:
+            These rows.
+        """
+        arrays = {name: array for name, array in vars(self).items() if name != "task"}
+        return replace(self, **{name: array[positions] for name, array in arrays.items()})
+
+    @property
+    def everyone(self) -> BoolArray:
+        """The membership with everyone as a first group, (n, 1 + K)."""
+        return np.column_stack([np.ones(len(self.labels), dtype=bool), self.membership])
 
 
 def check_probabilities(p: npt.ArrayLike) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from mcstl.evaluation.summaries import Summary
+from mcstl.evaluation.summaries import Run, Summary, summarise_groups
 
 #: A group is called off where chance would give an error as large as its own less often.
 ALARM_LEVEL = 0.05
@@ -229,6 +229,33 @@ def group_table(evaluation: Mapping[str, Any], n: int) -> tuple[list[str], list[
         for row in (everyone, *evaluation["groups"])
     ]
     return ["group", "n", *(column.title for column in columns)], texts
+
+
+def question_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """Compute the table of the questions of a multilabel study.
+
+    Args:
+        runs: The runs of results.json, whose groups are the questions.
+
+    Returns:
+        The headings, and per question and method AUC (and bias), means over seeds.
+    """
+    methods = list(dict.fromkeys(run["method"] for run in runs))
+    means = {
+        method: {row["group"]: row for row in summarise_groups(runs, method)} for method in methods
+    }
+    rows = [
+        [
+            question,
+            *(
+                f"{rounded(means[method][question]['auc'])} "
+                f"({rounded(means[method][question]['bias'])})"
+                for method in methods
+            ),
+        ]
+        for question in means[methods[0]]
+    ]
+    return ["question", *methods], rows
 
 
 @dataclass(frozen=True)

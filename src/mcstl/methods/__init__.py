@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: The files of the methods by the methods' names, in the order in which messages list them.
 _REGISTRY = {
     "mc-stl": "mc_stl",
-    "mc-stl-people": "mc_stl_people",
+    "multilevel": "multilevel",
     "best": "best",
     "none": "none",
     "majority": "majority",

@@ -18,6 +18,7 @@ from mcstl.encoding.encoders import Encoder
 from mcstl.groups import Scheme
 from mcstl.groups.base import need_column
 from mcstl.models.examples import Examples
+from mcstl.models.known_texts import codes, hashes
 from mcstl.models.networks import BaseNetwork
 from mcstl.models.training import Problem, Session, TrainingConfig
 
@@ -120,15 +121,34 @@ class Prepared:
 
     @cached_property
     def people(self) -> tuple[str, ...]:
-        """The annotators who have training rows."""
-        people = self.annotations.frame["annotator"]
-        return tuple(people.iloc[self.parts.train].dropna().unique())
+        """The annotators who have training or validation rows, () where nobody is known."""
+        if not self.annotations.has("annotator"):
+            return ()
+        people = self.annotations.frame["annotator"].iloc[self._rows_to_learn_from]
+        return tuple(people.dropna().unique())
+
+    @cached_property
+    def texts(self) -> IntArray:
+        """(I,) the hashes of the texts that have training or validation rows, ascending."""
+        texts, positions = self.annotations.distinct_texts()
+        return np.unique(hashes(texts)[np.unique(positions[self._rows_to_learn_from])])
+
+    @cached_property
+    def known_texts(self) -> IntArray:
+        """(m,) each distinct text's place in `texts`, -1 for a new one."""
+        return codes(hashes(self.annotations.distinct_texts()[0]), self.texts)
+
+    @property
+    def _rows_to_learn_from(self) -> IntArray:
+        return np.concatenate([self.parts.train, self.parts.validation])
 
     @cached_property
     def annotators(self) -> IntArray:
         """(n,) each row's annotator by the place in `people`, -1 for everybody else."""
-        codes = pd.Index(self.people).get_indexer(pd.Index(self.annotations.frame["annotator"]))
-        return np.asarray(codes, dtype=np.int64)
+        if not self.people:
+            return np.full(len(self.annotations), -1, dtype=np.int64)
+        places = pd.Index(self.people).get_indexer(pd.Index(self.annotations.frame["annotator"]))
+        return np.asarray(places, dtype=np.int64)
 
     @property
     def problem(self) -> Problem:

@@ -1,67 +1,211 @@
-"""Several networks of two forms, and the mean of those that validation prefers (docs/beyond.md)."""
+"""The multilevel model and MC-STL as one, weighted by what each predicts of rows held out.
+
+Every fold holds out a fifth of the texts, a fifth of the people and a fifth of the other rows at
+once, so that weights are learnt for known and new texts and people alike, whatever the split of
+the study is. The weights need not sum to 1, which recalibrates the sum. Where MC-STL gains less
+than the error of the gain, the multilevel model answers alone.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
 
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.methods.base import FittedMethod, Prepared, RunSettings
-from mcstl.methods.network import NetworkMethod
+from mcstl.methods.multilevel import Multilevel, fitted, only_known
 from mcstl.models import recipes, training
-from mcstl.models.calibration import recalibrated
-from mcstl.models.networks import MeanNetwork, Network, ProductNetwork
-from mcstl.models.training import TrainingConfig
+from mcstl.models.calibration import FOLDS, folds_of
+from mcstl.models.examples import Examples
+from mcstl.models.networks import BaseNetwork
+from mcstl.models.stack import STATUSES, StackNetwork, level_logits
 
-_FORMS: tuple[type[Network], ...] = (Network, ProductNetwork)
-_MEMBERS = 3  # of each form
+#: How many folds there are; of many rows two of them are measured.
+_FOLDS, _FOLDS_OF_MANY = 5, 2
+_MANY_ROWS = 20_000
+#: With fewer rows held out, the weights of what is known are those of all rows.
+_LEAST_ROWS = 100
+#: Shares of the change from the multilevel model as it is to the best weights, which are compared.
+_SHARES = np.linspace(0, 1, 11)
 
 
-class Best(NetworkMethod):
-    """The mean of one form's networks or of all, whichever validates best, recalibrated."""
+class Best(Multilevel):
+    """A stack of the multilevel model and MC-STL."""
 
     name = "best"
+    is_trained = True
 
     def fit(self, prepared: Prepared, settings: RunSettings) -> FittedMethod:
-        """Fit three networks of each form, choose the mean that validates best, recalibrate it.
-
-        Each has a checkpoint of its own, which stays until all are fitted. There is no trace,
-        since that is of one network.
+        """Fit both models to all rows, and weigh them by folds that they were fitted without.
 
         Args:
             prepared: The seed's data.
             settings: The method as it stands in the study, its training and its seed.
 
         Returns:
-            What predicts, and the mean of the networks that were chosen.
+            What predicts, and the stack.
         """
-        train, validation = self.training_examples(prepared, settings.seed)
-        # The first of a form is what its method alone would be; torch tells seeds by 32 bits only.
-        states = np.random.SeedSequence(settings.seed).generate_state(_MEMBERS - 1)
-        plan = [(form, seed) for seed in (settings.seed, *map(int, states)) for form in _FORMS]
-        sessions = [settings.session.part(i, len(plan)) for i in range(len(plan))]
-        configs: dict[type[Network], TrainingConfig] = {}
-        networks = []
-        for (form, seed), session in zip(plan, sessions, strict=True):
-            # The first of a form chooses the recipe for the others.
-            fit = training.fit if form in configs else recipes.fit
-            config = configs.get(form, settings.training)
-            fitted = fit(
-                train,
-                validation,
-                prepared.problem,
-                config,
-                network=form,
-                seed=seed,
-                session=session,
+        session, seed = settings.session, settings.seed
+        examples, parts = self.examples(prepared, seed), prepared.parts
+        rows = np.concatenate([parts.train, parts.validation])
+        n_folds = _FOLDS if len(rows) <= _MANY_ROWS else _FOLDS_OF_MANY
+        sessions = [session.part(i, 1 + n_folds) for i in range(1 + n_folds)]
+        of_all = recipes.fit(
+            examples.take(parts.train),
+            examples.take(parts.validation),
+            prepared.problem,
+            settings.training,
+            seed=seed,
+            session=sessions[0],
+        )
+        multilevel = fitted(examples.take(rows), prepared, settings)
+        folds = []
+        for fold, each in enumerate(sessions[1:]):
+            is_out = _held_out(examples, rows, prepared.problem.preference, fold, seed)
+            kept = only_known(examples, rows[~is_out])
+            train, stop = (
+                np.intersect1d(rows[~is_out], x) for x in (parts.train, parts.validation)
             )
-            configs[form] = fitted.config
-            networks.append(fitted.network)
-        for session in sessions:
-            session.forget()
-        by_form = [networks[form :: len(_FORMS)] for form in range(len(_FORMS))]
-        in_order = [network for members in by_form for network in members]
-        choices = [MeanNetwork(members) for members in (*by_form, in_order)]
-        chosen = min(choices, key=lambda mean: training.validation_nll(mean, validation))
-        network = recalibrated(list(chosen.members), validation, settings.seed)
-        recipe = {form.kind: recipes.chosen(config) for form, config in configs.items()}
+            if not is_out.any() or not len(train) or not len(stop):
+                continue
+            mc_stl = training.fit(
+                kept.take(train),
+                kept.take(stop),
+                prepared.problem,
+                of_all.config,
+                seed=seed,
+                session=each,
+            )
+            regression = fitted(kept.take(rows[~is_out]), prepared, settings, multilevel)
+            folds.append(_Fold.of((regression, mc_stl.network), kept.take(rows[is_out])))
+        members: list[BaseNetwork] = [multilevel, of_all.network]
+        weights = _weights_by_status(folds)
+        if not weights[:, 1].any():
+            members, weights = members[:1], weights[:, :1]
+        network = StackNetwork(members, prepared.problem.n_classes - 1).eval()
+        network.weights = torch.tensor(weights, dtype=torch.float32)
+        for each in sessions:
+            each.forget()
+        recipe = {
+            **recipes.chosen(of_all.config),
+            "weights": {
+                member.kind: dict(zip(STATUSES, map(_rounded, of_member), strict=True))
+                for member, of_member in zip(network.members, network.weights.T, strict=True)
+            },
+        }
         return FittedMethod(lambda examples: training.predict(network, examples), network, recipe)
+
+
+def _rounded(weight: Tensor) -> float:
+    return round(float(weight), 3)
+
+
+def _held_out(
+    examples: Examples, rows: IntArray, preference: bool, fold: int, seed: int
+) -> BoolArray:
+    """Draw which of the rows a fold holds out: whole texts, whole people, and some of the rest."""
+    random = np.random.default_rng([seed, 2])
+    # A pair has two texts, so that half as many hold out as many rows.
+    of_texts = random.integers(_FOLDS * (1 + preference), size=len(examples.vectors))
+    out = (of_texts == fold)[examples.positions[rows]].any(axis=1)
+    annotators = np.full(len(examples), -1) if examples.annotators is None else examples.annotators
+    of_people = random.integers(_FOLDS, size=int(annotators.max(initial=0)) + 1)
+    out |= (annotators[rows] >= 0) & (of_people == fold)[annotators[rows]]
+    return np.asarray(out | (random.integers(_FOLDS, size=len(rows)) == fold), dtype=bool)
+
+
+class _Fold(NamedTuple):
+    """Rows that two members were fitted without, and what they say of them.
+
+    Attributes:
+        z: The members' level logits, (2, n, T).
+        above: Whether labels are above the thresholds, (n, T).
+        w: Weights, (n,).
+        texts: The number of each row's text, (n,).
+        status: What is known of each row, by the places of `STATUSES`, (n,).
+    """
+
+    z: FloatArray
+    above: FloatArray
+    w: FloatArray
+    texts: IntArray
+    status: IntArray
+
+    @classmethod
+    def of(cls, members: tuple[BaseNetwork, BaseNetwork], rows: Examples) -> "_Fold":
+        p = [training.predict(member, rows) for member in members]
+        z = np.stack([level_logits(torch.from_numpy(each)).numpy() for each in p])
+        above = (rows.y[:, None] > np.arange(z.shape[2])).astype(float)
+        known = np.full(len(rows.vectors), -1) if rows.known is None else rows.known
+        people = np.full(len(rows), -1) if rows.annotators is None else rows.annotators
+        status = 2 * (known[rows.positions] >= 0).all(axis=1) + (people >= 0)
+        return cls(z, above, rows.w.astype(float), rows.positions[:, 0], status)
+
+
+def _weights_by_status(folds: Sequence[_Fold]) -> FloatArray:
+    """Return the weight of each of two members by `STATUSES`, (4, 2)."""
+    if not folds:
+        return np.tile([1.0, 0.0], (len(STATUSES), 1))
+    z = np.concatenate([fold.z for fold in folds], axis=1)
+    above, w, texts, status = (
+        np.concatenate([getattr(fold, name) for fold in folds])
+        for name in ("above", "w", "texts", "status")
+    )
+    weights = np.tile(_weights(z, above, w, texts), (len(STATUSES), 1))
+    for s in range(len(STATUSES)):
+        inside = status == s
+        if inside.sum() >= _LEAST_ROWS:
+            weights[s] = _weights(z[:, inside], above[inside], w[inside], texts[inside])
+    return weights
+
+
+def _weights(z: FloatArray, above: FloatArray, w: FloatArray, texts: IntArray) -> FloatArray:
+    """Return the members' weights that predict best; 0 for the second where it gains too little.
+
+    Its gain, on folds of texts that weights were not chosen by, has to be larger than its error.
+    """
+    alone, loss_alone = _shrunk(z[:1], above, w, texts)
+    both, loss_both = _shrunk(z, above, w, texts)
+    gain = np.bincount(texts, loss_alone - loss_both)
+    return both if gain.sum() > np.sqrt((gain**2).sum()) else np.append(alone, 0.0)
+
+
+def _shrunk(
+    z: FloatArray, above: FloatArray, w: FloatArray, texts: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return weights between the first member as it is and the best, and the loss of rows, (n,).
+
+    How near to the best is what predicts folds of texts best that the weights were not chosen by.
+    """
+    start = np.eye(len(z))[0]
+    losses, parts = np.zeros((len(_SHARES), len(w))), folds_of(texts)
+    for part in range(FOLDS):
+        inside = parts == part
+        if inside.any() and not inside.all():
+            change = _best_weights(z[:, ~inside], above[~inside], w[~inside]) - start
+            for i, share in enumerate(_SHARES):
+                loss = _loss(z[:, inside], above[inside], start + share * change)
+                losses[i, inside] = w[inside] * loss
+    i = int(losses.sum(axis=1).argmin())
+    change = _best_weights(z, above, w) - start
+    return np.asarray(start + _SHARES[i] * change), losses[i]
+
+
+def _best_weights(z: FloatArray, above: FloatArray, w: FloatArray) -> FloatArray:
+    def loss(weights: FloatArray) -> float:
+        return float(w @ _loss(z, above, weights))
+
+    bounds = [(0.0, None)] * len(z)
+    return np.asarray(minimize(loss, np.eye(len(z))[0], bounds=bounds, method="L-BFGS-B").x)
+
+
+def _loss(z: FloatArray, above: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the loss of each row, summed over levels, (n,)."""
+    mixed = np.tensordot(weights, z, 1)
+    return np.asarray((np.logaddexp(0, mixed) - above * mixed).sum(axis=1))
 
 
 METHOD = Best()

@@ -6,33 +6,9 @@ from typing import Any, NamedTuple
 
 from mcstl import methods
 from mcstl._support.arrays import FloatArray
-from mcstl.methods.base import BaseMethodConfig, Part, Prepared, RunSettings
+from mcstl.methods.base import Part, Prepared, RunSettings
 from mcstl.models.networks import BaseNetwork
 from mcstl.models.prediction import never_certain
-
-
-def saves_model(config: BaseMethodConfig) -> bool:
-    """Say whether a method ends in a network that answers for the groups of the study.
-
-    Args:
-        config: The method as it stands in the study.
-
-    Returns:
-        False for one whose probabilities are recalibrated, too.
-    """
-    return methods.find(config.name).saves_model and config.recalibrate is None
-
-
-def is_trained(config: BaseMethodConfig) -> bool:
-    """Say whether a method is a network that the study's `training` trains.
-
-    Args:
-        config: The method as it stands in the study.
-
-    Returns:
-        False for one whose probabilities are recalibrated, too.
-    """
-    return methods.find(config.name).is_trained and config.recalibrate is None
 
 
 class FittedRun(NamedTuple):

@@ -1,11 +1,9 @@
-"""Recalibration of a trained network on its validation rows, careful where they are few.
+"""Recalibration of a network on rows that it did not learn from, careful where they are few.
 
-One slope and one offset per level are fitted to the validation rows' logits, as Platt (1999) does.
+One slope and one offset per level are fitted to the rows' logits, as Platt (1999) does.
 How much of them is taken, from nothing to all, is what predicts the labels of held-out folds best:
 where there is little to learn from, or nothing to mend, nothing is changed.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,39 +12,33 @@ from scipy.special import expit
 
 from mcstl._support.arrays import FloatArray, IntArray
 from mcstl.models.examples import Examples
-from mcstl.models.networks import MeanNetwork, Network
-from mcstl.models.training import predict
+from mcstl.models.stack import StackNetwork
 
 #: The shares of the fitted change that are compared.
 _SHARES = np.linspace(0, 1, 11)
-_FOLDS = 5
+FOLDS = 5
 
 
-def recalibrated(members: Sequence[Network], validation: Examples, seed: int = 0) -> MeanNetwork:
-    """Put networks together as one, recalibrated on the rows by which their training was stopped.
+def recalibrate(network: StackNetwork, p: FloatArray, rows: Examples, seed: int = 0) -> None:
+    """Recalibrate a stack, in place, on rows that its members did not learn from.
 
     Args:
-        members: The networks.
-        validation: The rows to recalibrate by; rows of one text (and in preference of one pair)
-            are held out together.
+        network: The stack.
+        p: What it predicts of the rows, without recalibration, (n, L).
+        rows: The n rows; those of one text (and in preference of one pair) are held out together.
         seed: Decides the folds.
-
-    Returns:
-        The network that answers with the mean of the members' logits, recalibrated.
     """
-    network = MeanNetwork(members).eval()
-    p = predict(network, validation)
     above = np.cumsum(p[:, ::-1], axis=1)[:, ::-1][:, 1:].clip(1e-9, 1 - 1e-9)
     z = np.log(above / (1 - above))
-    y = (validation.y[:, None] > np.arange(z.shape[1])).astype(float)
-    w = np.asarray(validation.w, dtype=float)
+    y = (rows.y[:, None] > np.arange(z.shape[1])).astype(float)
+    w = np.asarray(rows.w, dtype=float)
     if network.preference:  # A and B are the same but for their names
         z, y = np.concatenate([z, -z]), np.concatenate([y, 1 - y])
         w = np.concatenate([w, w]) / 2
-    texts = np.tile(validation.positions[:, 0], len(z) // len(validation))
-    folds = _folds(texts, seed)
+    texts = np.tile(rows.positions[:, 0], len(z) // max(1, len(rows)))
+    folds = folds_of(texts, seed)
     held_out = np.zeros(len(_SHARES))
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         inside = folds == fold
         if inside.any() and not inside.all():
             change = _fit(z[~inside], y[~inside], w[~inside], network.preference)
@@ -54,19 +46,26 @@ def recalibrated(members: Sequence[Network], validation: Examples, seed: int = 0
                 held_out[i] += _nll(share * change, z[inside], y[inside], w[inside])
     change = float(_SHARES[held_out.argmin()]) * _fit(z, y, w, network.preference)
     slope, offsets = float(np.exp(change[0])), change[1:]
-    gaps = slope * (z[:, :-1] - z[:, 1:]).min(axis=0)  # the same in all rows, but for rounding
-    for t, gap in enumerate(gaps):  # levels stay in order, so that no probability is negative
+    gaps = slope * (z[:, :-1] - z[:, 1:]).min(axis=0, initial=np.inf)
+    for t, gap in enumerate(gaps):  # levels stay in order, so that no class becomes impossible
         offsets[t + 1] = min(offsets[t + 1], offsets[t] + 0.99 * gap)
     with torch.no_grad():
         network.slope.fill_(slope)
         network.offsets.copy_(torch.from_numpy(offsets))
-    return network
 
 
-def _folds(texts: IntArray, seed: int) -> IntArray:
-    """Deal texts out to folds: (n,) the fold of each row."""
+def folds_of(texts: IntArray, seed: int = 0) -> IntArray:
+    """Deal texts out to folds.
+
+    Args:
+        texts: The number of each row's text, (n,).
+        seed: Decides which text is in which fold.
+
+    Returns:
+        The fold of each row, (n,).
+    """
     distinct, place = np.unique(texts, return_inverse=True)
-    folds = np.arange(len(distinct)) % _FOLDS
+    folds = np.arange(len(distinct)) % FOLDS
     folds = np.random.default_rng(seed).permutation(folds)[place]
     return np.asarray(folds, dtype=np.int64)
 

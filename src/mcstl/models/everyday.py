@@ -1,4 +1,4 @@
-"""What a model says of itself, and the plain answer to what the label would be."""
+"""What a model says of itself and its groups, and the plain answer to what the label would be."""
 
 import abc
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,10 @@ import numpy as np
 
 from mcstl._support.errors import listed
 from mcstl._support.notebook import Shown
+from mcstl.data.labels import Task
+from mcstl.groups import Scheme
+from mcstl.groups.base import Group
+from mcstl.models.perspectives import askable
 from mcstl.models.texts import Texts
 
 _ORDER = {"preference": " or ", "ordinal": " < "}
@@ -19,17 +23,33 @@ class EverydayModel(Shown):
     Attributes:
         task: What it predicts.
         classes: The names of the classes, in their order.
+        scheme: The rule that gives annotations their groups; None for a model without groups.
         encoder: What turns texts into vectors.
+        min_people: How many people a group must be of for predictions to be made for it.
     """
 
-    task: Any
+    task: Task
     classes: tuple[str, ...]
+    scheme: Scheme | None
     encoder: Any
+    min_people: int
 
     @property
-    @abc.abstractmethod
     def group_names(self) -> tuple[str, ...]:
-        """The names of the value groups."""
+        """The names of the value groups, in the order of the embeddings."""
+        return self.scheme.names if self.scheme else ()
+
+    @property
+    def groups_of_few(self) -> tuple[str, ...]:
+        """The names of groups of fewer than five people."""
+        groups = self.scheme.groups if self.scheme else ()
+        return tuple(group.name for group in groups if group.is_of_few)
+
+    @property
+    def askable_groups(self) -> tuple[Group, ...]:
+        """The groups for which predictions are made: those of `min_people` or more."""
+        groups = self.scheme.groups if self.scheme else ()
+        return askable(groups, self.min_people)
 
     @abc.abstractmethod
     def predict_proba(self, texts: Texts, perspectives: Any = None) -> Any:

@@ -33,6 +33,8 @@ class Examples:
         w: Weights, (n,); a weight of two is the row twice.
         annotators: The code of each row's annotator, -1 for one whom training does not know, (n,);
             for a network that learns people.
+        known: The code of each text among those that training knows, -1 for a new one, (m,); for a
+            network that learns single texts.
     """
 
     vectors: Float32Array
@@ -41,6 +43,7 @@ class Examples:
     y: IntArray
     w: Float32Array
     annotators: IntArray | None = None
+    known: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -107,12 +110,15 @@ class Batch:
         S: Which groups each row is in, (n, K).
         annotators: The code of each row's annotator, -1 for one who is unknown, (n,); None where
             all are.
+        known: The code of each text among those that training knew, -1 for a new one, (m,); None
+            where all are new.
     """
 
     vectors: Tensor
     positions: Tensor
     S: Tensor
     annotators: Tensor | None = None
+    known: Tensor | None = None
 
     def annotators_or_unknown(self) -> Tensor:
         """Fill in unknown annotators where a batch has none.
@@ -139,7 +145,6 @@ class WeightedExamples:
         pattern: Each example's membership among them, (n,).
         levels: The mean of the rows' levels y^(t), (n, T).
         w: The rows' summed weight, (n,).
-        annotators: The code of each example's annotator, (n,), or None.
         pattern_labels: The weight of each class under each membership, (P, L).
     """
 
@@ -149,7 +154,6 @@ class WeightedExamples:
     pattern: Tensor
     levels: Tensor
     w: Tensor
-    annotators: Tensor | None
     pattern_labels: Tensor
 
     def __len__(self) -> int:
@@ -178,7 +182,6 @@ class WeightedExamples:
         if examples.positions.shape[1] == 1:  # neighbours in memory are read faster
             order = order[np.argsort(examples.positions[first[order], 0], kind="stable")]
         rows = first[order]
-        annotators = None if examples.annotators is None else examples.annotators[rows]
 
         def tensor(array: npt.NDArray[Any]) -> Tensor:
             return torch.from_numpy(array).to(device)
@@ -190,7 +193,6 @@ class WeightedExamples:
             pattern=tensor(pattern[rows]),
             levels=tensor(above[order].astype(np.float32)),
             w=tensor((w / cuts)[order].astype(np.float32)),
-            annotators=None if annotators is None else tensor(annotators),
             pattern_labels=tensor(_class_weights(pattern, examples, patterns.shape[0], n_classes)),
         )
 
@@ -207,8 +209,7 @@ class WeightedExamples:
         if vectors.device.type == "cpu":  # on a GPU it would wait for the number of texts
             vectors, positions = _needed_texts(vectors, positions)
         S = self.patterns.index_select(0, self.pattern.index_select(0, numbers))
-        annotators = None if self.annotators is None else self.annotators[numbers]
-        return Batch(vectors, positions, S, annotators)
+        return Batch(vectors, positions, S)
 
     def shuffled(self, batch_size: int) -> Iterator[Tensor]:
         """Draw the batches of an epoch by torch's generator.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mcstl._support.errors import InputError, brief, listed
+from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models.model_directory import ENCODER_FILES, FILES
 
 _TIMEOUT = 10  # seconds until a hub that does not answer is an error
@@ -35,12 +36,13 @@ class OnTheHub(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def load(cls, folder: str | Path, *, encoder: Any = None) -> Self:
+    def load(cls, folder: str | Path, *, encoder: Any = None, min_people: int = FEW_PEOPLE) -> Self:
         """Read a model directory.
 
         Args:
             folder: The directory.
             encoder: The encoder of the texts; by default it is found by its name.
+            min_people: How many people a group must be of for predictions to be made for it.
 
         Returns:
             The model.
@@ -64,6 +66,7 @@ class OnTheHub(abc.ABC):
         token: str | bool | None = None,
         local_files_only: bool = False,
         encoder: Any = None,
+        min_people: int = FEW_PEOPLE,
     ) -> Self:
         """Read a model directory, or a model of the Hub by its ``owner/name``.
 
@@ -77,6 +80,7 @@ class OnTheHub(abc.ABC):
             token: The Hub's token, by default the one that `hf auth login` kept.
             local_files_only: Whether to use only what was downloaded before.
             encoder: The encoder of the texts; by default it is found by its name.
+            min_people: As for `load`.
 
         Returns:
             The model.
@@ -86,7 +90,7 @@ class OnTheHub(abc.ABC):
         """
         name = str(pretrained_model_name_or_path)
         if Path(name).is_dir():
-            return cls.load(name, encoder=encoder)
+            return cls.load(name, encoder=encoder, min_people=min_people)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) or ".." in name:
             raise InputError(f"{brief(name, 80)!r} is no folder and no name as owner/model")
         from huggingface_hub import snapshot_download
@@ -106,7 +110,7 @@ class OnTheHub(abc.ABC):
                 f"model {name!r} is no folder here and cannot be had from the hub: "
                 f"{brief(error, 200)}"
             ) from error
-        return cls.load(folder, encoder=encoder)
+        return cls.load(folder, encoder=encoder, min_people=min_people)
 
     def push_to_hub(
         self,

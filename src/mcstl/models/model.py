@@ -5,14 +5,15 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.sparse import csr_matrix, diags_array, hstack, vstack
+from scipy.special import expit, logit, ndtri
 
 from mcstl import __version__
 from mcstl._support import files
@@ -22,11 +23,12 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import TEXT_COLUMNS, Annotations
 from mcstl.data.labels import Task
 from mcstl.groups import Scheme, load_scheme
-from mcstl.groups.base import Group
 from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models import network_kinds
 from mcstl.models.everyday import EverydayModel
+from mcstl.models.examples import distinct_rows
 from mcstl.models.hub import OnTheHub
+from mcstl.models.known_texts import codes, hashes
 from mcstl.models.model_directory import (
     ENCODER,
     SCHEMA,
@@ -51,23 +53,29 @@ from mcstl.models.perspectives import (
     Person,
     Perspective,
     Views,
-    askable,
     check_people,
     jurors_of,
     post_stratify,
 )
+from mcstl.models.populations import Population, cells_of
 from mcstl.models.prediction import Respondents, predict_grid, predict_rows
 from mcstl.models.texts import TextForm, Texts, columns_of
 
 if TYPE_CHECKING:
     from mcstl.encoding.encoders import Encoder
 
-#: How often what is known of groups and annotators is drawn for an interval.
-_INTERVAL_DRAWS = 128
+
+class _Encoded(NamedTuple):
+    """Distinct texts: (m, d) vectors, (n, sides) positions, (m,) which are known, (n,) cut."""
+
+    vectors: Float32Array
+    positions: IntArray
+    known: IntArray
+    cut: BoolArray
 
 
 @dataclass(repr=False)
-class Model(OnTheHub, EverydayModel):
+class Model(EverydayModel, OnTheHub):
     """A trained network with what it needs to answer: its groups, its classes and its encoder.
 
     Attributes:
@@ -83,6 +91,7 @@ class Model(OnTheHub, EverydayModel):
             its own facts.
         group_encoder: What forms groups by rationale where `encoder` was trained further.
         people: The codes of the annotators whom the network knows, in its order.
+        texts: The hashes of the texts that the network knows, ascending, (I,).
         min_people: How many people a group must be of, where they are known, for predictions to be
             made for it. How many fewer than five are is not known, so that 2 to 5 are alike, and 1
             allows all groups.
@@ -101,29 +110,13 @@ class Model(OnTheHub, EverydayModel):
     people: tuple[str, ...] = ()
     min_people: int = FEW_PEOPLE
     text_parts: int = 1
+    texts: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def text_form(self) -> TextForm:
         """What it is asked about: texts or pairs, and the parts of each."""
         columns = columns_of(self.facts)
         return TextForm.of(self.task, self.text_parts, self.encoder.parts > 1, columns)
-
-    @property
-    def group_names(self) -> tuple[str, ...]:
-        """The names of the value groups, in the order of the embeddings."""
-        return self.scheme.names if self.scheme else ()
-
-    @property
-    def groups_of_few(self) -> tuple[str, ...]:
-        """The names of groups of fewer than five people."""
-        groups = self.scheme.groups if self.scheme else ()
-        return tuple(group.name for group in groups if group.is_of_few)
-
-    @property
-    def askable_groups(self) -> tuple[Group, ...]:
-        """The groups for which predictions are made: those of `min_people` or more."""
-        groups = self.scheme.groups if self.scheme else ()
-        return askable(groups, self.min_people)
 
     def membership(self, perspectives: Sequence[Groups]) -> csr_matrix:
         """Turn names of groups into a membership.
@@ -163,6 +156,27 @@ class Model(OnTheHub, EverydayModel):
         check_people([described[k] for k in sorted(set(columns))], self.min_people)
         ones = np.ones(len(rows), dtype=np.float32)
         return csr_matrix((ones, (rows, columns)), shape=(len(perspectives), len(position)))
+
+    def for_population(self, population: Population) -> Self:
+        """Ask the model about another population than that of its training.
+
+        Every view is then post-stratified over the cells of this population: what women of it say,
+        with the ages that its women have.
+
+        Args:
+            population: Weights by perspective (``{"gender=Woman + age=18-29": 120}``), or a table
+                with a column per attribute and a column ``weight``, as of a census.
+
+        Returns:
+            A model with this population; it shares all else.
+
+        Raises:
+            InputError: For an unknown group, and for weights that are none.
+        """
+        cells, weights = cells_of(population, self.group_names)
+        patterns, places = distinct_rows(self.membership(cells))
+        counts = np.bincount(places, weights=weights, minlength=patterns.shape[0])
+        return replace(self, population=(patterns, counts.astype(float)))
 
     def predict_proba(
         self,
@@ -206,7 +220,7 @@ class Model(OnTheHub, EverydayModel):
                     [0.42, 0.58]]])
         """
         respondents = self.respondents(perspectives, exactly=exactly)
-        return self._predict(self.network, *self._vectors(texts, progress), respondents)
+        return self._predict(self.network, self._encoded(texts, progress), respondents)
 
     def predict_interval(
         self,
@@ -219,9 +233,10 @@ class Model(OnTheHub, EverydayModel):
     ) -> tuple[FloatArray, FloatArray]:
         """Compute the interval that holds P(label | text, perspective).
 
-        It says how sure the model is of a perspective: of what a group shares it knows as much as
-        it has members, of a `Person` as much as their annotations tell. The ends are quantiles over
-        draws of both, given all else that was learnt (docs/people.md).
+        It says how sure the model is of a text and a perspective: of what a group shares it knows
+        as much as it has members, of a `Person` as much as their annotations tell, of a text that
+        training did not know only what its words say. The posterior of P(y > t) is taken to be
+        normal on the scale of log odds (docs/people.md).
 
         Args:
             texts: n texts, or lists of their parts (`TextForm`); in preference pairs (a, b).
@@ -235,22 +250,26 @@ class Model(OnTheHub, EverydayModel):
             The lower and the upper ends, (n, P, L) each.
 
         Raises:
-            InputError: As `predict_proba`, for a model that is not of `mc-stl-people`, and for a
-                level outside 0 to 1.
+            InputError: As `predict_proba`, for a model that is not of `multilevel` or `best`, and
+                for a level outside 0 to 1.
         """
+        respondents = self.respondents(perspectives, exactly=exactly)
+        return self._interval(self._encoded(texts, progress), respondents, level, progress)
+
+    def _interval(
+        self, encoded: "_Encoded", respondents: Respondents, level: float, progress: Progress
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the posterior's interval, (n, P, L) each."""
         if not 0 < level < 1:
             raise InputError(f"a level is between 0 and 1, as 0.95; got {level}")
-        respondents = self.respondents(perspectives, exactly=exactly)
-        annotators = torch.from_numpy(respondents.annotators)
-        generator = torch.Generator().manual_seed(0)
-        vectors, positions = self._vectors(texts, progress)
-        p = []
-        for done in range(_INTERVAL_DRAWS):
-            network = self.network.posterior_sample(annotators, generator)
-            p.append(self._predict(network, vectors, positions, respondents))
-            progress("drawing people", done + 1, _INTERVAL_DRAWS)
-        low, high = np.quantile(np.stack(p), [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return low, high
+        count = self.network.n_draws
+        mean = square = np.zeros(())
+        for done, network in enumerate(self.network.posterior(), start=1):
+            z = logit(self._predict(network, encoded, respondents))
+            mean, square = mean + z / count, square + z**2 / count
+            progress("drawing from the posterior", done, count)
+        half = ndtri((1 + level) / 2) * np.sqrt(np.maximum(square - mean**2, 0.0))
+        return np.asarray(expit(mean - half)), np.asarray(expit(mean + half))
 
     def views(
         self,
@@ -258,6 +277,7 @@ class Model(OnTheHub, EverydayModel):
         perspectives: Sequence[Groups] | None = None,
         *,
         exactly: bool = False,
+        level: float | None = None,
         progress: Progress = silent,
     ) -> Views:
         """Predict texts from several perspectives and for the population, encoding each once.
@@ -266,6 +286,8 @@ class Model(OnTheHub, EverydayModel):
             texts: n texts, or lists of their parts (`TextForm`); in preference pairs (a, b).
             perspectives: Lists of group names, by default each group of `min_people` or more alone.
             exactly: As in `predict_proba`.
+            level: The probability that intervals are to hold, as in `predict_interval`; without it
+                there are none.
             progress: Called with what is being done, how many texts are encoded and how many there
                 are.
 
@@ -273,15 +295,19 @@ class Model(OnTheHub, EverydayModel):
             What each perspective and the population say of each text.
 
         Raises:
-            InputError: As `predict_proba`.
+            InputError: As `predict_proba`, and with a level as `predict_interval`.
         """
         perspectives = self._each_group() if perspectives is None else perspectives
         respondents = self.respondents([*perspectives, ()], exactly=exactly)
-        vectors, positions, truncated = self._encoded(texts, progress)
-        p = self._predict(self.network, vectors, positions, respondents)
+        encoded = self._encoded(texts, progress)
+        p = self._predict(self.network, encoded, respondents)
         names = tuple(map(" + ".join, perspectives))
         unseen = tuple(names[i] for i in respondents.unseen)
-        return Views(names, self.classes, p[:, :-1], p[:, -1], unseen, truncated)
+        views = Views(names, self.classes, p[:, :-1], p[:, -1], unseen, encoded.cut)
+        if level is None:
+            return views
+        low, high = self._interval(encoded, respondents, level, progress)
+        return replace(views, low=low[:, :-1], high=high[:, :-1])
 
     def disagreement(
         self,
@@ -359,9 +385,10 @@ class Model(OnTheHub, EverydayModel):
         vectors = self.encoder.encode(texts, progress)
         annotators = None
         if self.people and annotations.has("annotator"):
-            codes = annotations.frame["annotator"].map({c: i for i, c in enumerate(self.people)})
-            annotators = np.array(codes.fillna(-1), dtype=np.int64)
-        return predict_rows(self.network, vectors, positions, S, annotators), S
+            places = annotations.frame["annotator"].map({c: i for i, c in enumerate(self.people)})
+            annotators = np.array(places.fillna(-1), dtype=np.int64)
+        known = codes(hashes(texts), self.texts)
+        return predict_rows(self.network, vectors, positions, S, annotators, known=known), S
 
     def _each_group(self) -> list[list[str]]:
         return [[group.name] for group in self.askable_groups]
@@ -410,8 +437,8 @@ class Model(OnTheHub, EverydayModel):
     def _position(self, code: str) -> int:
         if not self.people:
             raise InputError(
-                "this model knows no single person: mc-stl-people does, and keeps them in a folder "
-                "only with save(folder, people=True)"
+                "this model knows no single person: those of the methods multilevel and best do, "
+                "and keep them in a folder only with save(folder, people=True)"
             )
         if code not in self.people:
             raise InputError(
@@ -420,29 +447,20 @@ class Model(OnTheHub, EverydayModel):
         return self.people.index(code)
 
     def _predict(
-        self,
-        network: BaseNetwork,
-        vectors: Float32Array,
-        positions: IntArray,
-        respondents: Respondents,
+        self, network: BaseNetwork, texts: "_Encoded", respondents: Respondents
     ) -> FloatArray:
-        return predict_grid(network, vectors, positions, respondents, len(self.classes))
+        vectors, positions, known, _ = texts
+        return predict_grid(network, vectors, positions, respondents, len(self.classes), known)
 
-    def _vectors(self, texts: Texts, progress: Progress) -> tuple[Float32Array, IntArray]:
-        """Encode distinct texts: (m, d) vectors and (n, 1 or 2) positions."""
-        return self._encoded(texts, progress)[:2]
-
-    def _encoded(
-        self, texts: Texts, progress: Progress
-    ) -> tuple[Float32Array, IntArray, BoolArray]:
-        """Encode distinct texts: as `_vectors`, and (n,) whether a text was cut."""
+    def _encoded(self, texts: Texts, progress: Progress) -> "_Encoded":
         form = self.text_form
         flat = [text for item in form.read_all(texts) for text in item]
         distinct = list(dict.fromkeys(flat))
         where = {text: i for i, text in enumerate(distinct)}
         positions = np.array([where[text] for text in flat], np.int64).reshape(-1, form.sides)
         vectors, cut = self.encoder.encode_with_cuts(distinct, progress)
-        return vectors, positions, np.asarray(cut[positions].any(axis=1))
+        known = codes(hashes(distinct), self.texts)
+        return _Encoded(vectors, positions, known, np.asarray(cut[positions].any(axis=1)))
 
     def save(self, folder: str | Path, *, people: bool = False) -> None:
         """Write the model directory, whole or not: safetensors, JSON and README.md, the card.
@@ -472,6 +490,8 @@ class Model(OnTheHub, EverydayModel):
             f"scheme.{k}": torch.from_numpy(np.ascontiguousarray(a)) for k, a in arrays.items()
         }
         tensors |= population_tensors(*self.population)
+        if len(self.texts):
+            tensors["texts"] = torch.from_numpy(self.texts)
         config = {
             "schema": SCHEMA,
             "mcstl": __version__,
@@ -567,7 +587,9 @@ class Model(OnTheHub, EverydayModel):
             scheme = load_scheme(config["scheme"], arrays) if config["scheme"] else None
             population = population_of(tensors, shape["n_groups"])
             n_groups = len(scheme.names) if scheme else 0
-            if (n_groups, len(people)) != (shape["n_groups"], network.n_annotators):
+            texts = tensors["texts"].numpy() if "texts" in tensors else np.empty(0, np.int64)
+            known = len(people), len(texts)
+            if (n_groups, *known) != (shape["n_groups"], network.n_annotators, network.n_texts):
                 raise ValueError("its parts do not fit together")
             text_encoder = identity_in(config["encoder"])
             rationale_encoder = config.get("group_encoder")
@@ -614,6 +636,7 @@ class Model(OnTheHub, EverydayModel):
             people,
             min_people,
             parts,
+            texts,
         )
 
 

@@ -96,6 +96,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: If it is none of ours, or of a schema that cannot be read.
     """
     path = folder / "config.json"
+    if not path.exists() and (folder / "questions.json").exists():
+        raise InputError(
+            f"{folder} holds a model for each of several questions; give the folder of one of them "
+            f"in it, or read all with mcstl.models.questions.QuestionsModel.load"
+        )
     if not path.exists():
         raise InputError(f"{folder} holds no model (no config.json); give a folder that save wrote")
     content = _read_bytes(path)

@@ -7,19 +7,16 @@ import torch
 from torch import Tensor
 
 from mcstl._support.errors import brief, listed
-from mcstl.models.networks import (
-    BaseNetwork,
-    HeadsNetwork,
-    MeanNetwork,
-    Network,
-    ProductNetwork,
-)
-from mcstl.models.people import PeopleNetwork
+from mcstl.models.multilevel import MultilevelNetwork
+from mcstl.models.networks import BaseNetwork, HeadsNetwork, Network
+from mcstl.models.stack import StackNetwork
 
-#: The networks that are trained, by the ``kind`` in config.json.
-NETWORKS: dict[str, type[Network]] = {
-    network.kind: network for network in (Network, PeopleNetwork, HeadsNetwork, ProductNetwork)
+#: The networks that are fitted, by the ``kind`` in config.json.
+NETWORKS: dict[str, type[Network] | type[MultilevelNetwork]] = {
+    network.kind: network for network in (Network, HeadsNetwork, MultilevelNetwork)
 }
+#: Kinds of version 0.1 that are no more, and the method that replaces them.
+_GONE = {"people": "multilevel", "product": "best", "mean": "best"}
 
 
 def build(config: Mapping[str, Any], sizes: tuple[int, int, int], preference: bool) -> BaseNetwork:
@@ -39,9 +36,14 @@ def build(config: Mapping[str, Any], sizes: tuple[int, int, int], preference: bo
         ValueError: If the kind or the layer does not exist.
     """
     kind = config["kind"]
-    if kind == MeanNetwork.kind:
-        return MeanNetwork([_trained(member, sizes, preference) for member in config["members"]])
-    return _trained(config, sizes, preference)
+    if kind == StackNetwork.kind:
+        members = [build(member, sizes, preference) for member in config["members"]]
+        return StackNetwork(members, sizes[2])
+    if kind in NETWORKS:
+        return NETWORKS[kind].from_config(config, sizes, preference)
+    kinds = listed([*NETWORKS, StackNetwork.kind])
+    again = f"; train it again, with the method {_GONE[kind]}" if kind in _GONE else ""
+    raise ValueError(f"its network is of the kind {brief(kind)}; expected {kinds}{again}")
 
 
 def restore(
@@ -71,16 +73,5 @@ def restore(
     """
     with torch.device("meta"):
         network = build(config, sizes, preference)
-    if isinstance(network, MeanNetwork):  # version 0.1 did not recalibrate
-        unchanged = {"slope": torch.ones(1), "offsets": torch.zeros(len(network.offsets))}
-        weights = unchanged | dict(weights)
     network.load_state_dict(weights, assign=True)
     return network.eval()
-
-
-def _trained(config: Mapping[str, Any], sizes: tuple[int, int, int], preference: bool) -> Network:
-    kind = config["kind"]
-    if kind not in NETWORKS:
-        kinds = listed([*NETWORKS, MeanNetwork.kind])
-        raise ValueError(f"its network is of the kind {brief(kind)}; expected {kinds}")
-    return NETWORKS[kind].from_config(config, sizes, preference)

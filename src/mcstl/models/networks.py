@@ -1,13 +1,12 @@
-"""The networks that own v, o, b and t: the paper's, a head per group, products, and their mean.
+"""What every network can do, and the two that are trained: the paper's, and a head per group.
 
-All fulfil `BaseNetwork`, so that training, prediction and saving never ask which one it is. The
-network that knows annotators is in `mcstl.models.people`.
+All fulfil `BaseNetwork`, so that training, prediction and saving never ask which one it is.
+`mcstl.models.multilevel` knows people and texts, `mcstl.models.stack` puts networks together.
 """
 
 import abc
 import copy
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict, Unpack, get_args
 
 import numpy as np
@@ -25,8 +24,6 @@ Layer = Literal["normed", "smooth"]
 Replacements = Iterable[tuple[Tensor, Tensor]]
 #: Numbers that a core's cache holds: a grid in larger blocks takes six times as long.
 _NUMBERS_IN_CACHE = 2**19
-#: The width of `ProductNetwork` in units of how far texts are from their mean (root mean square).
-_WIDTH = 0.55
 
 
 class Form(TypedDict, total=False):
@@ -76,10 +73,10 @@ class Dropout(nn.Module):
 
 
 class Effects(NamedTuple):
-    """What the groups (and the annotator) of P rows or perspectives add, whatever the text is.
+    """What the groups of P rows or perspectives add, whatever the text is.
 
     Attributes:
-        shift: What is added to the text's projection, or multiplied into it: (P, units).
+        shift: What is added to the text's projection, (P, units).
         head: The biases, (T,) or (P, T); in preference the temperatures, (P,).
     """
 
@@ -112,6 +109,11 @@ class BaseNetwork(nn.Module, abc.ABC):
         """How many annotators the network knows; 0 for a network without people."""
         return 0
 
+    @property
+    def n_texts(self) -> int:
+        """How many texts the network knows by themselves; 0 for one that knows their vectors."""
+        return 0
+
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
         """Return the network's entry in config.json.
@@ -121,26 +123,31 @@ class BaseNetwork(nn.Module, abc.ABC):
         """
 
     @abc.abstractmethod
-    def logits(self, batch: Batch) -> Tensor:
-        """Compute the level logits of rows, for training.
+    def probabilities(self, batch: Batch) -> Tensor:
+        """Predict rows, each under its own groups, its annotator and its text where it knows them.
 
         Args:
             batch: n rows.
 
         Returns:
-            The logits of P(y > t), or of P(A preferred): (n, T).
+            The class probabilities, (n, L), float64.
         """
 
     @abc.abstractmethod
-    def grid_logits(self, e: Tensor, S: Tensor) -> Tensor:
-        """Compute the level logits of every text under every perspective.
+    def grid_probabilities(
+        self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None = None
+    ) -> Tensor:
+        """Predict every text under every perspective.
 
         Args:
             e: The vectors of the texts, (n, 1 or 2, d).
             S: The membership of each perspective, (P, K).
+            annotators: The code of each perspective's annotator, -1 for somebody unknown, (P,).
+            known: The code of each text among those that training knew, -1 for a new one,
+                (n, 1 or 2); without it all are new.
 
         Returns:
-            The logits, (n, P, T).
+            The class probabilities, (n, P, L).
         """
 
     @abc.abstractmethod
@@ -166,33 +173,6 @@ class BaseNetwork(nn.Module, abc.ABC):
             Pairs of a tensor of this network and what replaces it.
         """
 
-    def probabilities(self, batch: Batch, draws: int | None = None) -> Tensor:
-        """Predict rows, each under its own groups and annotator.
-
-        Args:
-            batch: n rows.
-            draws: How many draws a network of people averages over, by default all it has; other
-                networks need none.
-
-        Returns:
-            The class probabilities, (n, L), float64.
-        """
-        return equations.class_probabilities(self.logits(batch).double())
-
-    def grid_probabilities(self, e: Tensor, S: Tensor, annotators: Tensor) -> Tensor:
-        """Predict every text under every perspective.
-
-        Args:
-            e: The vectors of the texts, (n, 1 or 2, d).
-            S: The membership of each perspective, (P, K).
-            annotators: The code of each perspective's annotator, -1 for somebody unknown, (P,);
-                a network without people ignores them.
-
-        Returns:
-            The class probabilities, (n, P, L).
-        """
-        return equations.class_probabilities(self.grid_logits(e, S))
-
     def select_groups(self, groups: Tensor) -> Self:
         """Copy the network with some of its groups only; the copy shares all other tensors.
 
@@ -214,20 +194,41 @@ class BaseNetwork(nn.Module, abc.ABC):
         """
         return self
 
-    def posterior_sample(self, annotators: Tensor, generator: torch.Generator) -> Self:
-        """Draw a network from the posterior over what groups share and annotators are like.
+    @property
+    def n_draws(self) -> int:
+        """How many draws `posterior` makes; 0 for a network that does not know how sure it is."""
+        return 0
 
-        Args:
-            annotators: Codes of the annotators to draw, -1 for somebody unknown, (P,).
-            generator: Where the random numbers come from.
+    def sources(self) -> dict[str, float]:
+        """Measure what makes answers differ.
 
         Returns:
-            A network whose predictions are one draw of what this one knows.
+            By source (the text, people, ...) the standard deviation of the score that it makes, in
+            log odds; nothing for a network that does not know.
+        """
+        return {}
+
+    def at_its_mean(self) -> "BaseNetwork":
+        """Leave out how sure the network is.
+
+        Returns:
+            A network that answers by what is most likely alone.
+        """
+        return self
+
+    def posterior(self) -> Iterator["BaseNetwork"]:
+        """Draw from what the network is not sure of, given the training rows.
+
+        Yields:
+            Networks, each of which is one draw.
 
         Raises:
-            InputError: If the network is not one of people, and so does not know how sure it is.
+            InputError: If the network does not know how sure it is.
         """
-        raise InputError("only a model of the method mc-stl-people knows how sure it is")
+        raise InputError(
+            "only models of the methods multilevel and best know how sure they are; fit one of "
+            "them, or ask for no intervals"
+        )
 
     def _copy_with(self, replacements: Replacements) -> Self:
         # deepcopy takes the copy of whatever the memo has from there.
@@ -287,7 +288,7 @@ class Network(BaseNetwork):
         """Make a network for training rows, its biases at the label rates.
 
         Args:
-            train: The training rows, whose sizes (and people, and scale) the network takes.
+            train: The training rows, whose sizes the network takes.
             n_classes: The number of classes, L.
             **form: What `Network` takes by name.
 
@@ -296,15 +297,10 @@ class Network(BaseNetwork):
             first epochs learn texts and groups.
         """
         sizes = train.vectors.shape[1], train.S.shape[1], n_classes - 1
-        network = cls(*sizes, **cls._measured(train), **form)
+        network = cls(*sizes, **form)
         if not network.preference:
             network.start_biases(train.class_weights(n_classes))
         return network
-
-    @classmethod
-    def _measured(cls, train: Examples) -> dict[str, Any]:
-        """Return the constructor's arguments that come from the training rows."""
-        return {}
 
     @classmethod
     def from_config(
@@ -326,13 +322,7 @@ class Network(BaseNetwork):
         layer = config["layer"]
         if layer not in get_args(Layer):
             raise ValueError(f"its layer is {brief(layer)}; expected {listed(get_args(Layer))}")
-        extra = cls._configured(config, sizes)
-        return cls(*sizes, preference=preference, hidden=config["hidden"], layer=layer, **extra)
-
-    @classmethod
-    def _configured(cls, config: Mapping[str, Any], sizes: tuple[int, int, int]) -> dict[str, Any]:
-        """Return the constructor's other arguments."""
-        return {}
+        return cls(*sizes, preference=preference, hidden=config["hidden"], layer=layer)
 
     @property
     def n_groups(self) -> int:
@@ -414,8 +404,18 @@ class Network(BaseNetwork):
         """
         return self.rest(projected + shift).squeeze(-1)  # type: ignore[no-any-return]
 
+    def probabilities(self, batch: Batch) -> Tensor:
+        """See `BaseNetwork.probabilities`."""
+        return equations.class_probabilities(self.logits(batch).double())
+
+    def grid_probabilities(
+        self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None = None
+    ) -> Tensor:
+        """See `BaseNetwork.grid_probabilities`."""
+        return equations.class_probabilities(self.grid_logits(e, S))
+
     def logits(self, batch: Batch) -> Tensor:
-        """Compute the level logits of rows.
+        """Compute the level logits of rows, for training.
 
         Args:
             batch: n rows, whose annotators are ignored.
@@ -426,7 +426,15 @@ class Network(BaseNetwork):
         return self._respond(self._project_rows(batch), self.effects(batch.S))
 
     def grid_logits(self, e: Tensor, S: Tensor) -> Tensor:
-        """See `BaseNetwork.grid_logits`."""
+        """Compute the level logits of every text under every perspective.
+
+        Args:
+            e: The vectors of the texts, (n, 1 or 2, d).
+            S: The membership of each perspective, (P, K).
+
+        Returns:
+            The logits of P(y > t), or of P(A preferred): (n, P, T).
+        """
         return self._respond_grid(self.project(e), self.effects(S))
 
     def rewards(self, e: Tensor, S: Tensor) -> Tensor:
@@ -444,9 +452,6 @@ class Network(BaseNetwork):
             A scalar in nats.
         """
         return lambda_2 * equations.l2(self.v)
-
-    def after_epoch(self) -> None:
-        """Update what is learnt once an epoch rather than by gradients: here nothing."""
 
     def _head(self, S: Tensor) -> Tensor:
         if self.preference:
@@ -525,168 +530,3 @@ class HeadsNetwork(Network):
         units = self.rest[:-1](projected)
         offset = (units * shift[..., :-1]).sum(-1) + shift[..., -1]
         return self.rest[-1](units).squeeze(-1) + offset  # type: ignore[no-any-return]
-
-
-class ProductNetwork(Network):
-    """MC-STL with V multiplied into what the text says instead of added: (a + V) . u(e).
-
-    The h units u(e) = cos(W e + c) start as random features of a Gaussian kernel of the texts
-    (Rahimi and Recht, 2007), of so small a `width` that only much the same text is near, and are
-    then trained. Each group has an embedding v_k (K, h), the weights by which it takes them, and V
-    is their sum (Eq. 1): a group's stance on a text is a function of the text of its own, and
-    groups add up. Where what a text says depends wholly on who is asked, this is what boosted
-    trees see and o(e + V) does not (docs/beyond.md).
-
-    Args:
-        dimension: The length of a text's vector, d.
-        n_groups: The number of value groups, K.
-        n_thresholds: The number of levels, T = L - 1.
-        width: The width of the kernel, in the units of the texts' vectors.
-        **form: What `Network` takes by name; `layer` has no meaning here.
-    """
-
-    kind = "product"
-
-    def __init__(
-        self,
-        dimension: int,
-        n_groups: int,
-        n_thresholds: int,
-        *,
-        width: float = 1.0,
-        **form: Unpack[Form],
-    ) -> None:
-        super().__init__(dimension, n_groups, n_thresholds, **form)
-        self.v = nn.Parameter(torch.zeros(n_groups, self.hidden))
-        nn.init.normal_(self.first.weight, 0, 1 / width)
-        nn.init.uniform_(self.first.bias, 0, 2 * math.pi)
-        last = nn.Linear(self.hidden, 1, bias=False)
-        nn.init.zeros_(last.weight)
-        self.rest = nn.Sequential(self.rest[-2], last)
-
-    @classmethod
-    def _measured(cls, train: Examples) -> dict[str, Any]:
-        texts = train.vectors[np.unique(train.positions)]
-        return {"width": _WIDTH * (float(np.sqrt(texts.var(axis=0).sum())) or 1.0)}
-
-    def effects(self, S: Tensor) -> Effects:
-        """Return V, the weights that the groups add to a: (P, hidden).
-
-        Args:
-            S: Membership, (P, K).
-
-        Returns:
-            The effects of P rows or perspectives.
-        """
-        return Effects(equations.value_representation(S, self.v), self._head(S))
-
-    def score(self, projected: Tensor, shift: Tensor) -> Tensor:
-        """Return (a + V) . u(e).
-
-        Args:
-            projected: W e + c, (..., hidden).
-            shift: V, of a shape that broadcasts with `projected`.
-
-        Returns:
-            The scores, (...).
-        """
-        units: Tensor = self.rest[0](torch.cos(projected))
-        a = self.rest.get_parameter("1.weight")[0]
-        return (units * (a + shift)).sum(-1)
-
-
-class MeanNetwork(BaseNetwork):
-    """Trained networks that answer as one: the mean of their logits, in preference of rewards.
-
-    The mean can be recalibrated: `slope` times it plus `offsets`, the same for all groups, so that
-    rows, views and rewards are all recalibrated alike (`mcstl.models.calibration`).
-
-    Args:
-        members: The networks, all of the same sizes and task.
-
-    Attributes:
-        slope: What the mean is multiplied by, (1,).
-        offsets: What is then added to the level logits, (T,); 0 in preference.
-
-    Raises:
-        ValueError: If there are no members.
-    """
-
-    kind = "mean"
-
-    slope: Tensor
-    offsets: Tensor
-
-    def __init__(self, members: Sequence[Network]) -> None:
-        super().__init__()
-        if not members:
-            raise ValueError("it has no members")
-        self.members: Sequence[Network] = nn.ModuleList(members)  # type: ignore[assignment]
-        self.preference, self.dimension = members[0].preference, members[0].dimension
-        self.hidden = sum(member.hidden for member in members)
-        n_thresholds = 1 if self.preference else len(members[0].b_gaps) + 1
-        self.register_buffer("slope", torch.ones(1))
-        self.register_buffer("offsets", torch.zeros(n_thresholds))
-
-    @property
-    def n_groups(self) -> int:
-        """The number of value groups, K."""
-        return self.members[0].n_groups
-
-    def config(self) -> dict[str, Any]:
-        """Describe the network for config.json.
-
-        Returns:
-            Its kind, and what `config` of each member returns.
-        """
-        return {"kind": self.kind, "members": [member.config() for member in self.members]}
-
-    def group_tensors(self, groups: Tensor) -> Replacements:
-        """Return the members' tensors of groups, with those of some groups.
-
-        Args:
-            groups: Positions of the groups to keep, (k,).
-
-        Returns:
-            Pairs of a tensor of a member and what replaces it.
-        """
-        for member in self.members:
-            yield from member.group_tensors(groups)
-
-    def logits(self, batch: Batch) -> Tensor:
-        """Compute the mean of the members' logits of rows, recalibrated.
-
-        Args:
-            batch: n rows.
-
-        Returns:
-            The logits, (n, T).
-        """
-        return self._recalibrated([member.logits(batch) for member in self.members])
-
-    def grid_logits(self, e: Tensor, S: Tensor) -> Tensor:
-        """Compute the mean of the members' logits of texts under perspectives, recalibrated.
-
-        Args:
-            e: The vectors of the texts, (n, 1 or 2, d).
-            S: The membership of each perspective, (P, K).
-
-        Returns:
-            The logits, (n, P, T).
-        """
-        return self._recalibrated([member.grid_logits(e, S) for member in self.members])
-
-    def rewards(self, e: Tensor, S: Tensor) -> Tensor:
-        """Compute the mean of the members' rewards r = o(e + V) / t (§2.4), recalibrated.
-
-        Args:
-            e: The vectors of the texts, (n, d).
-            S: The membership of each perspective, (P, K).
-
-        Returns:
-            The rewards in logits, (n, P).
-        """
-        return self.slope * torch.stack([m.rewards(e, S) for m in self.members]).mean(0)
-
-    def _recalibrated(self, logits: Sequence[Tensor]) -> Tensor:
-        return self.slope * torch.stack(list(logits)).mean(0) + self.offsets

@@ -196,6 +196,8 @@ class Views:
             their groups are added alone.
         truncated: Whether the encoder did not read a text to its end, (n,); None where that is not
             known.
+        low: The lower ends of the perspectives' intervals, (n, P, L); None where none were asked.
+        high: The upper ends.
     """
 
     names: tuple[str, ...]
@@ -204,6 +206,8 @@ class Views:
     population: FloatArray
     unseen: tuple[str, ...] = ()
     truncated: BoolArray | None = None
+    low: FloatArray | None = None
+    high: FloatArray | None = None
 
     @property
     def disagreement(self) -> FloatArray:
@@ -256,7 +260,10 @@ class Views:
             The views of all texts from these.
         """
         unseen = tuple(name for name in self.unseen if name in self.names[:n])
-        return replace(self, names=self.names[:n], p=self.p[:, :n], unseen=unseen)
+        low, high = (x if x is None else x[:, :n] for x in (self.low, self.high))
+        return replace(
+            self, names=self.names[:n], p=self.p[:, :n], unseen=unseen, low=low, high=high
+        )
 
     def of_texts(self, texts: slice) -> "Views":
         """Keep some texts only.
@@ -268,8 +275,15 @@ class Views:
             The views of these from all perspectives.
         """
         truncated = None if self.truncated is None else self.truncated[texts]
-        population = self.population[texts]
-        return replace(self, p=self.p[texts], population=population, truncated=truncated)
+        low, high = (x if x is None else x[texts] for x in (self.low, self.high))
+        return replace(
+            self,
+            p=self.p[texts],
+            population=self.population[texts],
+            truncated=truncated,
+            low=low,
+            high=high,
+        )
 
     def table(self) -> pd.DataFrame:
         """Tabulate the views, for each text the widest gap first.

@@ -42,7 +42,7 @@ def predict_rows(
     S: csr_matrix,
     annotators: IntArray | None = None,
     *,
-    draws: int | None = None,
+    known: IntArray | None = None,
     batch_size: int = 4096,
 ) -> FloatArray:
     """Predict rows, each under its own groups.
@@ -54,7 +54,7 @@ def predict_rows(
         S: Which groups the rows are in, (n, K).
         annotators: The codes of the rows' annotators, -1 for somebody unknown, (n,); without it
             all are unknown.
-        draws: How many draws a network of people averages over, by default all.
+        known: The codes of the texts, -1 for a new one, (m,); without it all are new.
         batch_size: How many rows are computed at once.
 
     Returns:
@@ -63,6 +63,7 @@ def predict_rows(
     S, network = _groups_in_use(S, network)
     device = _device(network)
     all_vectors = torch.from_numpy(vectors).to(device)
+    codes = None if known is None else torch.from_numpy(known).to(device)
     parts = []
     with torch.inference_mode():
         for start in range(0, max(1, len(positions)), batch_size):
@@ -72,8 +73,9 @@ def predict_rows(
                 torch.from_numpy(positions[rows]).to(device),
                 _dense(S[rows], device),
                 None if annotators is None else torch.from_numpy(annotators[rows]).to(device),
+                codes,
             )
-            parts.append(network.probabilities(batch, draws).cpu().numpy())
+            parts.append(network.probabilities(batch).cpu().numpy())
     return never_certain(np.concatenate(parts))
 
 
@@ -97,6 +99,7 @@ def predict_grid(
     positions: IntArray,
     respondents: Respondents,
     n_classes: int,
+    known: IntArray | None = None,
 ) -> FloatArray:
     """Predict every text under every perspective.
 
@@ -106,6 +109,7 @@ def predict_grid(
         positions: The texts, or pairs, among them, (n, 1 or 2).
         respondents: Whom the perspectives are made of.
         n_classes: The number of classes, L.
+        known: As in `predict_rows`.
 
     Returns:
         The class probabilities, (n, P, L).
@@ -126,8 +130,10 @@ def predict_grid(
             for start in range(0, len(positions), n_texts):
                 texts = slice(start, start + n_texts)
                 e = all_vectors[torch.from_numpy(positions[texts])].to(device)
-                p = network.grid_probabilities(e, membership, annotators).double().cpu().numpy()
-                p = never_certain(p)
+                codes = None if known is None else torch.from_numpy(known[positions[texts]])
+                codes = None if codes is None else codes.to(device)
+                grid = network.grid_probabilities(e, membership, annotators, codes)
+                p = never_certain(grid.double().cpu().numpy())
                 mixed = shares[:, block] @ p.swapaxes(0, 1).reshape(len(membership), -1)
                 out[texts] += mixed.reshape(n_perspectives, -1, n_classes).swapaxes(0, 1)
     return out
@@ -145,4 +151,5 @@ def _dense(S: csr_matrix, device: torch.device) -> Tensor:
 
 
 def _device(network: BaseNetwork) -> torch.device:
-    return next(network.parameters()).device
+    tensor: Tensor = next(iter(network.state_dict().values()))
+    return tensor.device

@@ -30,9 +30,6 @@ OnEpoch = Callable[[int, BaseNetwork], None]
 _CHECKPOINT_EVERY_SECONDS = 20.0
 #: The running average of the weights keeps this much at each step: it is over about a hundred.
 _AVERAGE_DECAY = 0.99
-#: How many draws a network of people averages over when it is validated; a quarter of all tell
-#: epochs apart as well.
-_VALIDATION_DRAWS = 8
 
 
 class TrainingConfig(BaseModel):
@@ -214,13 +211,12 @@ def fit(
         return state.fitted()
 
 
-def predict(network: BaseNetwork, examples: Examples, draws: int | None = None) -> FloatArray:
+def predict(network: BaseNetwork, examples: Examples) -> FloatArray:
     """Predict rows, each under its own groups.
 
     Args:
         network: The network.
         examples: The rows; those that are alike get the same answer to the last bit.
-        draws: How many draws a network of people averages over, by default all.
 
     Returns:
         The class probabilities, (n, L).
@@ -228,7 +224,8 @@ def predict(network: BaseNetwork, examples: Examples, draws: int | None = None) 
     first, place = examples.distinct
     annotators = None if examples.annotators is None else examples.annotators[first]
     positions, S = examples.positions[first], examples.S[first]
-    return predict_rows(network, examples.vectors, positions, S, annotators, draws=draws)[place]
+    p = predict_rows(network, examples.vectors, positions, S, annotators, known=examples.known)
+    return np.asarray(p[place])
 
 
 def validation_nll(network: BaseNetwork, examples: Examples) -> float:
@@ -241,7 +238,7 @@ def validation_nll(network: BaseNetwork, examples: Examples) -> float:
     Returns:
         The NLL per unit of weight, in nats.
     """
-    p = predict(network, examples, _VALIDATION_DRAWS)
+    p = predict(network, examples)
     p_of_label = p[np.arange(len(examples)), examples.y]
     return float(-(examples.w @ np.log(np.maximum(p_of_label, 1e-12))) / examples.w.sum())
 
@@ -431,8 +428,6 @@ def _descend(
         for numbers in examples.shuffled(config.batch_size):
             loss(state.network, examples, numbers).backward()
             state.step()
-        state.network.after_epoch()
-        state.average.after_epoch()
         state.validated(validation_nll(state.average, validation))
         if session.on_epoch:
             session.on_epoch(state.epoch, state.average)

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mcstl._support.errors import listed
 from mcstl._support.files import write_text
+from mcstl.data.questions import folder_names
 from mcstl.evaluation.disagreement import DisagreeingGroups, disagreeing_groups
 from mcstl.evaluation.summaries import group_names, summarise_groups
 from mcstl.evaluation.tables import (
@@ -25,7 +27,7 @@ from mcstl.reporting import plots
 from mcstl.reporting.page import Picture, environment, headed, picture, slug
 from mcstl.studies import model_card as card
 from mcstl.studies.output import Output, read_output
-from mcstl.studies.results import NEW_TABLE
+from mcstl.studies.results import NEW_TABLE, QUESTIONS
 
 _SPLITS = {
     "annotation": "annotation: a text may have other annotations in training, so this says how "
@@ -44,6 +46,8 @@ _MEASURES_OF_OTHERS = {
     "manhattan": ("Shares, Manhattan", "lowest is best"),
     "wasserstein": ("Shares, Wasserstein", "lowest is best"),
     "cross_entropy": ("Shares, cross-entropy", "lowest is best"),
+    "manhattan_sets": ("Sets of labels, Manhattan", "each label a question"),
+    "error_sets": ("Sets of labels, wrong", "each label a question"),
     "accuracy": ("Right labels", "of all annotations"),
     "accuracy_users": ("Right per person", "mean over people"),
     "accuracy_texts": ("Right per text", "mean over texts"),
@@ -60,7 +64,8 @@ def render(out_dir: Path | str) -> Path:
     It reads results.json, predictions.parquet, items.parquet, trace.parquet and study.yaml and
     nothing else, so it can be run again at any time. Predictions that cannot be right are named on
     the page and left out of its figures; the rest of the page is what results.json says. Outputs of
-    versions that made no audit have no audit.
+    versions that made no audit have no audit. Of a multilabel study the reports of its questions
+    are written, too.
 
     Args:
         out_dir: The folder that the study wrote.
@@ -74,6 +79,7 @@ def render(out_dir: Path | str) -> Path:
     folder = Path(out_dir)
     output = read_output(folder)
     results, data = output.results, output.results["data"]
+    questions = list(zip(data.get("questions", ()), _question_pages(folder, data), strict=True))
     runs, summary = results["runs"], results["summary"]
     methods, names = list(summary), group_names(results)
     table = results_table(summary)
@@ -87,6 +93,7 @@ def render(out_dir: Path | str) -> Path:
             name=results["study"]["name"],
             data=data,
             unit=unit,
+            questions=questions,
             methods=methods,
             seeds=len({run["seed"] for run in runs}),
             n_groups=len(names),
@@ -115,7 +122,7 @@ def render(out_dir: Path | str) -> Path:
             leak_checks=results.get("controls", []),
             measures_of_others=_measures_of_others(results),
             groups=_groups(results, methods[0], names),
-            disagreement=_disagreement(output, drawn, names),
+            disagreement=None if questions else _disagreement(output, drawn, names),
             tradeoff=_tradeoff(output, folder),
             seconds={m: np.mean([r["seconds"] for r in runs if r["method"] == m]) for m in methods},
             study=output.study,
@@ -124,6 +131,13 @@ def render(out_dir: Path | str) -> Path:
     path = folder / "report.html"
     write_text(path, headed(page))
     return path
+
+
+def _question_pages(folder: Path, data: Mapping[str, Any]) -> list[str]:
+    """Write the report of each question; their paths from the folder."""
+    names = folder_names(data.get("questions", ()))
+    pages = [render(folder / QUESTIONS / name) for name in names]
+    return [page.relative_to(folder).as_posix() for page in pages]
 
 
 def _use(output: Output) -> dict[str, Any] | None:
@@ -142,7 +156,24 @@ def _use(output: Output) -> dict[str, Any] | None:
         for row in found["views"]
         if row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
     ]
-    return {**found, "texts": shown, "n_views_off": len(off)}
+    differ = _what_differs(found.get("sources") or {})
+    return {**found, "texts": shown, "n_views_off": len(off), "differ": differ}
+
+
+def _what_differs(sources: Mapping[str, float]) -> str:
+    """Say what makes answers differ, the most first."""
+    if not sources:
+        return ""
+    ranked = sorted(sources.items(), key=lambda source: -source[1])
+    names = [f"{name} ({rounded(sd, 1)})" for name, sd in ranked]
+    sentences = [f"Most first: {listed(names)}."]
+    if {"people", "groups"} <= sources.keys():
+        people, groups = sources["people"], sources["groups"]
+        more, less = ("People", "groups") if people > groups else ("Groups", "people")
+        times = max(people, groups) / max(min(people, groups), 0.01)
+        by = f"{rounded(times, 1)} times as much as" if times >= 1.2 else "about as much as"
+        sentences.append(f"{more} differ {by} {less} do.")
+    return " ".join(sentences)
 
 
 def _comparison(table: ResultsTable, folder: Path) -> Picture | None:

@@ -24,7 +24,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from mcstl._support.errors import InputError, listed
 from mcstl.models.model import Model
-from mcstl.models.networks import Layer, MeanNetwork, Network, ProductNetwork
+from mcstl.models.networks import Layer, Network
+from mcstl.models.stack import StackNetwork
 from mcstl.rewards.function import weighted_memberships
 
 #: The modules of encoders that a classifier can be made of; the last may be missing.
@@ -179,12 +180,12 @@ def as_classifier(
     """
     memberships, weights = weighted_memberships(model, perspective, mixture)
     network, slope = model.network, 1.0
-    if isinstance(network, MeanNetwork) and len(network.members) == 1:  # recalibrated
+    if isinstance(network, StackNetwork) and len(network.members) == 1:  # recalibrated
         slope, network = float(network.slope), network.members[0]
-    if not isinstance(network, Network) or isinstance(network, ProductNetwork):
+    if not isinstance(network, Network):
         raise InputError(
             "a classifier needs one network of the form o(e + V), as mc-stl's; this model is of "
-            "the method best. Use RewardFunction, which needs nothing"
+            "another method. Use RewardFunction, which needs nothing, or fit the method mc-stl"
         )
     pooling, normalize, length = _encoder_form(model)
     folder = str(model.encoder.folder)

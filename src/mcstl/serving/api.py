@@ -160,7 +160,8 @@ class Problem(BaseModel):
     detail: str
 
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+#: What a request may be answered with, for the documentation.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
         400: "The body broke off, or is no text in UTF-8.",
@@ -208,9 +209,10 @@ def create_app(
         redoc_url=None,
         docs_url="/docs",
     )
-    _add_error_handlers(app)
+    app.state.batcher = batcher
+    add_error_handlers(app)
 
-    @app.post("/predict", responses=_PROBLEMS)
+    @app.post("/predict", responses=PROBLEMS)
     async def predict(question: Question) -> Predictions:
         """Return what each perspective, the population and a mix of your own say of texts."""
         texts, query = batcher.check(question.texts, question.perspectives, question.mix)
@@ -257,8 +259,12 @@ def create_app(
     return app
 
 
-def _add_error_handlers(app: FastAPI) -> None:
-    """Answer every error with a status and one line."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with a status and one line.
+
+    Args:
+        app: The app.
+    """
 
     @app.exception_handler(InputError)
     async def unusable(_: Request, error: InputError) -> JSONResponse:
@@ -338,27 +344,20 @@ def _model_facts(model: Model, limits: Limits) -> ModelFacts:
     )
 
 
-def serve(
-    model: Model, host: str, port: int, limits: Limits | None = None, *, root_path: str = ""
-) -> None:
+def serve(app: FastAPI, host: str, port: int, limits: Limits | None = None) -> None:
     """Serve a model until SIGTERM or Ctrl-C; what is in flight is finished first.
 
     Args:
-        model: The model that answers.
+        app: The app of the model.
         host: The address to listen on.
         port: The port to listen on.
-        limits: How much a request may ask; the defaults of `Limits` if None.
-        root_path: As in `create_app`.
-
-    Raises:
-        InputError: As `create_app`.
+        limits: How much a request may ask, as given to `create_app`.
     """
     import uvicorn
 
     from mcstl.serving.monitoring import log_to_stderr
 
     limits = limits or Limits()
-    app = create_app(model, limits, root_path=root_path)
     log_to_stderr()
     # When all is finished uvicorn raises SIGTERM again, which would end the process as if killed.
     signal.signal(signal.SIGTERM, lambda *_: None)

@@ -222,7 +222,8 @@ class _Job:
         """The columns that stand after those of the source."""
         query, classes = self.query, self.model.classes
         columns = probability_columns(classes, query.shown_names, mixed=bool(query.mix))
-        return [*columns, "disagreement"]
+        question = self.model.facts.get("study", {}).get("question")
+        return [*columns, "disagreement" if question is None else f"disagreement on {question}"]
 
     def write(self, part: Path, first: int, chunk: Chunk) -> None:
         """Predict one part of the table, which begins at row `first`; write it and its summary."""

@@ -38,7 +38,8 @@ class Prefixed:
             forwarded = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode("latin1")
             named = forwarded.rstrip("/")
             prefix = named if _PREFIX.fullmatch(named) else self.root_path
-            if prefix:
+            # One that is mounted in another has been given the whole prefix.
+            if prefix and not scope.get("root_path", "").startswith(prefix):
                 path = scope["path"]
                 inside = path == prefix or path.startswith(f"{prefix}/")
                 # As ASGI has it, the path begins with the prefix, which proxies take away.

@@ -18,6 +18,7 @@ import pandas as pd
 from mcstl._support import files
 from mcstl._support.errors import InputError, listed, need_extra, need_names
 from mcstl.encoding.encoders import load_encoder
+from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models.model import Model
 from mcstl.serving.query import probability_columns
 
@@ -33,12 +34,17 @@ class Predictor:
         folder: The model's folder.
         text: The column of the texts, or the two of a preference.
         perspectives: P lists of group names.
+        min_people: How many people a group must be of to be asked for.
     """
 
     def __init__(
-        self, folder: str, text: Sequence[str], perspectives: Sequence[Sequence[str]]
+        self,
+        folder: str,
+        text: Sequence[str],
+        perspectives: Sequence[Sequence[str]],
+        min_people: int,
     ) -> None:
-        self.model = Model.load(folder)
+        self.model = Model.load(folder, min_people=min_people)
         self.text = list(text)
         self.perspectives = perspectives
 
@@ -115,6 +121,7 @@ def predict_shards(
     *,
     text: str | tuple[str, str] = "text",
     perspectives: Sequence[Sequence[str]] = (),
+    min_people: int = FEW_PEOPLE,
     workers: int = 2,
 ) -> int:
     """Predict every row of the Parquet files in a folder and write them to another folder.
@@ -128,6 +135,8 @@ def predict_shards(
         out: The folder to write to.
         text: The column of the texts, or the two of a preference.
         perspectives: Lists of group names.
+        min_people: How many people a group must be of to be asked for; 1 allows groups of fewer
+            than five.
         workers: How many processes share the shards.
 
     Returns:
@@ -137,12 +146,12 @@ def predict_shards(
         InputError: If `source` has no Parquet files, a column is missing, or a group is unknown.
     """
     columns = [text] if isinstance(text, str) else list(text)
-    loaded = Model.load(model)
+    loaded = Model.load(model, min_people=min_people)
     loaded.membership(perspectives)  # refuses unknown groups before any work is done
     expected = 2 if loaded.task == "preference" else 1
     if len(columns) != expected:
         raise InputError(f"the model reads {expected} texts a row; text names {listed(columns)}")
-    arguments = (str(Path(model).absolute()), columns, perspectives)
+    arguments = (str(Path(model).absolute()), columns, perspectives, min_people)
     return _spread(source, out, columns, Predictor, arguments, workers)
 
 

@@ -8,7 +8,6 @@ from mcstl import methods
 from mcstl._support.errors import InputError, listed
 from mcstl.encoding.encoders import Encoder
 from mcstl.methods.base import BaseMethodConfig, Prepared, RunSettings
-from mcstl.methods.fitting import saves_model
 from mcstl.models.model import Model
 from mcstl.models.networks import BaseNetwork
 from mcstl.studies.study_file import Study
@@ -48,6 +47,7 @@ def build_model(
         facts,
         group_encoder=group_encoder if with_groups and group_encoder is not text_encoder else None,
         people=prepared.people if network.n_annotators else (),
+        texts=prepared.texts if network.n_texts else np.empty(0, dtype=np.int64),
         text_parts=prepared.text_parts,
     )
 
@@ -65,7 +65,11 @@ def method_of_model(study: Study) -> BaseMethodConfig | None:
     Raises:
         InputError: If the method that it names leaves no model.
     """
-    leave = [method for method in study.methods if saves_model(method)]
+    leave = [
+        method
+        for method in study.methods
+        if method.recalibrate is None and methods.find(method.name).saves_model
+    ]
     if study.model is None:
         recommended = [method for method in leave if method.name == "best"]
         return next(iter(recommended or leave), None)

@@ -17,7 +17,7 @@ from mcstl.groups.base import need_column
 from mcstl.groups.label_leakage import label_auc, leakage_message
 from mcstl.groups.small_groups import few_people_warning, left_out_words, shown_size
 from mcstl.studies.build_model import method_of_model
-from mcstl.studies.preparation import split_rows
+from mcstl.studies.preparation import split_rows, with_usable_seeds
 from mcstl.studies.study_file import Study, reads_rationales
 
 #: How many rows are shown, how wide they are, and how much of a cell.
@@ -44,6 +44,11 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     data = study.load(data_dir)
     yield from _describe_data(data)
     yield from _first_rows(data)
+    if data.task == "multilabel":  # split and groups are the same for all
+        data = data.question(data.classes[0])
+    study, left_out = with_usable_seeds(study, data)
+    for seed, why in left_out.items():
+        yield "seeds", f"{seed} is left out: {why}"
     parts = split_rows(study, data, study.seeds[0])
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in parts._asdict().items())
     how = f"by {study.split.by}" if study.split.column is None else "official"
@@ -71,6 +76,11 @@ def _describe_data(data: Annotations) -> Iterator[tuple[str, str]]:
         people = data.frame["annotator"]
         unknown = int(people.isna().sum())
         yield "annotators", f"{people.nunique():,}; {counted(unknown, 'annotation')} without one"
+    if data.task == "multilabel":
+        yes = [data.question(name).labels.mean() for name in data.classes]
+        shares = ", ".join(f"{c} {r:.1%}" for c, r in zip(data.classes, yes, strict=True))
+        yield "task", f"multilabel, {len(yes)} questions; yes to {shares}"
+        return
     rates = np.bincount(data.labels, minlength=len(data.classes)) / len(data)
     shares = ", ".join(f"{c} {r:.1%}" for c, r in zip(data.classes, rates, strict=True))
     yield "task", f"{data.task}; {shares}"
@@ -81,7 +91,10 @@ def _describe_data(data: Annotations) -> Iterator[tuple[str, str]]:
 def _first_rows(data: Annotations) -> Iterator[tuple[str, str]]:
     """Show the first annotations as they are read."""
     table = data.frame.head(_ROWS_SHOWN).copy()
-    table["label"] = [data.classes[label] for label in table["label"]]
+    table["label"] = [
+        [data.classes[k] for k in label] if isinstance(label, tuple) else data.classes[label]
+        for label in table["label"]
+    ]
     names = [name for name in table.columns if name not in ("row", "flipped")]
     columns = [
         [brief(name, _CELL), *(brief(_shown(cell), _CELL) for cell in table[name])]

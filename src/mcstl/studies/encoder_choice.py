@@ -12,9 +12,8 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation.metrics import score_of
-from mcstl.methods.fitting import is_trained
 from mcstl.studies.study_file import Study
-from mcstl.studies.tuning import judged, without_test
+from mcstl.studies.tuning import judged, trained_methods, without_test
 
 #: How many texts are encoded to see how long one takes.
 _TEXTS_TIMED = 64
@@ -73,9 +72,7 @@ def compare_encoders(
     """
     if len(encoders) < 2 or len({*encoders}) < len(encoders):
         raise InputError(f"encoders: name two or more different ones; got {listed(encoders)}")
-    methods = [method for method in study.methods if is_trained(method)]
-    if not methods:
-        raise InputError("none of the study's methods is trained, as mc-stl is")
+    methods = trained_methods(study)
     loaded = {name: load_encoder(name) for name in encoders}  # all are there before work begins
     annotations = study.load(data_dir)
     chosen = study.seeds[:seeds]

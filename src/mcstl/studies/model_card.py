@@ -55,10 +55,15 @@ def of_study(results: Mapping[str, Any]) -> str:
         title: [rounded(by_group.get(group["name"], {}).get(key)) for group in results["groups"]]
         for key, title in titles.items()
     }
+    recipes = study["made_with"].get("recipes", {})  # no such key before 0.2
     facts = [
         ("data", f"{data['source']}, fingerprint {data['fingerprint']}"),
         ("encoder", f"{encoder_facts}, fingerprint {study['made_with']['encoder']}"),
         ("made with", ", ".join(f"{k} {v}" for k, v in _versions(study["made_with"]))),
+        *(
+            (f"recipe of {method}, chosen on validation rows", _recipe(next(iter(each.values()))))
+            for method, each in recipes.items()
+        ),
     ]
     left_out = left_out_words(data["groups_left_out"])
     left_out = f"Left out as too small: {left_out}." if left_out else ""
@@ -106,6 +111,13 @@ def notices(results: Mapping[str, Any]) -> list[str]:
         sentences.append(f"Read with care, see the table of groups: {listed(warned)}.")
     if hidden:
         sentences.append(not_shown(len(hidden)))
+    sentences += [
+        f"Seed {seed} is left out: {why}." for seed, why in data.get("seeds_left_out", {}).items()
+    ]
+    sentences += [
+        f"The question {name!r} is left out: {why}."
+        for name, why in data.get("questions_left_out", {}).items()
+    ]
     if len({run["seed"] for run in runs}) == 1:
         sentences.append("One seed only: differences between methods may be chance.")
     for key, what in (
@@ -259,4 +271,12 @@ def _leaks(results: Mapping[str, Any]) -> str:
 
 
 def _versions(made_with: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(k, v) for k, v in made_with.items() if k not in ("encoder", "data", "parts")]
+    others = ("encoder", "data", "parts", "recipes")
+    return [(k, v) for k, v in made_with.items() if k not in others]
+
+
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    """The recipe of a network, or of several by their form."""
+    if any(isinstance(value, Mapping) for value in recipe.values()):
+        return "; ".join(f"{form}: {_recipe(each)}" for form, each in recipe.items())
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in recipe.items())

@@ -12,12 +12,16 @@ from mcstl import evaluation
 from mcstl._support import files
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.data.questions import folder_names
 from mcstl.data.splits import Split
+from mcstl.evaluation.predictions import Predictions
 from mcstl.evaluation.verdict import verdict
 from mcstl.groups.small_groups import without_few
 from mcstl.models.model import Model
+from mcstl.models.questions import QuestionsModel
 from mcstl.studies import results, use
 from mcstl.studies.one_model import judged, measured
+from mcstl.studies.questions import together
 from mcstl.studies.resolved import describe_data, fingerprint
 from mcstl.studies.results import NEW_TABLE, Results
 
@@ -55,13 +59,52 @@ def evaluate_into(
         **measured(model, data, p, inside),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    judged_rows = use.rows_of(data, p, inside)
+    judged_rows = Predictions.of(data, p, inside)
     first, second = use.halves(judged_rows.items)
     parts = judged_rows.take(first), judged_rows.take(second)
     used = use.of_model(model, data, judged_rows, *parts) if len(first) and len(second) else None
     content = _content(model, data, run, used, predictions, progress)
     folder, found = Path(out), Results(content, predictions, None)
     files.write_yaml(folder / "study.yaml", content["study"])
+    results.write(folder, found, data.items(), [])
+    return found
+
+
+def evaluate_questions_into(
+    model: QuestionsModel, data: Annotations, out: str | Path, progress: Progress = silent
+) -> Results:
+    """Measure a model of several questions as `evaluate_into` does: each, and together.
+
+    Args:
+        model: The model.
+        data: The annotations, of task multilabel.
+        out: The folder to write to; each question has one in its ``questions/``.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The results of all questions, with one run.
+
+    Raises:
+        InputError: If the task or the questions are not the model's.
+    """
+    folder, names = Path(out), folder_names(model.questions)
+    each = {
+        question: evaluate_into(
+            model[question], data.question(question), folder / results.QUESTIONS / name, progress
+        )
+        for question, name in zip(model.questions, names, strict=True)
+    }
+    made_by = dict(model[model.questions[0]].facts.get("study", {}))
+    made_by = {key: value for key, value in made_by.items() if key != "question"}
+    study = {
+        **made_by,
+        "name": f"several questions on {data.source}",
+        "methods": next(iter(each.values())).results["study"]["methods"],
+        "made_with": {**made_by.get("made_with", {}), "data": fingerprint(data)},
+    }
+    found = together(study, data, each, progress)
+    files.write_yaml(folder / "study.yaml", study)
     results.write(folder, found, data.items(), [])
     return found
 

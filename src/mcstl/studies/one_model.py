@@ -13,27 +13,28 @@ from mcstl import datasets, methods
 from mcstl._support.arrays import BoolArray, FloatArray
 from mcstl._support.errors import InputError, Notice, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
-from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.data.annotations import Annotations
 from mcstl.data.columns import Columns, has_columns
 from mcstl.data.joining import joined
-from mcstl.data.labels import Labels
+from mcstl.data.labels import Labels, Task
 from mcstl.data.splits import Split, split
 from mcstl.data.tables import read_table
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.encoding.parts import Reading
-from mcstl.evaluation.predictions import Predictions, annotator_codes
+from mcstl.evaluation.predictions import Predictions
 from mcstl.evaluation.uncertainty import measured_once
-from mcstl.groups import fit_scheme
 from mcstl.groups.base import count_people
 from mcstl.groups.small_groups import is_of_few
-from mcstl.methods.base import MethodConfig, Prepared, RunSettings
+from mcstl.methods.base import MethodConfig, RunSettings
 from mcstl.methods.fitting import fit_method
-from mcstl.models.calibration import recalibrated
+from mcstl.models.calibration import recalibrate
 from mcstl.models.model import Model
 from mcstl.models.networks import Network
-from mcstl.models.training import Session
+from mcstl.models.questions import QuestionsModel
+from mcstl.models.stack import StackNetwork
+from mcstl.models.training import Session, predict
 from mcstl.studies.build_model import build_model
-from mcstl.studies.preparation import make_examples
+from mcstl.studies.preparation import encoded, grouped
 from mcstl.studies.study_file import (
     LARGEST_SEED,
     default_groups,
@@ -41,13 +42,12 @@ from mcstl.studies.study_file import (
     reads_rationales,
     training_config,
 )
-from mcstl.studies.text_parts import encoder_of_texts
 
 
 def fit(
     data: Annotations | pd.DataFrame | str | Path,
     *,
-    method: str = "mc-stl",
+    method: str = "best",
     groups: Mapping[str, Any] | None = None,
     encoder: str | Encoder = PAPER_ENCODER,
     training: Mapping[str, Any] | None = None,
@@ -95,17 +95,16 @@ def fit(
         parts = Split(np.arange(n), np.arange(n, len(data)), np.arange(0))
     else:
         parts = split(data, "annotation", test=0, validation=validation, seed=seed)
-    scheme = fit_scheme(config, data.take(parts.train), encoder)
-    S = scheme.assign(data, encoder)
-    of_texts = encoder_of_texts(encoder, data, S, parts, reading, seed=seed, progress=progress)
-    examples = make_examples(data, S, of_texts, progress)
-    prepared = Prepared(data, minority_rows(data), parts, scheme, examples, of_texts)
+    groups_of_data = grouped(config, data.take(parts.train), data, encoder, progress)
+    prepared = encoded(data, parts, groups_of_data, encoder, reading, seed, progress)
     settings = RunSettings(MethodConfig(name=method), trained, seed, Session(progress=progress))
     _, network, _ = fit_method(prepared, settings)
     assert network is not None  # noqa: S101 (the method saves a model)
-    if isinstance(network, Network) and not network.n_annotators:
-        seen = methods.find(method).examples(prepared, seed)
-        network = recalibrated([network], seen.take(parts.validation), seed)
+    if isinstance(network, Network):
+        seen = methods.find(method).examples(prepared, seed).take(parts.validation)
+        stack = StackNetwork([network], len(data.classes) - 1).eval()
+        recalibrate(stack, predict(network, seen), seen, seed)
+        network = stack
     group_encoder = encoder if reads_rationales(config) else None
     return build_model(network, prepared, settings, group_encoder, {"seed": seed})
 
@@ -131,7 +130,7 @@ def evaluate(
         InputError: If the task or the classes are not the model's.
     """
     if isinstance(data, pd.DataFrame):
-        data = _like_training(model, data, "a data frame")
+        data = _of_question(model, _like_training(model, data, "a data frame"))
     return measured(model, data, *judged(model, data, progress))
 
 
@@ -147,17 +146,7 @@ def measured(model: Model, data: Annotations, p: FloatArray, inside: BoolArray) 
     Returns:
         As `evaluate`.
     """
-    table = data.frame.assign(annotator=data.frame.get("annotator"))
-    predictions = Predictions(
-        p=p,
-        labels=data.labels,
-        membership=inside,
-        minority=minority_rows(data),
-        items=pd.factorize(table["item"])[0],
-        annotators=annotator_codes(table),
-        task=data.task,
-    )
-    numbers = measured_once(predictions, model.group_names)
+    numbers = measured_once(Predictions.of(data, p, inside), model.group_names)
     hidden = groups_not_shown(model, inside, data)
     groups = [each for each in numbers["groups"] if each["group"] not in hidden]
     return {**numbers, "groups": groups, "groups_not_shown": hidden}
@@ -258,19 +247,76 @@ def load_for(
     Raises:
         InputError: If the data are not there or cannot be used, or the labels are of other classes.
     """
+    loaded = _as_trained(model, data, data_dir, columns=columns, labels=labels)
+    return _of_question(model, loaded)
+
+
+def _of_question(model: Model, data: Annotations) -> Annotations:
+    """The annotations of the question that a model answers, of several in its study."""
+    question = model.facts.get("study", {}).get("question")
+    return data if question is None else data.question(question)
+
+
+def load_for_questions(
+    model: QuestionsModel,
+    data: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    columns: Columns | None = None,
+    labels: Labels | None = None,
+) -> Annotations:
+    """Load annotations with a label for each question of a model.
+
+    Args:
+        model: The model.
+        data: As in `load_for`.
+        data_dir: As in `load_for`.
+        columns: As in `load_for`.
+        labels: The raw labels that answer each question with yes, where they are not those of the
+            study.
+
+    Returns:
+        The checked annotations, of task multilabel.
+
+    Raises:
+        InputError: As `load_for`.
+    """
+    first = next(iter(model.models.values()))
+    return _as_trained(first, data, data_dir, columns=columns, labels=labels)
+
+
+def _as_trained(
+    model: Model,
+    data: str | Path,
+    data_dir: str | Path | None,
+    *,
+    columns: Columns | None,
+    labels: Labels | None,
+) -> Annotations:
+    """Load annotations as those of the model's study, of all questions where it has several."""
+    task, classes = _form_of(model)
     if labels is not None:
         names = tuple(map(str, labels))
-        if {*names} != {*model.classes}:
+        if {*names} != {*classes}:
+            what = "questions" if task == "multilabel" else "classes"
             raise InputError(
-                f"labels: the model's classes are {listed(model.classes)}; got {listed(names)}"
+                f"labels: the model's {what} are {listed(classes)}; got {listed(names)}"
             )
-        labels = {name: labels[name] for name in model.classes}
+        labels = {name: labels[name] for name in classes}
     labels = labels or model.facts.get("study", {}).get("labels")
     if str(data) in datasets.sources():
-        return datasets.load(str(data), data_dir=data_dir, task=model.task, labels=labels)
+        return datasets.load(str(data), data_dir=data_dir, task=task, labels=labels)
     if not Path(data).exists() and (near := did_you_mean(str(data), datasets.sources())):
         raise InputError(f"{data} is neither a file nor a registered data set.{near}")
     return _like_training(model, read_table(data), Path(data).name, columns, labels)
+
+
+def _form_of(model: Model) -> tuple[Task, tuple[str, ...]]:
+    """The task and classes of the table that a model learnt from, of all questions if several."""
+    made_by = model.facts.get("study", {})
+    if made_by.get("question") is None:
+        return model.task, model.classes
+    return "multilabel", tuple(made_by["labels"])
 
 
 def _like_training(
@@ -281,7 +327,7 @@ def _like_training(
     labels: Labels | None = None,
 ) -> Annotations:
     """Read a table with the columns, the labels and the layout of the model's study."""
-    made_by = model.facts.get("study", {})
+    made_by, (task, classes) = model.facts.get("study", {}), _form_of(model)
     labels = labels or made_by.get("labels")
     in_study = made_by.get("data", {}).get("columns") or {}
     known = {
@@ -293,7 +339,7 @@ def _like_training(
         table,
         columns={**known, **(columns or {})},
         layout=made_by.get("data", {}).get("layout"),
-        labels=labels or {name: [name] for name in model.classes},
-        task=model.task,
+        labels=labels or {name: [name] for name in classes},
+        task=task,
         source=source,
     )

@@ -13,6 +13,7 @@ from mcstl._support.errors import listed, need_names
 from mcstl.data.annotations import TEXT_COLUMNS
 from mcstl.studies.results import (
     PREDICTION_COLUMNS,
+    by_question,
     existing,
     read_results,
     read_table,
@@ -57,7 +58,7 @@ def read_output(folder: Path) -> Output:
         InputError: If a file is missing or damaged, or lacks a column.
     """
     results = read_results(folder)
-    predictions = read_table(folder, "predictions", PREDICTION_COLUMNS)
+    predictions = by_question(read_table(folder, "predictions", PREDICTION_COLUMNS))
     columns = ["item", *TEXT_COLUMNS[results["data"]["task"]]]
     items = read_table(folder, "items", columns)[columns]
     trace = read_trace(folder)

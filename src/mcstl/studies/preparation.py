@@ -4,10 +4,11 @@ from scipy.sparse import csr_matrix
 
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations, minority_rows
-from mcstl.data.splits import Split, official_split, split
+from mcstl.data.splits import MissingClassError, Split, official_split, split
 from mcstl.encoding import finetuning
 from mcstl.encoding.encoders import Encoder
-from mcstl.groups import Scheme, fit_scheme, settled
+from mcstl.encoding.parts import Reading
+from mcstl.groups import GroupsConfig, Scheme, fit_scheme, settled
 from mcstl.methods.base import Prepared
 from mcstl.models.examples import Examples
 from mcstl.studies.study_file import Study
@@ -49,15 +50,72 @@ def prepare(
     parts = parts or split_rows(study, annotations, seed)
     train = annotations.take(parts.train)
     config = study.groups_for(annotations)
-    scheme = fit_scheme(
-        config if first is None else settled(config, first), train, encoder, progress
-    )
+    if first is not None:
+        config = settled(config, first)
+    scheme, S = grouped(config, train, annotations, encoder, progress)
     if first is not None:
         scheme = scheme.named_like(first)
-    S = scheme.assign(annotations, encoder, progress)
     tuned = finetuning.encoder_for(study.encoder, encoder, train, seed, progress)
+    return encoded(annotations, parts, (scheme, S), tuned, study.parts, seed, progress)
+
+
+def grouped(
+    config: GroupsConfig,
+    train: Annotations,
+    annotations: Annotations,
+    encoder: Encoder,
+    progress: Progress = silent,
+) -> tuple[Scheme, csr_matrix]:
+    """Form groups on training rows, and say which annotations are in which.
+
+    Args:
+        config: How groups are formed.
+        train: The rows that they are formed on.
+        annotations: n annotations.
+        encoder: The encoder of rationales.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The scheme of K groups, and the (n, K) membership.
+
+    Raises:
+        InputError: If no group is left.
+    """
+    scheme = fit_scheme(config, train, encoder, progress)
+    return scheme, scheme.assign(annotations, encoder, progress)
+
+
+def encoded(
+    annotations: Annotations,
+    parts: Split,
+    groups: tuple[Scheme, csr_matrix],
+    encoder: Encoder,
+    reading: Reading | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Prepared:
+    """Encode annotations that are split and grouped.
+
+    Args:
+        annotations: The annotations.
+        parts: The positions of training, validation and test rows.
+        groups: What `grouped` returns.
+        encoder: The encoder of whole texts and of parts.
+        reading: How texts in parts are read; None chooses on training and validation rows.
+        seed: Decides which rows that choice looks at where there are many.
+        progress: Called with what is being done, how many steps are finished and how many there
+            are.
+
+    Returns:
+        The data, ready for methods.
+
+    Raises:
+        InputError: If parts shall be read apart, and texts have none.
+    """
+    scheme, S = groups
     of_texts = encoder_of_texts(
-        tuned, annotations, S, parts, study.parts, seed=seed, progress=progress
+        encoder, annotations, S, parts, reading, seed=seed, progress=progress
     )
     examples = make_examples(annotations, S, of_texts, progress)
     return Prepared(annotations, minority_rows(annotations), parts, scheme, examples, of_texts)
@@ -81,6 +139,32 @@ def split_rows(study: Study, annotations: Annotations, seed: int) -> Split:
     if study.split.column is not None:
         return official_split(annotations, by, validation=validation, seed=seed)
     return split(annotations, by, test=test, validation=validation, seed=seed)
+
+
+def with_usable_seeds(study: Study, annotations: Annotations) -> tuple[Study, dict[str, str]]:
+    """Leave out the seeds whose training rows lack a class, as those of a rare class may.
+
+    Args:
+        study: The study.
+        annotations: Its annotations, of one label each.
+
+    Returns:
+        The study with the seeds that can be used, and by seed why others cannot.
+
+    Raises:
+        MissingClassError: No seed can be used.
+        InputError: The annotations cannot be split as the study says.
+    """
+    left_out = dict[str, str]()
+    for seed in study.seeds:
+        try:
+            split_rows(study, annotations, seed)
+        except MissingClassError as error:
+            if len(left_out) == len(study.seeds) - 1:
+                raise
+            left_out[str(seed)] = str(error)
+    seeds = tuple(seed for seed in study.seeds if str(seed) not in left_out)
+    return study.model_copy(update={"seeds": seeds}), left_out
 
 
 def training_rows(study: Study, annotations: Annotations) -> Annotations:

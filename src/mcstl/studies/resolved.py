@@ -41,7 +41,9 @@ def resolve(study: Study, annotations: Annotations, encoder: Encoder, out: Path)
     if study.data.file is not None:
         fields["data"]["file"] = from_out(study.data.file)
     fields["data"] = {key: value for key, value in fields["data"].items() if value}
-    fields["task"] = annotations.task
+    fields["task"] = annotations.task if study.question is None else "multilabel"
+    if study.question is None:
+        del fields["question"]
     if study.labels is None:
         del fields["labels"]  # the data's own
     if study.parts is None:

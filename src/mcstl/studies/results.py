@@ -27,11 +27,14 @@ from mcstl.groups.small_groups import without_few
 
 if TYPE_CHECKING:
     from mcstl.models.model import Model
+    from mcstl.models.questions import QuestionsModel
 
 #: The version of results.json.
 SCHEMA = 2
 #: The versions that can be read: in 1 only the number is another.
 READABLE_SCHEMAS = (1, 2)
+#: The folder, in the outputs of a multilabel study, of the outputs of each question.
+QUESTIONS = "questions"
 #: What stands for the split where a model is judged on all annotations of a new table.
 NEW_TABLE = "new table"
 #: The columns of predictions.parquet before the probabilities of the classes, p_0, p_1 and so on.
@@ -52,13 +55,14 @@ class Results(Shown):
     Attributes:
         results: The content of results.json: ``schema``, ``study``, ``data``, ``groups``,
             ``runs``, ``summary``, and what follows from them.
-        predictions: The table predictions.parquet, a row per method, seed and test annotation.
+        predictions: The table predictions.parquet, a row per method, seed and test annotation, and
+            per question where there are several, then with a column ``question``.
         model: The model of the study's first seed, None if no method leaves one.
     """
 
     results: dict[str, Any]
     predictions: pd.DataFrame
-    model: "Model | None"
+    model: "Model | QuestionsModel | None"
 
     def shown_facts(self) -> Mapping[str, str]:
         """List the study, its verdict and the measures of each method.
@@ -182,9 +186,26 @@ def read(folder: str | Path) -> Results:
     model = None
     if (folder / "model").exists():
         from mcstl.models.model import Model
+        from mcstl.models.questions import QuestionsModel, answers_several
 
-        model = Model.load(folder / "model")
+        kind = QuestionsModel if answers_several(folder) else Model
+        model = kind.load(folder / "model")
     return Results(results, predictions, model)
+
+
+def by_question(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Put the questions of a multilabel study in the place of groups.
+
+    Args:
+        predictions: The content of predictions.parquet.
+
+    Returns:
+        The same, each row in the one group that is its question; as it is for other studies.
+    """
+    if "question" not in predictions.columns:
+        return predictions
+    questions = [[question] for question in predictions["question"]]
+    return predictions.assign(groups=pd.Series(questions, predictions.index, dtype=object))
 
 
 def read_results(folder: Path) -> dict[str, Any]:

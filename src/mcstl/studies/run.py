@@ -5,8 +5,8 @@ method on it (fit, predict, evaluate: `run_method`); `run` writes what comes out
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import leak_checks, metrics
-from mcstl.evaluation.decisions import Rows
+from mcstl.evaluation.predictions import Predictions
 from mcstl.evaluation.verdict import verdict
 from mcstl.groups.small_groups import without_few
 from mcstl.methods.base import BaseMethodConfig, MethodConfig, Part, Prepared
@@ -29,7 +29,8 @@ from mcstl.models.training import Session
 from mcstl.studies import model_card, use
 from mcstl.studies.build_model import build_model, method_of_model
 from mcstl.studies.parallel import in_processes
-from mcstl.studies.preparation import prepare, training_rows
+from mcstl.studies.preparation import prepare, training_rows, with_usable_seeds
+from mcstl.studies.questions import run_questions
 from mcstl.studies.resolved import describe_data, portable, resolve, with_choices
 from mcstl.studies.results import SCHEMA, Results, prediction_rows, read, write
 from mcstl.studies.study_file import Study, rationale_config, reads_rationales
@@ -47,6 +48,7 @@ class Setup:
         encoder: Its encoder, as it comes.
         resolved: The study with nothing left open, as study.yaml has it.
         work: The runs that are finished.
+        seeds_left_out: Why seeds that were asked for are not run.
     """
 
     study: Study
@@ -54,6 +56,7 @@ class Setup:
     encoder: Encoder
     resolved: dict[str, Any]
     work: Work
+    seeds_left_out: Mapping[str, str] = field(default_factory=dict)
 
     def unfinished(self, seed: int) -> list[BaseMethodConfig]:
         """List the methods that are still to be run with a seed.
@@ -80,7 +83,8 @@ def run(
 
     A stopped run goes on where it was when it is called again with the same study and folder;
     results.json is written last, so a folder that has it is whole. The report is written apart
-    (`mcstl.reporting.render`). Where the number of groups is chosen, ``groups/`` has the page on
+    (`mcstl.reporting.render`). Of a multilabel study each question is run by itself
+    (`mcstl.studies.questions`). Where the number of groups is chosen, ``groups/`` has the page on
     which people can look over the choice.
 
     Args:
@@ -101,14 +105,34 @@ def run(
     method_of_model(study)  # refuses one that leaves no model
     annotations = study.load(data_dir)
     encoder = load_encoder(study.encoder_name)
-    resolved = resolve(study, annotations, encoder, Path(out or "."))
-    if out is None:
-        return protocol(Setup(study, annotations, encoder, resolved, Work(None)), 1, progress)
-    folder = Path(out)
+    folder = None if out is None else Path(out)
+    if annotations.task != "multilabel":
+        return _run_on(study, annotations, encoder, folder, jobs, progress)
+
+    def run_one(one: Study, of_question: Annotations, into: Path | None) -> Results:
+        return _run_on(one, of_question, encoder, into, jobs, progress)
+
+    return run_questions(study, annotations, encoder, folder, run_one, progress)
+
+
+def _run_on(
+    study: Study,
+    annotations: Annotations,
+    encoder: Encoder,
+    folder: Path | None,
+    jobs: int,
+    progress: Progress,
+) -> Results:
+    """Run a study on its annotations, which have one label each."""
+    study, left_out = with_usable_seeds(study, annotations)
+    resolved = resolve(study, annotations, encoder, folder or Path())
+    if folder is None:
+        setup = Setup(study, annotations, encoder, resolved, Work(None), left_out)
+        return protocol(setup, 1, progress)
     check_folder(folder, resolved)
     if not (folder / "results.json").exists():
         with working(folder, resolved) as work:
-            setup = Setup(study, annotations, encoder, resolved, work)
+            setup = Setup(study, annotations, encoder, resolved, work, left_out)
             results = protocol(setup, jobs, progress)
             files.write_yaml(folder / "study.yaml", results.results["study"])
             _write_choice_of_groups(setup, folder / "groups", progress)
@@ -132,17 +156,16 @@ def protocol(setup: Setup, jobs: int, progress: Progress) -> Results:
     Raises:
         InputError: If the data cannot be split, grouped or learnt from.
     """
-    study, annotations, work = setup.study, setup.annotations, setup.work
+    study, work = setup.study, setup.work
     plan = [(seed, method) for seed in study.seeds for method in study.methods]
-    # Split, group and encode; the groups of further seeds are named like those of the first.
-    first = prepare(study, annotations, setup.encoder, study.seeds[0], progress=progress)
+    # Split, group and encode.
+    first = prepare(study, setup.annotations, setup.encoder, study.seeds[0], progress=progress)
     if jobs > 1 and len(study.seeds) > 1:
         _run_seeds_at_once(setup, first, jobs, progress)
     for seed in study.seeds:
-        prepared = first
-        if setup.unfinished(seed) and seed != study.seeds[0]:
-            prepared = prepare(study, annotations, setup.encoder, seed, first.scheme, progress)
-        for method in setup.unfinished(seed):
+        if methods := setup.unfinished(seed):
+            prepared = _prepared(setup, first, seed, progress)
+        for method in methods:
             progress("methods x seeds", plan.index((seed, method)), len(plan))
             run_method(setup, prepared, method, seed, progress)  # fit, predict, evaluate
     progress("methods x seeds", len(plan), len(plan))
@@ -208,9 +231,9 @@ def _use_of(
 ) -> dict[str, Any]:
     """Check the views of the model that a study leaves; set thresholds on its validation rows."""
 
-    def rows(part: Part, p: FloatArray) -> Rows:
+    def rows(part: Part, p: FloatArray) -> Predictions:
         data = prepared.annotations.take(getattr(prepared.parts, part))
-        return use.rows_of(data, p, prepared.groups(part)[:, : len(model.group_names)])
+        return Predictions.of(data, p, prepared.groups(part)[:, : len(model.group_names)])
 
     validation = prepared.predicted[method.plain.model_dump_json()]["validation"]
     test = rows("test", p)
@@ -233,6 +256,7 @@ def _summarised(
         study.split.title,
         first.scheme.left_out,
     )
+    data["seeds_left_out"] = dict(setup.seeds_left_out)
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "study": with_choices(setup.resolved, runs),
@@ -311,16 +335,18 @@ def _run_methods(
 ) -> None:
     """Run some methods of one seed."""
     key = setup.work.folder, seed
-    if seed == setup.study.seeds[0]:
-        prepared = first
-    elif key in _prepared_last:
-        prepared = _prepared_last[key]
-    else:
-        prepared = prepare(setup.study, setup.annotations, setup.encoder, seed, first.scheme)
+    if key not in _prepared_last:
         _prepared_last.clear()
-        _prepared_last[key] = prepared
+        _prepared_last[key] = _prepared(setup, first, seed, silent)
     for method in methods:
-        run_method(setup, prepared, method, seed, silent)
+        run_method(setup, _prepared_last[key], method, seed, silent)
+
+
+def _prepared(setup: Setup, first: Prepared, seed: int, progress: Progress) -> Prepared:
+    """The data of a seed; the groups of further seeds are named like those of the first."""
+    if seed == setup.study.seeds[0]:
+        return first
+    return prepare(setup.study, setup.annotations, setup.encoder, seed, first.scheme, progress)
 
 
 def _write_choice_of_groups(setup: Setup, folder: Path, progress: Progress) -> None:

@@ -150,8 +150,11 @@ class Study(_Config):
     Attributes:
         name: What the study is called, by default its file without the ending.
         data: Where the annotations come from.
-        task: binary, ordinal or preference, if not the data's own.
-        labels: The raw labels of each class, the lowest class first, if not the data's own.
+        task: binary, ordinal, preference or multilabel, if not the data's own.
+        labels: The raw labels of each class, the lowest class first, if not the data's own; in
+            multilabel those that answer each question with yes.
+        question: The one question of multilabel data that is learnt; by default all are, each by
+            itself.
         groups: How groups are formed, by default as the data suggest (`groups_for`).
         split: How annotations are split.
         encoder: What encodes the texts: a name, or a name with how it is trained further.
@@ -177,12 +180,14 @@ class Study(_Config):
     data: DataConfig
     task: Task | None = None
     labels: dict[str, list[Any]] | None = None
+    question: str | None = None
     groups: GroupsConfig | None = None
     split: SplitConfig = SplitConfig()
     encoder: AnyEncoder = PAPER_ENCODER
     parts: Reading | None = None
     training: TrainingConfig = TrainingConfig()
     methods: tuple[AnyMethod, ...] = (
+        MethodConfig(name="best"),
         MethodConfig(name="mc-stl"),
         MethodConfig(name="none"),
         MethodConfig(name="majority"),
@@ -333,6 +338,10 @@ class Study(_Config):
         Raises:
             InputError: If the data are not there or cannot be used.
         """
+        annotations = self._load(data_dir)
+        return annotations if self.question is None else annotations.question(self.question)
+
+    def _load(self, data_dir: str | Path | None) -> Annotations:
         data = self.data
         if (data.dataset is None) == (data.file is None):
             raise InputError("data: give either dataset or file, as in data: {dataset: simulated}")

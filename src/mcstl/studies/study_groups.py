@@ -8,8 +8,8 @@ from scipy.sparse import csr_matrix
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
-from mcstl.groups import Scheme, fit_scheme
-from mcstl.studies.preparation import training_rows
+from mcstl.groups import Scheme
+from mcstl.studies.preparation import grouped, training_rows
 from mcstl.studies.study_file import Study
 
 
@@ -60,5 +60,5 @@ def form_groups(study: Study, data_dir: Path | None, progress: Progress = silent
         InputError: The data cannot be loaded, or no group is left.
     """
     data, encoder = training_data(study, data_dir)
-    scheme = fit_scheme(study.groups_for(data), data, encoder, progress)
-    return StudyGroups(scheme, scheme.assign(data, encoder, progress), data, encoder)
+    scheme, S = grouped(study.groups_for(data), data, data, encoder, progress)
+    return StudyGroups(scheme, S, data, encoder)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mcstl import methods as registry
 from mcstl._support import files
 from mcstl._support.errors import InputError, need_extra
 from mcstl._support.progress import Progress, silent
@@ -22,7 +23,7 @@ from mcstl.data.splits import Split
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.evaluation import metrics
 from mcstl.methods.base import BaseMethodConfig, MethodConfig, Prepared
-from mcstl.methods.fitting import fit_method, is_trained
+from mcstl.methods.fitting import fit_method
 from mcstl.studies.preparation import prepare, split_rows
 from mcstl.studies.resolved import resolve
 from mcstl.studies.study_file import Study
@@ -98,9 +99,7 @@ def tune(
     """
     with need_extra("tune"):
         import optuna
-    methods = [method for method in study.methods if is_trained(method)]
-    if not methods:
-        raise InputError("none of the study's methods is trained by a recipe, as mc-stl is")
+    methods = trained_methods(study)
     points = _points(grid)
     for method, values in itertools.product(methods, points):
         study.training_of(_with(method, values))
@@ -155,6 +154,28 @@ def tune(
     trials = pd.DataFrame(rows)
     write_table(trials, folder / "trials.csv")
     return Tuned(trials, best)
+
+
+def trained_methods(study: Study) -> list[BaseMethodConfig]:
+    """List the methods that the study's `training` trains.
+
+    Args:
+        study: The study.
+
+    Returns:
+        The methods, in their order.
+
+    Raises:
+        InputError: If there is none.
+    """
+    methods = [
+        method
+        for method in study.methods
+        if method.recalibrate is None and registry.find(method.name).is_trained
+    ]
+    if not methods:
+        raise InputError("none of the study's methods is trained by a recipe, as mc-stl is")
+    return methods
 
 
 def _journal(folder: Path) -> "BaseStorage":

@@ -6,18 +6,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcstl._support.arrays import BoolArray, FloatArray, IntArray
+from mcstl._support.arrays import IntArray
 from mcstl.data.annotations import Annotations
 from mcstl.evaluation import decisions
-from mcstl.evaluation.decisions import Rows
-from mcstl.evaluation.predictions import annotator_codes
+from mcstl.evaluation.predictions import Predictions
 from mcstl.evaluation.views import check_views
 from mcstl.models.model import Model
 from mcstl.models.perspectives import mean_level
 
 
 def of_model(
-    model: Model, annotations: Annotations, rows: Rows, chosen_on: Rows, judged_on: Rows
+    model: Model,
+    annotations: Annotations,
+    rows: Predictions,
+    chosen_on: Predictions,
+    judged_on: Predictions,
 ) -> dict[str, Any]:
     """Check a model's views, and make the decisions that it is used for.
 
@@ -29,7 +32,8 @@ def of_model(
         judged_on: Predictions of others, on which their error is shown.
 
     Returns:
-        The ``method`` and ``seed`` of the model; ``views``, ``thresholds``, ``left_to_people`` and
+        The ``method`` and ``seed`` of the model, and ``sources``, what makes answers differ and by
+        how much (`BaseNetwork.sources`); ``views``, ``thresholds``, ``left_to_people`` and
         ``ask_next`` as `mcstl.evaluation.views` and `mcstl.evaluation.decisions` have them, texts
         by their items.
     """
@@ -39,27 +43,12 @@ def of_model(
     return {
         "method": model.facts.get("method", ""),
         "seed": model.facts.get("seed"),
+        "sources": model.network.sources(),
         "views": _checked_views(model, annotations, rows) if model.askable_groups else [],
         "thresholds": decisions.thresholds(chosen_on, judged_on, names),
         "left_to_people": {**left, "items": [str(items[code]) for code in left["items"]]},
         "ask_next": decisions.ask_next(rows, names),
     }
-
-
-def rows_of(annotations: Annotations, p: FloatArray, membership: BoolArray) -> Rows:
-    """Put predictions together with what they are judged by.
-
-    Args:
-        annotations: n annotations.
-        p: Their class probabilities, (n, L).
-        membership: Which of them are in which group, (n, K).
-
-    Returns:
-        The rows; an annotator who is not known counts as a person of this annotation alone.
-    """
-    table = annotations.frame.assign(annotator=annotations.frame.get("annotator"))
-    items = pd.factorize(table["item"])[0]
-    return Rows(p, annotations.labels, membership, items, annotator_codes(table))
 
 
 def halves(items: IntArray) -> tuple[IntArray, IntArray]:
@@ -76,7 +65,9 @@ def halves(items: IntArray) -> tuple[IntArray, IntArray]:
     return np.flatnonzero(first), np.flatnonzero(~first)
 
 
-def _checked_views(model: Model, annotations: Annotations, rows: Rows) -> list[dict[str, Any]]:
+def _checked_views(
+    model: Model, annotations: Annotations, rows: Predictions
+) -> list[dict[str, Any]]:
     columns = annotations.frame[list(annotations.text_columns)]
     distinct = columns.drop_duplicates()
     place = columns.merge(distinct.assign(place=np.arange(len(distinct))), how="left")["place"]

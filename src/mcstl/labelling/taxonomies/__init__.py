@@ -7,12 +7,11 @@ Examples:
     >>> ten = load("schwartz")
     >>> len(ten.names), ten.value("Hedonism").definition
     (10, 'pleasure, comfort and enjoyment for oneself')
-    >>> load("valueeval").coarser(["Face", "Humility", "Stimulation"])
-    ['Power', 'Security', 'Stimulation', 'Tradition']
+    >>> load("valueeval").value("Face").refines
+    ('Power', 'Security')
 """
 
 import functools
-from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -85,20 +84,6 @@ class Taxonomy(BaseModel):
             f"{brief(name)!r} is no value of {self.name}; its values: {listed(self.names, 20)}."
             f"{did_you_mean(name, self.names)}"
         )
-
-    def coarser(self, names: Iterable[str]) -> list[str]:
-        """Replace values by those of the coarser taxonomy that they are a part of.
-
-        Args:
-            names: Names of values of this taxonomy.
-
-        Returns:
-            Names of the coarser values, distinct and sorted.
-
-        Raises:
-            InputError: A name is none of this taxonomy.
-        """
-        return sorted({parent for name in names for parent in self.value(name).refines})
 
 
 def built_in() -> tuple[str, ...]:

@@ -27,7 +27,12 @@ from mcstl.studies.first_study.groups import (
     wrong_separator,
 )
 from mcstl.studies.first_study.guessed import GuessedTable
-from mcstl.studies.first_study.labels import LabelsGuess, ordered_classes, preference_classes
+from mcstl.studies.first_study.labels import (
+    LabelsGuess,
+    ordered_classes,
+    preference_classes,
+    questions_in,
+)
 from mcstl.studies.first_study.shapes import Shape, recognise
 from mcstl.studies.first_study.words import (
     AGGREGATE,
@@ -165,14 +170,14 @@ def _methods(guessed: GuessedTable) -> list[str]:
     """The methods that can be used without groups, and what is missing for others."""
     if guessed.annotators is not None:
         return [
-            "# mc-stl-people and annotators learn the people by themselves; without groups mc-stl",
-            "# is what none is.",
-            "methods: [mc-stl-people, annotators, none, majority]",
+            "# best and annotators learn the people by themselves; without groups mc-stl is what",
+            "# none is.",
+            "methods: [best, annotators, none, majority]",
         ]
     return [
         "# Methods that need the text alone. A column that says who gave each label, as annotator,",
-        "# would add mc-stl-people; what is known of people, or their reasons, mc-stl.",
-        "methods: [none, majority, logistic]",
+        "# would let best learn people; what is known of people, or their reasons, groups.",
+        "methods: [best, none, majority, logistic]",
     ]
 
 
@@ -348,11 +353,8 @@ def _guess_labels(guessed: GuessedTable, shape: Shape) -> LabelsGuess:
     if shape.form is not None and shape.form != "lists":
         column = next(column for column in guessed.left if column.name == "label")
         guessed.guesses["label"] = Guess(column, "by the layout")
-        asked = isinstance(shape.form, Mapping) and shape.form.get("one-hot")
-        if isinstance(asked, Mapping):
-            ask = str(asked["ask"])
-            classes: dict[str, list[object]] = {f"not {ask}": [0], ask: [1]}
-            return LabelsGuess("binary", classes, True, [f"Is it {ask}, or not?"])
+        if shape.several:
+            return LabelsGuess("multilabel", None, True, ["Each column is a question."])
         return ordered_classes(column)
     if "chosen" in guessed.guesses:
         why = "Each row says that `chosen` is preferred to `rejected`, so it needs no label."
@@ -366,9 +368,16 @@ def _guess_labels(guessed: GuessedTable, shape: Shape) -> LabelsGuess:
         is_persons = column.is_of(guessed.annotators)
         judged = not is_texts and not is_persons
         usable = column.has_few or (named and column.is_number and len(column.counts) > 1)
+        questions = questions_in(column) if named else None
+        usable = usable or bool(questions)
         usable = usable and (column.name in guessed.file_columns or "." in column.name)
-        if usable and not column.lists and (named or (judged and not column.words & NOT_JUDGED)):
-            ranked.append(((judged, named, column.has_few, len(column.counts)), column))
+        if (
+            usable
+            and (questions or not column.lists)
+            and (named or (judged and not column.words & NOT_JUDGED))
+        ):
+            few = column.has_few or bool(questions)
+            ranked.append(((judged, named, few, len(column.counts)), column))
     if not ranked:
         raise guessed.nothing_for("labels (two or more ordered classes)", "label")
     ranked.sort(key=lambda candidate: candidate[0], reverse=True)

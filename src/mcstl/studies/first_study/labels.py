@@ -1,6 +1,7 @@
 """The ordered classes that a label column seems to have."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,16 +9,24 @@ from mcstl._support import files
 from mcstl._support.errors import listed
 from mcstl.data.cells import cell_text, comparable
 from mcstl.data.labels import Task
-from mcstl.data.scales import usual_order
+from mcstl.data.layouts import parts_of
+from mcstl.data.scales import possible_order, usual_order
 from mcstl.studies.first_study.columns import Column, tokens_of
-from mcstl.studies.first_study.words import A_WINS, B_WINS, MOST_CLASSES, NO_ANSWER
+from mcstl.studies.first_study.words import (
+    A_WINS,
+    B_WINS,
+    MOST_CLASSES,
+    MOST_GROUPS,
+    NO_ANSWER,
+    SELDOM,
+)
 
 
 class LabelsGuess(NamedTuple):
     """What a label column seems to hold.
 
     Attributes:
-        task: binary, ordinal or preference.
+        task: binary, ordinal, preference or multilabel.
         classes: The raw labels of each class, the lowest class first; None where the study file
             need not say them.
         sure: Whether the order can be relied on.
@@ -39,6 +48,8 @@ def ordered_classes(label: Column) -> LabelsGuess:
     Returns:
         The task and its classes.
     """
+    if questions := questions_in(label):
+        return several_questions(questions)
     raw = [str(cell) for cell in label.counts.index]
     answers = [cell for cell in raw if cell.casefold() not in NO_ANSWER]
     several = [cell for cell in answers if _is_several(cell, answers)]
@@ -58,13 +69,16 @@ def ordered_classes(label: Column) -> LabelsGuess:
         sure, why = True, "two words; the probability given is that of the second"
         classes = {answer: [answer] for answer in sorted(answers)}
     if classes is None:
-        classes = {answer: [answer] for answer in answers}
+        possible = possible_order(answers) or [[answer] for answer in answers]
+        classes = {members[0]: [*members] for members in possible}
         why = "put them in order, lowest first, and take away the # before labels"
     out = [cell for cell in raw if cell not in answers and cell not in several]
     comments = [f"{len(classes)} classes, lowest first: {why}." if sure else f"CLASSES: {why}."]
     if sure and all(isinstance(comparable(name), float) for name in classes):
         named = {f"name of {name}": values for name, values in classes.items()}
         comments.append(f"Reports show these numbers; for words: labels: {files.flow(named)}")
+    if not sure:
+        comments.append("Without an order each can be a question of its own: task: multilabel")
     if several:
         share = label.counts[several].sum() / label.counts.sum()
         comments.append(
@@ -78,6 +92,56 @@ def ordered_classes(label: Column) -> LabelsGuess:
         merged = {"low": first[1], "high": [value for _, values in rest for value in values]}
         comments.append(f"Or merge classes, as in task: binary, labels: {files.flow(merged)}")
     return LabelsGuess("binary" if len(classes) == 2 else "ordinal", classes, sure, comments)
+
+
+def questions_in(label: Column) -> list[str] | None:
+    """Find the answers in a column whose cells may hold several at once.
+
+    Args:
+        label: The label column.
+
+    Returns:
+        The distinct answers, the most frequent first, where more than a few cells hold several;
+        None where cells hold one each.
+    """
+    given = [str(cell) for cell in label.counts.index if str(cell).casefold() not in NO_ANSWER]
+    parts = {cell: [part.strip() for part in _parts(cell, label.lists, given)] for cell in given}
+    if label.counts[[cell for cell in given if len(parts[cell]) > 1]].sum() <= (
+        SELDOM * label.counts[given].sum()
+    ):
+        return None
+    n_rows = Counter[str]()
+    for cell in given:
+        n_rows.update({part: int(label.counts[cell]) for part in parts[cell] if part})
+    words = max(len(answer.split()) for answer in n_rows)
+    return [*dict(n_rows.most_common())] if words <= 3 and len(n_rows) <= MOST_GROUPS else None
+
+
+def several_questions(questions: Sequence[str]) -> LabelsGuess:
+    """Make each of several answers a question.
+
+    Args:
+        questions: The answers.
+
+    Returns:
+        The task multilabel.
+    """
+    classes: dict[str, list[object]] = {question: [question] for question in questions}
+    comments = [
+        f"{len(questions)} questions, each answered yes or no, as a row may have several labels.",
+        "Leave out questions, or give one several answers, as in {upset: [anger, fear]}.",
+    ]
+    return LabelsGuess("multilabel", classes, True, comments)
+
+
+def _parts(cell: str, lists: bool, given: Sequence[str]) -> list[str]:
+    """The answers in a cell; a comma is a sign between them where each stands alone elsewhere."""
+    if lists or re.search(r"[|;]", cell):
+        return re.split(r"[|;]", cell)
+    if cell.startswith("["):
+        return [str(part) for part in parts_of(cell)]
+    parts = [part.strip() for part in cell.split(",")]
+    return parts if {*parts} <= {*given} else [cell]
 
 
 def _is_several(answer: str, answers: Sequence[str]) -> bool:

@@ -45,6 +45,7 @@ class Shape(NamedTuple):
         made: The columns of `table` that the layout makes and the file has not.
         seen: What was seen, a sentence each.
         label: The column that holds the labels, where the layout needs it mapped.
+        several: Whether a row of a one-hot table may have several labels.
     """
 
     form: LayoutForm | None
@@ -52,6 +53,7 @@ class Shape(NamedTuple):
     made: frozenset[str]
     seen: tuple[str, ...]
     label: str | None = None
+    several: bool = False
 
 
 def recognise(table: pd.DataFrame, source: str) -> Shape:
@@ -134,8 +136,12 @@ def _lists(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Shape
             return _names_people(list_cells(table[name]) or [])
         if with_people(name):
             return True
-        # Lists of names without anybody who gave them are rather values.
-        parts = {str(part) for cell in list_cells(table[name]) or () for part in cell}
+        # Lists of names without anybody who gave them are rather values; and people agree now and
+        # then, so lists that never repeat an answer are several answers of one person.
+        cells = [[*map(str, cell)] for cell in list_cells(table[name]) or ()]
+        parts = {part for cell in cells for part in cell}
+        if not any(len({*cell}) < len(cell) for cell in cells):
+            return False
         is_few = len(parts) <= MOST_CLASSES and bool(np.mean(n_parts > 1) >= OFTEN)
         return is_few and not words & VALUES and _unique_texts(columns, len(table))
 
@@ -412,15 +418,12 @@ def _one_hot(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Sha
         shape = _laid_out({"one-hot": names}, table, source)
         one = f"One-hot: each row has one of {listed(names)}, or none."
         return None if shape is None else shape._replace(seen=(one,))
-    rates = marks.mean(axis=0)
-    plain = [i for i, column in enumerate(run) if not column.words & {"neutral", "none", "other"}]
-    ask = names[max(plain or range(len(run)), key=lambda i: min(rates[i], 1 - rates[i]))]
-    shape = _laid_out({"one-hot": {"labels": names, "ask": ask}}, table, source)
+    shape = _laid_out({"one-hot": names}, table, source, several=True)
     seen = (
         f"One-hot: each row may have several of {listed(names, 30)} ({several:.0%} do),",
-        f"so one is asked about: {ask}. Name another one with ask.",
+        "so each is a question of its own. Leave out those that are none.",
     )
-    return None if shape is None else shape._replace(seen=seen)
+    return None if shape is None else shape._replace(seen=seen, several=True)
 
 
 def _is_judgement(column: Column, text: Column) -> bool:
@@ -430,13 +433,15 @@ def _is_judgement(column: Column, text: Column) -> bool:
     return bool(named) and column.has_few and not is_text
 
 
-def _laid_out(form: LayoutForm, table: pd.DataFrame, source: str) -> Shape | None:
+def _laid_out(
+    form: LayoutForm, table: pd.DataFrame, source: str, *, several: bool = False
+) -> Shape | None:
     layout = Layout.parse(form)
     taken = {"label"} & {*map(str, table.columns)} - {*layout.columns}
     if taken:
         return None
     try:
-        long, _ = to_long(table, layout, source)
+        long, _ = to_long(table, layout, source, several=several)
     except InputError:
         return None
     made = frozenset(map(str, long.columns)) - frozenset(map(str, table.columns)) | {"label"}

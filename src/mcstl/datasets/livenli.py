@@ -1,0 +1,56 @@
+"""LiveNLI: is a statement true, false or either, given a context, with the raters' explanations.
+
+Source: Jiang, Tan and de Marneffe, "Ecologically Valid Explanations for Label Variation in NLI"
+(Findings of EMNLP 2023). No licence is stated at the source: publish aggregate figures, never its
+texts. Content warning: a few of the contexts, from news and fiction, tell of violence.
+
+A text is in two parts, premise and hypothesis. The label says what the hypothesis is: true
+(entailment), either (neutral) or false (contradiction); in that order, from the lowest, they are
+false < either < true. A rater may choose several (``true | either``, 237 rows): each is an
+annotation, with the same explanation, which is the rationale. As ``task: multilabel`` an answer is
+one annotation, and each of the three a question.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mcstl.data.labels import Task
+from mcstl.data.parts import join_parts
+from mcstl.datasets.source import Source, read_columns
+
+
+def _read(folder: Path, task: Task) -> pd.DataFrame:
+    ours = {
+        "uid": "item",
+        "worker_id": "annotator",
+        "multilabel": "label",
+        "explanation": "rationale",
+    }
+    table = read_columns(folder / "livenli.csv", (*ours, "premise", "hypothesis"))
+    frame = table[[*ours]].rename(columns=ours)
+    pairs = zip(table["premise"], table["hypothesis"], strict=True)
+    frame["text"] = [join_parts(pair) for pair in pairs]
+    frame["label"] = frame["label"].str.split("|")
+    frame.attrs["counts"] = {"answers": len(frame)}
+    return frame if task == "multilabel" else frame.explode("label", ignore_index=True)
+
+
+SOURCES = (
+    Source(
+        name="livenli",
+        title="LiveNLI: is a statement true, false or either, with explanations",
+        licence="none stated at the source: publish aggregate figures, never its texts",
+        homepage="https://github.com/njjiang/LiveNLI",
+        files=("livenli.csv",),
+        counts={"answers": 1405, "items": 122, "annotators": 48},
+        tasks={
+            "ordinal": {name: [name] for name in ("false", "either", "true")},
+            "binary": {"false": ["false"], "true": ["true"]},
+            "multilabel": {name: [name] for name in ("true", "either", "false")},
+        },
+        groups={"by": "rationale", "k": 3},
+        read=_read,
+        warning="Some contexts, from news and fiction, tell of violence",
+    ),
+)
