@@ -24,7 +24,7 @@ from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.evaluation import Predictions, influence, metrics
-from mcstl.evaluation.audit import _baseline, _marks
+from mcstl.evaluation.audit import _baseline, _marks, _measures_of_others
 from mcstl.evaluation.tables import Column
 from mcstl.evaluation.uncertainty import bounded
 
@@ -495,6 +495,26 @@ def test_the_band_holds_a_calibrated_models_dots_and_not_an_overconfident_ones()
 # --- multicalibration ---------------------------------------------------------------------------
 
 
+def test_few_draws_alarm_as_seldom_as_many() -> None:
+    """What is observed stands to the draws as each draw to the others, however few there are."""
+    alarms = 0
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        p, n = random.uniform(0.2, 0.8, 240), 240
+        rows = Predictions(
+            p=np.stack([1 - p, p], axis=1),
+            labels=(random.random(n) < p).astype(np.int64),
+            membership=random.random((n, 12)) < 0.3,
+            minority=np.zeros(n, dtype=bool),
+            items=np.arange(n),
+            annotators=np.arange(n),
+            task="binary",
+        )
+        found = evaluation.multicalibration([rows], draws=40, seed=seed)
+        alarms += found.p_value < 0.05  # two of 41 ranks: 4.9%
+    assert alarms <= 0.08 * 200
+
+
 def test_the_test_is_calm_on_calibrated_items_where_one_of_independent_rows_is_not() -> None:
     alarms, naive = 0, 0
     for seed in range(60):
@@ -837,6 +857,30 @@ def test_sets_of_labels_are_measured_like_as_many_questions(seed: int, n_classes
             error.append(((its_chances[answered] > 0.5) != item[answered]).mean())
     assert found["manhattan_sets"] == pytest.approx(np.mean(manhattan))
     assert found["error_sets"] == pytest.approx(np.mean(error))
+
+
+def test_each_question_of_several_has_its_own_share_of_yes() -> None:
+    """As LeWiDi measures VariErrNLI: means over texts and questions."""
+    random = np.random.default_rng(0)
+    yes = random.random((6, 4, 3))  # items, people, questions
+    given = random.random(yes.shape) < 0.5
+    items, people, questions = (places.ravel() for places in np.indices(yes.shape))
+    rows = Predictions(
+        p=np.stack([1 - yes.ravel(), yes.ravel()], axis=1),
+        labels=given.ravel().astype(np.int64),
+        membership=questions[:, None] == np.arange(3),
+        minority=np.zeros(yes.size, dtype=bool),
+        items=items,
+        annotators=people,
+        task="multilabel",
+    )
+    table = pd.DataFrame({"seed": 0, "annotator": people})
+    found = _measures_of_others(table, [rows], ["a", "b", "c"])
+    gaps = yes.mean(axis=1) - given.mean(axis=1)
+    assert found["soft_labels"]["manhattan"] == pytest.approx(2 * np.abs(gaps).mean())
+    assert "manhattan_sets" not in found["soft_labels"]
+    wrong = (yes > 0.5) != given
+    assert 1 - found["people"]["accuracy_texts"] == pytest.approx(wrong.mean())
 
 
 def test_one_label_a_person_is_no_set_of_labels() -> None:

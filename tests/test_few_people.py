@@ -106,9 +106,10 @@ def test_it_is_asked_only_where_somebody_says_so(folder: Path) -> None:
     for asked in ([[RARE]], [[OFTEN, RARE]], [mcstl.Jury([[OFTEN], [RARE]])]):
         with pytest.raises(InputError, match=r"gender=Rare.*min_people=1.*--min-people 1"):
             model.predict_proba(text, asked)
-    allowed = Model.load(folder / "out" / "model", min_people=1)
-    with pytest.warns(Notice, match="gender=Rare: of fewer than 5 people"):
-        assert allowed.predict_proba(text, [[RARE]]).shape == (1, 1, 2)
+    for read in (Model.load, Model.from_pretrained):
+        allowed = read(folder / "out" / "model", min_people=1)
+        with pytest.warns(Notice, match="gender=Rare: of fewer than 5 people"):
+            assert allowed.predict_proba(text, [[RARE]]).shape == (1, 1, 2)
     assert [group.name for group in allowed.askable_groups] == [OFTEN, RARE]
     # Counts that are known can be asked for, too.
     assert Model.load(folder / "out" / "model", min_people=16).askable_groups == ()

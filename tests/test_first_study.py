@@ -415,6 +415,26 @@ def test_item_that_has_several_texts_is_not_the_item(tmp_path: Path) -> None:
     assert "item" not in study["data"]["columns"]
 
 
+def test_an_id_of_which_few_have_several_texts_is_named(tmp_path: Path) -> None:
+    table = d3code()
+    ids = table["item_id"].unique()
+    table.loc[table["item_id"] == ids[1], "item_id"] = ids[0]
+    study, text = drafted(write(tmp_path, table))
+    assert "item" not in study["data"]["columns"]
+    assert f"item_id looks like the item, but 1 of {len(ids) - 1} have several texts" in text
+
+
+def test_words_of_inference_are_put_in_an_order_that_is_left_to_the_reader(tmp_path: Path) -> None:
+    table = pd.DataFrame({"text": sentences(60)})
+    table["label"] = ["entailment", "neutral", "contradiction"] * 20
+    text = guess_study(write(tmp_path, table))
+    said = (
+        "# labels: {contradiction: [contradiction], neutral: [neutral], entailment: [entailment]}"
+    )
+    assert said in text
+    assert "each can be a question of its own: task: multilabel" in text
+
+
 def test_lists_of_values_in_json_lines(tmp_path: Path) -> None:
     table = pd.DataFrame({"text": sentences(90), "label": [0, 1, 1] * 30})
     table["tags"] = [[["Care"], ["Care", "Honesty"], []][i % 3] for i in range(90)]

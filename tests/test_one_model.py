@@ -340,3 +340,62 @@ def test_a_model_that_no_method_leaves_is_refused() -> None:
     study = Study(data={"dataset": "simulated"}, methods=["mc-stl", "gbm"], model="gbm")
     with pytest.raises(InputError, match="gbm leaves no model; of the study's methods these do"):
         mcstl.run(study)
+
+
+LAYOUTS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Any]] = {
+    "wide": (
+        lambda t: t.pivot_table(index="text", columns="annotator", values="label").reset_index(),
+        {"wide": ["a0", "a1", "a2"]},
+    ),
+    "lists": (
+        lambda t: t.groupby("text")[["label", "annotator"]].agg(list).reset_index(),
+        "lists",
+    ),
+    "counts": (
+        lambda t: pd.crosstab(t["text"], t["label"]).reset_index(),
+        {"counts": ["0", "1"]},
+    ),
+    "one-hot": (
+        lambda t: t.assign(**{"0": 1 - t["label"], "1": t["label"]}).drop(columns="label"),
+        {"one-hot": ["0", "1"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", LAYOUTS)
+def test_a_table_with_a_row_per_annotation_is_read_whatever_the_model_was_trained_on(
+    shape: str, cache: Path, tmp_path: Path
+) -> None:
+    long = pd.DataFrame({"text": [f"text {i // 3}" for i in range(60)]})
+    long["annotator"], long["label"] = [f"a{i % 3}" for i in range(60)], [i % 2 for i in range(60)]
+    long.to_csv(tmp_path / "long.csv", index=False)
+    laid_out, layout = LAYOUTS[shape]
+    laid_out(long).rename(columns=str).to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    study = mcstl.Study(
+        data={"file": str(tmp_path / "t.jsonl"), "layout": layout},
+        groups="none",
+        methods=["none"],
+        seeds=1,
+        training={"epochs": 1, "learning_rate": 0.01, "dropout": 0, "batch_size": 64},
+    )
+    model = mcstl.run(study).model
+    assert isinstance(model, Model)
+    for file in ("t.jsonl", "long.csv"):
+        data = load_for(model, tmp_path / file)
+        assert (len(data), data.labels.sum()) == (60, 30)
+        assert mcstl.evaluate(model, data)["metrics"]["nll"] > 0
+
+
+def test_a_fit_stops_by_another_table(cache: Path, reviews: pd.DataFrame) -> None:
+    labels = {"oppose": ["oppose"], "support": ["support"]}
+    train, validation = (
+        Annotations.from_frame(table.reset_index(drop=True), labels=labels)
+        for table in (reviews.iloc[:300], reviews.iloc[300:])
+    )
+    by_table = mcstl.fit(train, validation=validation, training=FEW)
+    by_share = mcstl.fit(train, validation=0.1, training=FEW)
+    # All of the first table is trained on, where a share of it is taken away else.
+    assert by_table.population[1].sum() == 300
+    assert by_share.population[1].sum() == pytest.approx(270, abs=2)
+    with pytest.raises(InputError, match="they need the same task and classes"):
+        mcstl.fit(train, validation=Annotations.from_frame(weighted_table([1, 2])))

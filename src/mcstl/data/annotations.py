@@ -53,7 +53,7 @@ TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
     "multilabel": ("text",),
 }
 #: In one question's annotations: which set of answers its row gave, for splits.
-_ANSWERED = "answered together"
+ANSWERED_TOGETHER = "answered together"
 
 #: What weights are for, said wherever measures of weighted annotations are shown.
 WEIGHTS_NOTE = (
@@ -186,8 +186,8 @@ class Annotations(Shown):
         """(n,) codes of the answers, of all questions together where there are several."""
         if self.task == "multilabel":
             return np.unique(self.frame["label"].map(str), return_inverse=True)[1].astype(np.int64)
-        if _ANSWERED in self.frame.columns and _ANSWERED not in self.attributes:
-            return self.frame[_ANSWERED].to_numpy(dtype=np.int64)
+        if ANSWERED_TOGETHER in self.frame.columns and ANSWERED_TOGETHER not in self.attributes:
+            return self.frame[ANSWERED_TOGETHER].to_numpy(dtype=np.int64)
         return self.labels
 
     def question(self, name: str) -> Self:
@@ -212,7 +212,7 @@ class Annotations(Shown):
         place = self.classes.index(name)
         labels = [int(place in yes) for yes in self.frame["label"]]
         frame = self.frame.assign(label=labels)
-        frame[_ANSWERED] = self.strata
+        frame[ANSWERED_TOGETHER] = self.strata
         return replace(self, frame=frame, task="binary", classes=(f"not {name}", name))
 
     @property
@@ -437,7 +437,7 @@ class Annotations(Shown):
             from datasets import ClassLabel, Dataset
         if self.task == "multilabel":
             raise InputError("a Dataset has one label each; take a question(NAME) of these")
-        frame = self.frame.drop(columns=["row", "flipped", _ANSWERED], errors="ignore")
+        frame = self.frame.drop(columns=["row", "flipped", ANSWERED_TOGETHER], errors="ignore")
         dataset = Dataset.from_list(frame.to_dict("records"))
         return dataset.cast_column("label", ClassLabel(names=list(self.classes)))
 

@@ -12,8 +12,6 @@ an error.
 [{'chosen': 'Sky? Blue.', 'rejected': 'Sky? Green.'}]
 """
 
-import gzip
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_names
+from mcstl._support.errors import InputError, brief, listed, need_names
 from mcstl.data.annotations import need_rows
 from mcstl.data.cells import identifier, need_whole_letters
 from mcstl.data.tables import chunks
@@ -285,7 +283,7 @@ def _records(
     if not isinstance(source, str | Path):
         need_rows(source)
         records = source.to_dict("records") if isinstance(source, pd.DataFrame) else source
-    elif Path(source).name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson", ".parquet")):
+    else:
         records = [
             row
             for chunk in chunks(source)
@@ -293,8 +291,6 @@ def _records(
                 chunk.frame.to_dict("records") if chunk.arrow is None else chunk.arrow.to_pylist()
             )
         ]
-    else:
-        records = _json(Path(source))
     return [_without_nothing(record) for record in records]
 
 
@@ -306,29 +302,6 @@ def _without_nothing(value: Any) -> Any:
             if each is not None and not (isinstance(each, float) and np.isnan(each))
         }
     return list(map(_without_nothing, value)) if isinstance(value, list | np.ndarray) else value
-
-
-def _json(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON list of objects, or objects line by line."""
-    try:
-        packed = path.name.lower().endswith(".gz")
-        text = (gzip.decompress(path.read_bytes()) if packed else path.read_bytes()).decode(
-            "utf-8-sig"
-        )
-        try:
-            records = json.loads(text)
-        except json.JSONDecodeError as error:
-            if error.msg != "Extra data":
-                raise
-            records = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except FileNotFoundError:
-        near = did_you_mean(path.name, [each.name for each in path.parent.glob("*")])
-        raise InputError(f"there is no file {path}.{near}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({brief(error, 80)}); is it whole?") from error
-    if not isinstance(records, list) or not all(isinstance(row, dict) for row in records):
-        raise InputError(f"{path} is no list of records; export it as JSON")
-    return records
 
 
 def _label_studio_full(tasks: Iterable[Mapping[str, Any]], answers: _Answers) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from mcstl._support.errors import InputError, listed
-from mcstl.data.annotations import Annotations
+from mcstl.data.annotations import ANSWERED_TOGETHER, Annotations
 
 
 def joined(first: Annotations, second: Annotations) -> Annotations:
@@ -27,7 +27,7 @@ def joined(first: Annotations, second: Annotations) -> Annotations:
         )
     tables = [
         each.frame.assign(label=[each.classes[label] for label in each.labels]).drop(
-            columns=["row", "flipped"]
+            columns=["row", "flipped", ANSWERED_TOGETHER], errors="ignore"
         )
         for each in (first, second)
     ]

@@ -34,6 +34,8 @@ def parsed(text: str, place: str) -> Any:
         raise InputError(
             f"{place} is not JSON ({error.msg} at character {error.pos}); is the file whole?"
         ) from error
+    except RecursionError:
+        raise InputError(f"{place} is not JSON that can be read: it is nested too deep") from None
     # Only an escape can bring one in: UTF-8 has none.
     escaped = "\\ud" in text.lower()
     if escaped and _HALF_OF_A_PAIR.search(json.dumps(value, ensure_ascii=False)):

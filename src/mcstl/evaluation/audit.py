@@ -196,12 +196,14 @@ def _measures_of_others(
     task, has_annotators = seeds[0].task, predictions["annotator"].notna().any()
     soft_labels, people = [], []
     for (_, part), run in zip(predictions.groupby("seed", sort=False), seeds, strict=True):
-        p, labels = run.p, run.labels
+        p, labels, items = run.p, run.labels, run.items
+        if task == "multilabel":  # its groups are the questions; each has its own share of yes
+            items = items * len(names) + run.membership.argmax(axis=1)
         if task == "preference":  # a pair is one item whichever way round it was shown
             flipped = part["flipped"].to_numpy(dtype=bool)
             p = np.where(flipped[:, None], p[:, ::-1], p)
             labels = np.where(flipped, 1 - labels, labels)
-        soft_labels.append(soft_label_scores(p, labels, run.items))
+        soft_labels.append(soft_label_scores(p, labels, items))
         people.append(accuracies(run))
     measures = {"soft_labels": _means(soft_labels), "people": _means(people)}
     if task != "ordinal":
@@ -210,7 +212,7 @@ def _measures_of_others(
     if not has_annotators:
         del measures["people"]["accuracy_users"]
     sets = [label_set_scores(run.p, run.labels, run.items, run.annotators) for run in seeds]
-    if task != "preference" and all(sets):
+    if task in ("binary", "ordinal") and all(sets):
         measures["soft_labels"] |= _means([each for each in sets if each])
     if task != "preference":  # there either side may be shown first
         measures["error_rates"] = _error_rates(seeds, names)

@@ -157,7 +157,7 @@ def multicalibration(
                     errors[s, g, t], means[s, g, t] = paths[s, g, t].error(drawn)
         return nanmean(errors, axis=0), nanmean(means, axis=0), between.solved(products)
 
-    observed, _, [correlations] = measured(
+    observed, mean, [correlations] = measured(
         lambda s, t: (seeds[s].labels[None] > t).astype(float), size=1
     )
     scores = _Scores(seeds, correlations, seed)
@@ -173,10 +173,9 @@ def multicalibration(
     errors, means = (np.concatenate(each, axis=2) for each in zip(*blocks, strict=True))
     squares = means**2
     noise = np.sqrt(squares.mean(axis=2))
-    # A draw is as far from the noise of the others as what is observed is from that of all.
-    of_others = np.sqrt(
-        (squares.sum(axis=2, keepdims=True) - squares) / max(squares.shape[2] - 1, 1)
-    )
+    # What is observed is in units of the noise of all draws; so is each draw, in its place.
+    total = squares.sum(axis=2, keepdims=True) + mean**2
+    of_others = np.sqrt((total - squares) / draws)
     enough = [
         all(
             len(np.unique(getattr(run, name)[inside[:, g]])) >= _FEWEST_CLUSTERS

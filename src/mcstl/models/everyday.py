@@ -12,7 +12,7 @@ from mcstl.data.labels import Task
 from mcstl.groups import Scheme
 from mcstl.groups.base import Group
 from mcstl.models.perspectives import askable
-from mcstl.models.texts import Texts
+from mcstl.models.texts import TextForm, Texts, columns_of
 
 _ORDER = {"preference": " or ", "ordinal": " < "}
 
@@ -25,14 +25,24 @@ class EverydayModel(Shown):
         classes: The names of the classes, in their order.
         scheme: The rule that gives annotations their groups; None for a model without groups.
         encoder: What turns texts into vectors.
+        facts: Settings and figures that travel with the model.
         min_people: How many people a group must be of for predictions to be made for it.
+        text_parts: The number of parts that each of the training texts has, 1 for whole texts.
     """
 
     task: Task
     classes: tuple[str, ...]
     scheme: Scheme | None
     encoder: Any
+    facts: dict[str, Any]
     min_people: int
+    text_parts: int
+
+    @property
+    def text_form(self) -> TextForm:
+        """What it is asked about: texts or pairs, and the parts of each."""
+        columns = columns_of(self.facts)
+        return TextForm.of(self.task, self.text_parts, self.encoder.parts > 1, columns)
 
     @property
     def group_names(self) -> tuple[str, ...]:

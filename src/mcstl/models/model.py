@@ -59,7 +59,7 @@ from mcstl.models.perspectives import (
 )
 from mcstl.models.populations import Population, cells_of
 from mcstl.models.prediction import Respondents, predict_grid, predict_rows
-from mcstl.models.texts import TextForm, Texts, columns_of
+from mcstl.models.texts import Texts
 
 if TYPE_CHECKING:
     from mcstl.encoding.encoders import Encoder
@@ -111,12 +111,6 @@ class Model(EverydayModel, OnTheHub):
     min_people: int = FEW_PEOPLE
     text_parts: int = 1
     texts: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-
-    @property
-    def text_form(self) -> TextForm:
-        """What it is asked about: texts or pairs, and the parts of each."""
-        columns = columns_of(self.facts)
-        return TextForm.of(self.task, self.text_parts, self.encoder.parts > 1, columns)
 
     def membership(self, perspectives: Sequence[Groups]) -> csr_matrix:
         """Turn names of groups into a membership.

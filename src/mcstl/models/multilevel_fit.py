@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix, diags_array, hstack
+from scipy.sparse import csr_matrix, hstack
 from scipy.special import expit
 
 from mcstl._support.arrays import FloatArray, IntArray
@@ -40,7 +40,7 @@ _SD_OF_CUTS = 5.0
 #: to be alike do not show that all are.
 _PRIOR_EFFECTS, _PRIOR_VARIANCE = 2.0, 0.1
 #: Rows by which the blocks of the preconditioner are made at most.
-_ROWS_OF_BLOCKS = 50_000
+_ROWS_OF_BLOCKS = 10_000
 #: A term of more effects than this has a block per unit, one of fewer a block for all.
 _LARGEST_BLOCK = 1000
 
@@ -400,8 +400,8 @@ def _preconditioner(
             continue
         prior = precision[piece]
         if U * d <= _LARGEST_BLOCK:
-            columns = X.sparse[some, slice(piece.start - X.width, piece.stop - X.width)]
-            block = (columns.T @ diags_array(weight[some] * (n / len(some))) @ columns).toarray()
+            columns = X.sparse[some, slice(piece.start - X.width, piece.stop - X.width)].toarray()
+            block = (columns.T * (weight[some] * (n / len(some)))) @ columns
             whole.append((piece, np.linalg.inv(block + np.diag(prior))))
             continue
         squares = term.units.multiply(term.units).T.tocsr()

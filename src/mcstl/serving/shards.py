@@ -42,7 +42,7 @@ class Predictor:
         folder: str,
         text: Sequence[str],
         perspectives: Sequence[Sequence[str]],
-        min_people: int,
+        min_people: int = FEW_PEOPLE,
     ) -> None:
         self.model = Model.load(folder, min_people=min_people)
         self.text = list(text)

@@ -17,6 +17,7 @@ from mcstl.data.annotations import Annotations
 from mcstl.data.columns import Columns, has_columns
 from mcstl.data.joining import joined
 from mcstl.data.labels import Labels, Task
+from mcstl.data.layouts import Layout, LayoutForm, list_cells
 from mcstl.data.splits import Split, split
 from mcstl.data.tables import read_table
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
@@ -335,11 +336,23 @@ def _like_training(
         for ours, theirs in in_study.items()
         if ours not in table.columns or has_columns(table.columns, theirs)
     }
+    named = {**known, **(columns or {})}
     return Annotations.from_frame(
         table,
-        columns={**known, **(columns or {})},
-        layout=made_by.get("data", {}).get("layout"),
+        columns=named,
+        layout=_layout_of(table, named, made_by.get("data", {}).get("layout")),
         labels=labels or {name: [name] for name in classes},
         task=task,
         source=source,
     )
+
+
+def _layout_of(table: pd.DataFrame, columns: Columns, form: LayoutForm | None) -> LayoutForm | None:
+    """The layout of the study, unless the table is one with a row per annotation."""
+    layout = Layout.parse(form)
+    if layout.shape == "lists":
+        label = columns.get("label", "label")
+        cells = table[label] if isinstance(label, str) and label in table.columns else None
+        return None if cells is not None and list_cells(cells) is None else form
+    label_is_there = has_columns(table.columns, columns.get("label", "label"))
+    return None if label_is_there and not has_columns(table.columns, layout.columns) else form

@@ -135,7 +135,7 @@ def guess_study(path: str | Path, study_path: str | Path | None = None) -> str:
     about_leaks = [f"LEAK, gives the label away: {leaks}. Keep it out of groups."] if leaks else []
     lines = [
         f"# Drafted from {brief(path.name, 60)}, {len(table):,} rows.",
-        *(f"# {line}" for line in shape.seen),
+        *(f"# {line}" for line in (*shape.seen, *guessed.notes)),
         f"# Look at each guess, then type: mcstl check {brief(study_path or 'THIS_FILE', 200)}",
         "data:",
         *data,
@@ -338,8 +338,20 @@ def _guess_item(guessed: GuessedTable) -> None:
         and column.words <= (ITEM | ID | {"annotation"} if column.words & ID else ITEM)
         and not column.is_prose
         and column.cells.notna().all()
-        and guessed.shown.groupby(column.cells.to_numpy(dtype=object)).nunique().max() == 1
     ]
+    n_texts = {
+        column.name: guessed.shown.groupby(column.cells.to_numpy(dtype=object)).nunique()
+        for column in candidates
+    }
+    for column in candidates:
+        several = n_texts[column.name] > 1
+        if 0 < several.mean() <= SELDOM:
+            guessed.notes.append(
+                f"{column.name} looks like the item, but {int(several.sum()):,} of "
+                f"{len(several):,} have several texts, as {brief(several.idxmax())}; so a text is "
+                "its own item."
+            )
+    candidates = [column for column in candidates if n_texts[column.name].max() == 1]
     for column in sorted(candidates, key=lambda column: -column.share_named(ITEM)):
         if len(column.counts) == guessed.n_rows and repeats:
             why = "another one in every row"

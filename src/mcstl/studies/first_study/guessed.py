@@ -23,6 +23,7 @@ class GuessedTable:
         guesses: By our name of a column, which of the table's it is.
         parts: The columns that are parts of the text, in their order, where it has several.
         leaks: The columns that give the label away.
+        notes: What a reader must know of columns that have no use.
     """
 
     source: str
@@ -33,6 +34,7 @@ class GuessedTable:
     guesses: dict[str, Guess] = field(default_factory=dict)
     parts: list[Column] = field(default_factory=list)
     leaks: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
     @property
     def left(self) -> list[Column]:
