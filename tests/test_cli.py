@@ -103,7 +103,7 @@ def test_from_a_table_of_ones_own_to_a_report(command: Command, tmp_path: Path) 
     assert "training mc-stl: 4 of 4" in result.err
     assert re.search(r"^│ mc-stl +│ +0\.\d{3} │", result.out, re.MULTILINE)
     assert f"Report: {out / 'report.html'}" in result.out
-    assert f"Figures, predictions and the model: {out}" in result.out
+    assert f"Figures and predictions: {out}\nModel, that of mc-stl: {out / 'model'}" in result.out
 
     result = command("evaluate", out / "model", tmp_path / "town.csv")
     assert (result.code, result.err) == (0, "")
@@ -130,10 +130,35 @@ def test_a_run_names_what_it_left_out(
     assert (result.code, result.err) == (0, "")
     assert (tmp_path / "out" / "report.html").exists()
     assert "binary: item split, 1 seed, " in result.out
-    assert "16 annotations dropped: label missing or outside `labels`.\n" in result.out
-    assert re.search(r"^Group left out: gender=Non-binary \(\d+ training", result.out, re.MULTILINE)
+    assert "Dropped: 16 annotations, label missing or outside `labels`.\n" in result.out
+    assert re.search(r"^Left out: 1 group: gender=Non-binary \(\d+ training", result.out, re.M)
+    assert "\nMay these probabilities be used? " in result.out
     for name in ("mc-stl", "none", "majority", "gbm", "logistic"):
         assert f"│ {name} " in result.out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_on_a_terminal_lines_fit_and_numbers_are_whole(
+    columns: int,
+    command: Command,
+    finished: Callable[[Task], Finished],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = finished("binary")
+    shutil.copytree(one.folder, tmp_path / "out")
+    shutil.copy(one.file, tmp_path)
+    shutil.copy(one.file.with_name("town.csv"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    arguments = ("run", one.file.name, "--out", "out", "--quiet")
+    piped = command(*arguments).out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = command(*arguments).out
+    figures = re.findall(r"-?\d\.\d{3}\b", piped)
+    assert sorted(figures) == sorted(re.findall(r"-?\d\.\d{3}\b", shown))
+    assert all(len(line) <= columns for line in shown.splitlines() if " " in line.strip())
+    shown = command("check", one.file.name).out
+    assert all(len(line) <= max(columns, 80) for line in shown.split("\nTo run")[0].splitlines())
 
 
 def test_quiet_says_nothing_but_results(command: Command, tmp_path: Path) -> None:
@@ -189,7 +214,7 @@ def test_evaluate_prints_json_on_request(
     assert 0 < evaluation["metrics"]["auc"] < 1
     result = command("evaluate", model, tmp_path / "town.csv")
     assert f"│ {evaluation['metrics']['auc']:.3f} [" in result.out
-    assert "16 annotations dropped: " in result.out
+    assert "Dropped: 16 annotations, " in result.out
     table = simulated.table("preference", 400)
     table.drop(columns="values").to_csv(tmp_path / "pairs.csv", index=False)
     result = command("evaluate", finished("preference").folder / "model", tmp_path / "pairs.csv")
@@ -227,7 +252,7 @@ def test_the_cache_is_shown_and_cleared(
     result = command("cache")
     assert re.match(r"all-MiniLM-L6-v2[\w-]*: [\d,]+ texts, [\d.]+ MiB, ", result.out)
     assert str(folder) in result.out
-    assert f"encoders trained further: 1.0 MiB, {made.parents[1]}" in result.out
+    assert f"encoders trained further or unpacked: 1.0 MiB, {made.parents[1]}" in result.out
     assert f"replies of language models: 1.0 MiB, {reply.parent}" in result.out
     assert re.fullmatch(r"Deleted [\d.]+ MiB\.\n", command("cache", "clear").out)
     assert not list(folder.iterdir())
@@ -260,6 +285,23 @@ def test_help_lists_the_commands_in_the_order_of_work_and_where_to_start(command
     assert command("rnu").code == 2
     assert "No such command 'rnu'" in command("rnu").err
     assert command("run").code == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("mcstl ch", "check"), ("mcstl label --by ", "llm embedding trained")]
+)
+def test_a_shell_can_complete_commands_and_choices(typed: str, offered: str) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    code = "import sys; from mcstl.cli import main; sys.argv = ['mcstl']; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        env=os.environ | words | {"_MCSTL_COMPLETE": "complete_bash"},
+    )
+    assert done.stdout.split() == offered.split()
 
 
 def test_help_loads_nothing_heavy() -> None:

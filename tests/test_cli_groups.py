@@ -63,7 +63,7 @@ def test_label_by_a_language_model(
         command("label", town / "new.csv", *options, "--out", town / "p.csv", "-q")
         assert server.requests == asked
         assert (
-            f"0 requests of about 0 tokens in all; {n} replies are kept"
+            f"0 requests of about 0 tokens in all; kept from before: {n} replies."
             in command("label", town / "new.csv", *options, "--dry-run")[1]
         )
     labelled = pd.read_csv(town / "o.csv")

@@ -12,6 +12,7 @@ from sklearn.metrics import f1_score
 import mcstl
 from mcstl._support.errors import InputError, Notice
 from mcstl.data.annotations import Annotations
+from mcstl.data.tables import read_table
 from mcstl.datasets import simulated, valueeval23
 from mcstl.encoding import encoders, finetuning
 from mcstl.encoding.encoders import Encoder, load_encoder
@@ -245,8 +246,48 @@ def test_memberships_survive_the_cell_of_a_table(
     np.testing.assert_array_equal(hard.assign(data).toarray(), expected > 0)
     with pytest.raises(InputError, match="has a column 'values' already"):
         labelled_tables.write(tmp_path / "out.csv", town, found)
-    with pytest.raises(InputError, match="is not a CSV file"):
+    with pytest.raises(InputError, match="is no table that is written"):
         labelled_tables.write(tmp_path / "out.xlsx", rows, found)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_labelled_tables_are_written_as_their_names_say(
+    ending: str, tmp_path: Path, town: pd.DataFrame, encoder: Encoder, labeller: Labeller
+) -> None:
+    rows = town.iloc[600:640].drop(columns="values")
+    found = labelled_tables.with_labeller(Cases(list(rows["rationale"]), [], []), labeller, encoder)
+    out = tmp_path / f"out.{ending}"
+    labelled_tables.write(out, rows, found)
+    given = labelled_tables.values_of(read_table(out), "out")
+    inside = found.membership.toarray() > 0
+    assert [{*values} for values in given] == [
+        {name for name, is_in in zip(found.names, row, strict=True) if is_in} for row in inside
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "columns", "other"),
+    [
+        ("text_b", ["text_a", "text_b"], "text_a"),
+        ("Response 1", ["Response 1", "Response 2"], "Response 2"),
+        ("answer2", ["answer1", "answer2"], "answer1"),
+        ("rejected", ["Chosen", "rejected"], "Chosen"),
+        ("rationale", ["rationale", "text_a", "text_b"], ""),
+        ("reason_1", ["reason_1", "text"], ""),
+        ("b", ["a", "b"], ""),
+    ],
+)
+def test_one_side_of_a_pair_is_known(column: str, columns: list[str], other: str) -> None:
+    assert labelled_tables.other_side(column, columns) == other
+
+
+def test_labelling_one_side_of_a_pair_warns(tmp_path: Path) -> None:
+    pd.DataFrame({"text_a": ["a"], "text_b": ["b"]}).to_csv(tmp_path / "p.csv", index=False)
+    request = labelled_tables.LabellingRequest(
+        table=tmp_path / "p.csv", by="embedding", rationale="text_a"
+    )
+    with pytest.warns(Notice, match="one side of each pair, and say nothing of 'text_b'"):
+        request.read()
 
 
 # --- groups from labels

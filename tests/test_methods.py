@@ -5,7 +5,7 @@ import pytest
 from mcstl import methods
 from mcstl._support.errors import InputError
 from mcstl.methods.base import MethodConfig
-from mcstl.studies.run import _modelled
+from mcstl.studies.build_model import method_of_model
 from mcstl.studies.study_file import Study
 
 TRAINED = {
@@ -26,8 +26,8 @@ def test_every_name_has_its_method(name: str) -> None:
 def test_what_is_recalibrated_leaves_no_model() -> None:
     plain, mended = MethodConfig(name="none"), MethodConfig(name="none", recalibrate="platt")
     data = {"dataset": "simulated"}
-    assert _modelled(Study(data=data, methods=[mended, plain])) == plain
-    assert _modelled(Study(data=data, methods=[mended])) is None
+    assert method_of_model(Study(data=data, methods=[mended, plain])) == plain
+    assert method_of_model(Study(data=data, methods=[mended])) is None
 
 
 def test_an_unknown_method_is_told_with_the_nearest() -> None:

@@ -19,8 +19,10 @@ from mcstl.data.splits import split
 from mcstl.datasets import simulated
 from mcstl.models.model import Model
 from mcstl.studies import results
+from mcstl.studies.build_model import method_of_model
 from mcstl.studies.new_table import evaluate_into
 from mcstl.studies.one_model import absent_classes, load_for
+from mcstl.studies.study_file import Study
 from tiny import COLUMNS, Finished, town, weighted_table
 
 FEW = {"epochs": 3, "hidden": 16}
@@ -308,6 +310,36 @@ def test_an_evaluation_is_written_as_a_study_is(
     assert "was judged on 384 annotations" in page
     assert (tmp_path / "judged" / "figures" / "calibration.svg").exists()
     assert len(results.read(tmp_path / "judged").predictions) == 384
+
+
+# The model that a study saves
+
+
+@pytest.mark.parametrize(
+    ("methods", "model", "saved"),
+    [
+        (["none", "mc-stl"], None, "none"),
+        (["gbm", "mc-stl"], None, "mc-stl"),
+        (["mc-stl", "best"], None, "best"),
+        (["mc-stl", "best"], "mc-stl", "mc-stl"),
+        (["mc-stl", {"name": "mc-stl", "label": "plain"}], "plain", "plain"),
+        (["gbm"], None, None),
+    ],
+)
+def test_a_study_saves_the_model_that_is_wanted(
+    methods: list[Any], model: str | None, saved: str | None
+) -> None:
+    study = Study(data={"dataset": "simulated"}, methods=methods, model=model)
+    method = method_of_model(study)
+    assert (method.title if method else None) == saved
+
+
+def test_a_model_that_no_method_leaves_is_refused() -> None:
+    with pytest.raises(InputError, match="Did you mean 'mc-stl'"):
+        Study(data={"dataset": "simulated"}, model="mcstl")
+    study = Study(data={"dataset": "simulated"}, methods=["mc-stl", "gbm"], model="gbm")
+    with pytest.raises(InputError, match="gbm leaves no model; of the study's methods these do"):
+        mcstl.run(study)
 
 
 LAYOUTS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Any]] = {

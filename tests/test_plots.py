@@ -17,6 +17,7 @@ from made_up import GROUPS, make_output
 from mcstl import evaluation
 from mcstl._support.errors import InputError
 from mcstl.evaluation import metrics
+from mcstl.evaluation.tables import results_table
 from mcstl.reporting import plots
 
 CLASSES = ("benign", "mild", "offensive")
@@ -174,7 +175,7 @@ def test_names_are_texts_whatever_they_hold() -> None:
 
 
 def test_comparison_is_the_summary(results: dict[str, Any]) -> None:
-    data = plots.comparison_data(results["summary"])
+    data = plots.comparison_data(results_table(results["summary"]))
     for row in data.itertuples():
         found = results["summary"][row.method][row.metric]
         assert (row.mean, row.low, row.high) == (found["mean"], found["low"], found["high"])
@@ -190,15 +191,33 @@ def test_comparison_is_the_summary(results: dict[str, Any]) -> None:
     assert {"mc-stl", "none", "majority", "gbm", "AUC", "Bias"} <= set(texts)
 
 
+def test_no_two_methods_look_alike() -> None:
+    methods = [f"m{i}" for i in range(25)]
+    data = pd.DataFrame({"metric": "auc", "title": "AUC", "method": methods, "mean": 0.5})
+    axes = plots.plot_comparison(data.assign(low=0.4, high=0.6)).axes[0]
+    looks = {(line.get_color(), line.get_marker()) for line in axes.lines}
+    assert len(looks) == len(methods)
+    assert len({line.get_color() for line in axes.lines[:10]}) == 10
+
+
+def test_what_nobody_measured_has_no_panel() -> None:
+    epochs = {"method": "a", "seed": 0, "part": "test", "epoch": [0, 1], "slope_mean": 0.9}
+    trace = pd.DataFrame(epochs).assign(bias_mean=0.1, one_minus_emd=np.nan)
+    for columns in (1, 2):
+        figure = plots.plot_tradeoff(plots.tradeoff_data(trace), ["a"], columns=columns)
+        assert len(figure.axes) == 1
+    assert plots.tradeoff_data(trace.assign(slope_mean=np.nan)).empty
+
+
 def test_comparison_of_one_seed_has_no_intervals(results: dict[str, Any]) -> None:
     runs = [run for run in results["runs"] if run["seed"] == 0]
-    data = plots.comparison_data(evaluation.summarise(runs))
+    data = plots.comparison_data(results_table(evaluation.summarise(runs)))
     assert data[["low", "high"]].isna().all(axis=None)
     assert len(plots.plot_comparison(data, columns=1).axes) == 6
 
 
 def test_methods_have_their_own_marker_and_colour_for_grey_print(results: dict[str, Any]) -> None:
-    data = plots.comparison_data(results["summary"])
+    data = plots.comparison_data(results_table(results["summary"]))
     lines = plots.plot_comparison(data).axes[0].lines
     assert len({line.get_marker() for line in lines}) == 4
     assert len({line.get_color() for line in lines}) == 4
@@ -237,7 +256,7 @@ def test_a_mean_over_seeds_stops_with_the_first_seed(folder: Path) -> None:
 def test_saving_writes_both_kinds_and_the_same_bytes_again(
     results: dict[str, Any], tmp_path: Path
 ) -> None:
-    data = plots.comparison_data(results["summary"])
+    data = plots.comparison_data(results_table(results["summary"]))
     for name in ("first", "second"):
         plots.save(plots.plot_comparison(data), tmp_path / "figures" / name)
     found = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
@@ -247,7 +266,7 @@ def test_saving_writes_both_kinds_and_the_same_bytes_again(
 
 
 def test_svg_follows_the_page_and_asks_for_nothing(results: dict[str, Any]) -> None:
-    data = plots.comparison_data(results["summary"])
+    data = plots.comparison_data(results_table(results["summary"]))
     svg = plots.to_svg(plots.plot_comparison(data))
     assert "prefers-color-scheme:dark" in svg
     assert "fill: currentColor" in svg
@@ -257,7 +276,7 @@ def test_svg_follows_the_page_and_asks_for_nothing(results: dict[str, Any]) -> N
 
 def test_the_users_matplotlib_settings_stay_as_they_were(results: dict[str, Any]) -> None:
     before = dict(mpl.rcParams)
-    data = plots.comparison_data(results["summary"])
+    data = plots.comparison_data(results_table(results["summary"]))
     plots.to_svg(plots.plot_comparison(data))
     assert dict(mpl.rcParams) == before
 

@@ -313,9 +313,11 @@ def test_the_command(
     assert said.code == 0
     assert "predicting: 8 of 8" in said.err
     assert f"Predictions, 8 rows: {tmp_path / 'out.jsonl'}" in said.out
-    assert "Rows without a text, hence without probabilities: 1." in said.out
+    assert "Without a text, hence without probabilities: 1 row." in said.out
     assert "disagree on most" not in said.out  # one perspective alone
     said = command(*arguments, "-q")
     assert said.err == ""
     assert "What perspectives disagree on most" in said.out
+    most = json.loads((tmp_path / "out.jsonl.most-disagreed.json").read_text())
+    assert f"\nRow {most[0]['row'] + 2}: " in said.out  # of a CSV file, whose row 1 is names
     assert "Did you mean 'Security'?" in refused(command(*arguments, "--perspective", "Securty"))

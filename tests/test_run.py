@@ -415,8 +415,8 @@ def test_describe_says_what_a_run_would_do(finished: Callable[[Task], Finished])
     assert f"split: by item: {sizes} (seed 3)" in said
     for group in results["groups"]:
         assert f": {group['name']}: {group['size']}" in said
-    for name in results["data"]["groups_left_out"]:
-        assert f"left out: {name} (" in said
+    for name, why in results["data"]["groups_left_out"].items():
+        assert f"left out: 1 group: {name} ({why})" in said
     assert "methods: mc-stl, none, majority, gbm, logistic; seeds 3" in said
 
 

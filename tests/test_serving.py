@@ -111,6 +111,33 @@ def test_bodies_that_are_none(client: TestClient, body: bytes) -> None:
     assert isinstance(answer.json()["detail"], str)
 
 
+def test_what_is_written_wrong_gets_the_nearest_right_word(client: TestClient) -> None:
+    answer = client.post("/predict", json={"texts": ["a"], "perspektives": ["Security"]})
+    assert answer.status_code == 422
+    assert "no such field. Did you mean 'perspectives'?" in answer.json()["detail"]
+    answer = client.get("/predikt")
+    assert answer.status_code == 404
+    assert "Did you mean '/predict'?" in answer.json()["detail"]
+
+
+def test_a_browser_finds_an_icon_and_a_manifest(client: TestClient) -> None:
+    assert client.get("/favicon.ico").text.startswith("<svg")
+    headers = {"X-Forwarded-Prefix": "/town"}
+    manifest = client.get("/manifest.json", headers=headers).json()
+    assert manifest["start_url"] == "/town/page"
+    assert manifest["icons"][0]["src"] == "/town/favicon.ico"
+
+
+def test_the_statuses_that_are_documented_are_the_real_ones(client: TestClient) -> None:
+    documented = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
+    typed = {"Content-Type": "application/json"}
+    bodies = {422: b"{", 400: b'{"texts": ["\xff"]}', 413: b'{"texts": ["' + b"a" * 2000 + b'"]}'}
+    for status, body in bodies.items():
+        answer = client.post("/predict", content=body, headers=typed)
+        assert answer.status_code == status
+        assert str(status) in documented
+
+
 def test_a_large_body_is_refused(client: TestClient) -> None:
     answer = ask(client, texts=["a" * 3000])
     assert answer.status_code == 413

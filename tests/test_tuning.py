@@ -1,5 +1,6 @@
 """The search over a grid: it chooses on validation rows, resumes, and writes what `run` takes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from mcstl._support.files import read_yaml
 from mcstl.cli import app
 from mcstl.data.annotations import Annotations
 from mcstl.data.splits import split
-from mcstl.encoding.encoders import load_encoder
+from mcstl.encoding.encoders import PAPER_ENCODER, load_encoder
 from mcstl.studies import tuning
+from mcstl.studies.encoder_choice import compare_encoders
 from mcstl.studies.study_file import Study
+from test_cli import Command, command, refused
 from tiny import write_study
+from tiny_transformers import tiny
+
+__all__ = ["command"]  # a fixture
 
 GRID: dict[str, list[Any]] = {"lambda_1": ["paper", 5], "hidden": [4, 8]}
 FEW: dict[str, Any] = {
@@ -169,3 +175,25 @@ def test_a_recipe_that_diverges_is_left_out(study: Path, tmp_path: Path) -> None
     grid = {"learning_rate": [0.003, 1e38]}
     found = tuning.tune(Study.read(study), out=tmp_path / "t", grid=grid, seeds=1)
     assert found.best["none"] == {"learning_rate": 0.003}
+
+
+# Encoders side by side
+
+
+def test_encoders_are_compared_on_one_table(
+    study: Path, tmp_path: Path, command: Command, cache: Path
+) -> None:
+    other = tiny(tmp_path / "tiny")
+    said = command("tune", study, "--encoders", PAPER_ENCODER, other, "--seeds", "1", "--quiet")
+    assert said.code == 0, said.err
+    assert "Validation rows, mean over 1 seed" in said.out
+    assert re.search(rf"│ {PAPER_ENCODER} +│ mc-stl ", said.out)
+    (line,) = [line for line in said.out.splitlines() if str(other) in line and "mc-stl" in line]
+    assert re.search(r"[+-]0\.\d{3} \([+-]0\.\d{3} to [+-]0\.\d{3}\)", line)
+    trials = compare_encoders(Study.read(study), [PAPER_ENCODER, str(other)], seeds=1)
+    assert trials[0].gain == [0.0] * len(trials[0].nll)
+    assert all(trial.seconds_per_text > 0 for trial in trials)
+    assert "leave out --grid" in refused(
+        command("tune", study, "--encoders", "a", "b", "--grid", "dropout=0.5")
+    )
+    assert "two or more different" in refused(command("tune", study, "--encoders", PAPER_ENCODER))

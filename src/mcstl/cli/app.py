@@ -3,12 +3,13 @@
 import io
 import math
 import os
+import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -16,9 +17,7 @@ from typer.core import TyperGroup
 import mcstl
 from mcstl._support.errors import InputError, Notice
 from mcstl._support.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from mcstl._support.words import counted
 
 _INTERRUPTED = 130
 #: All commands in the order of work, as ``mcstl --help`` lists them.
@@ -36,7 +35,6 @@ class _InOrderOfWork(TyperGroup):
 app = typer.Typer(
     cls=_InOrderOfWork,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -108,16 +106,54 @@ def options(
     """
 
 
-def plain_console() -> "Console":
-    """Make a console that prints names with brackets or colons in them as they are.
+def terminal_width() -> int | None:
+    """Measure how many characters a line of the output may have.
 
     Returns:
-        A console on standard output, 120 columns wide unless it is a terminal.
+        The terminal's, or what COLUMNS says; None where the output goes to a file or a pipe, whose
+        lines are as long as they need be.
     """
-    from rich.console import Console
+    return shutil.get_terminal_size(fallback=(0, 0)).columns or None
 
-    width = None if sys.stdout.isatty() else 120
-    return Console(width=width, markup=False, emoji=False, highlight=False)
+
+def say(text: str, indent: int = 0) -> None:
+    """Print lines, on a terminal broken between words.
+
+    Args:
+        text: The lines.
+        indent: How many spaces the lines that follow a broken one begin with.
+    """
+    from mcstl._support.text_tables import wrapped
+
+    typer.echo(wrapped(text, terminal_width(), indent))
+
+
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", caption: str = ""
+) -> None:
+    """Print a table that fits the terminal.
+
+    Args:
+        header: The headings.
+        rows: A text per column.
+        title: What stands above the table.
+        caption: What stands below it.
+    """
+    from mcstl._support.text_tables import terminal_table
+
+    width = terminal_width()
+    table = terminal_table(header, rows, width=width, title=title, caption=caption)
+    print(table)  # noqa: T201 typer would write letters that the terminal does not have
+
+
+def print_cut(n_texts: int) -> None:
+    """Say how many texts the encoder did not read to their ends, if there are any.
+
+    Args:
+        n_texts: How many.
+    """
+    if n_texts:
+        say(f"Longer than the encoder reads, and cut: {counted(n_texts, 'text')}.")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mcstl._support.words import counted
 from mcstl.cli.app import DataDir, Quiet, app, display
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ def import_(
     table = read(export, label=label, text=fields, rationale=rationale, values=values)
     exports.write_table(table, out)
     people = table["annotator"].nunique()
-    typer.echo(f"{len(table):,} annotations by {people:,} people: {out}")
+    typer.echo(
+        f"{counted(len(table), 'annotation')} by {counted(people, 'person', 'people')}: {out}"
+    )
     for what, count in table.attrs["left_out"].items():
         typer.echo(f"Left out: {count:,} {what}.")
     typer.echo(f"Next: mcstl init {out}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcstl._support.errors import InputError
-from mcstl.cli.app import DataDir, Quiet, app, display, plain_console
+from mcstl._support.words import counted
+from mcstl.cli.app import DataDir, Quiet, app, display, print_table, say
 from mcstl.cli.label import (
     ApiKey,
     BaseUrl,
@@ -162,7 +163,7 @@ def review(
     )
     pages = expert_sheets.write_sheets(out, sheets, read.name)
     for page, sheet in zip(pages, sheets, strict=True):
-        typer.echo(f"{page}: {len(sheet):,} instances")
+        typer.echo(f"{page}: {counted(len(sheet), 'instance')}")
     typer.echo(
         f"Fill in the pages or the CSV files beside them, then: mcstl groups agreement {out}"
     )
@@ -171,7 +172,6 @@ def review(
 @groups_app.command(epilog="Example:  mcstl groups agreement sheets")
 def agreement(folder: Annotated[Path, typer.Argument(help="The folder of the sheets.")]) -> None:
     """Read the sheets back: how often experts agree with each class, and with each other."""
-    from mcstl._support.text_tables import terminal_table
     from mcstl.groups.review import expert_sheets
 
     result = expert_sheets.read_agreement(folder)
@@ -185,15 +185,16 @@ def agreement(folder: Annotated[Path, typer.Argument(help="The folder of the she
         for row in result.table.to_dict("records")
     ]
     header = ("class", "judged", "correct", "95% interval")
-    plain_console().print(terminal_table(header, rows, title=f"{result.experts} experts"))
+    print_table(header, rows, title=counted(result.experts, "expert"))
     if result.unanswered:
-        typer.echo(f"{result.unanswered:,} instances are not judged yet.")
+        typer.echo(f"Not judged yet: {counted(result.unanswered, 'instance')}.")
     if result.alpha is not None:
-        typer.echo(
-            f"Krippendorff's alpha over {result.shared:,} shared instances: {result.alpha:.2f}"
-        )
+        shared = counted(result.shared, "shared instance")
+        typer.echo(f"Krippendorff's alpha over {shared}: {result.alpha:.2f}")
     elif result.shared:
-        typer.echo(f"All answers to the {result.shared:,} shared instances are the same: no alpha.")
+        typer.echo(
+            f"All answers to {counted(result.shared, 'shared instance')} are the same: no alpha."
+        )
 
 
 @groups_app.command(
@@ -201,7 +202,7 @@ def agreement(folder: Annotated[Path, typer.Argument(help="The folder of the she
 )
 def infer(
     table: Annotated[Path, typer.Argument(help="CSV, TSV, JSON Lines or Parquet.")],
-    out: Annotated[Path, typer.Option(help="CSV to write.")],
+    out: Annotated[Path, typer.Option(help="CSV, TSV, JSON Lines or Parquet to write.")],
     examples: Annotated[int, typer.Option(min=1, help="Labelled rows shown of each person.")] = 10,
     text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
@@ -219,12 +220,11 @@ def infer(
     The rows that it is shown are left out of what is written: their labels are in the rationale.
     """
     from mcstl.data.exports import write_table
-    from mcstl.data.tables import read_table
+    from mcstl.data.tables import read_table, written_format
     from mcstl.labelling import inferred_rationales
-    from mcstl.labelling.labelled_tables import need_csv
     from mcstl.labelling.llm import Template
 
-    need_csv(out)
+    written_format(out)
     rows = read_table(table)
     columns = inferred_rationales.LabelColumns(text, label, annotator)
     template = Template("infer", prompt)
@@ -238,12 +238,13 @@ def infer(
     write_table(result.table, out)
     n_inferred = int(result.table["inferred"].sum())
     typer.echo(
-        f"Written: {out}, {len(result.table):,} rows, {n_inferred:,} with an inferred rationale; "
-        f"{result.n_shown:,} rows were shown to {client.model} and are left out."
+        f"Written: {out}, {counted(len(result.table), 'row')}, {n_inferred:,} with an inferred "
+        f"rationale; shown to {client.model} and left out: {counted(result.n_shown, 'row')}."
     )
     if result.failures:
         reason = next(iter(result.failures.values()))
-        typer.echo(f"{len(result.failures):,} people have none, the first one because {reason}")
+        people = counted(len(result.failures), "person", "people")
+        say(f"Without one: {people}, the first one because {reason}")
 
 
 def _range(text: str) -> range:
@@ -257,8 +258,6 @@ def _range(text: str) -> range:
 
 
 def _print_options(options: "list[Option]") -> None:
-    from mcstl._support.text_tables import terminal_table
-
     header = ("K", "same words", "same summaries", "stability", "silhouette", "label from groups")
     rows = []
     for option in options:
@@ -271,4 +270,4 @@ def _print_options(options: "list[Option]") -> None:
             option.label_auc,
         )
         rows.append([str(candidate.k), *("–" if x != x else f"{x:.2f}" for x in figures)])
-    plain_console().print(terminal_table(header, rows))
+    print_table(header, rows)

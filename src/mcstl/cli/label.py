@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mcstl.cli.app import Quiet, app, display, plain_console
+from mcstl._support.words import counted
+from mcstl.cli.app import Quiet, app, display, print_table, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,10 @@ Workers = Annotated[int, typer.Option(min=1, help="Requests that run at once.")]
 def label(
     table: Annotated[Path, typer.Argument(help="CSV, TSV, JSON Lines or Parquet.")],
     by: Annotated[By, typer.Option(help="Who gives the values.")],
-    out: Annotated[Path | None, typer.Option(help="CSV to write, with a column values.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Table to write, with a column values: CSV, TSV, JSON Lines or Parquet."),
+    ] = None,
     taxonomy: Annotated[
         str, typer.Option(help="schwartz, valueimprint, valueeval, or a YAML file.")
     ] = "schwartz",
@@ -142,9 +146,9 @@ def print_count(count: "Count") -> None:
     Args:
         count: What `Client.count` returned.
     """
-    typer.echo(
-        f"{count.requests:,} requests of about {count.tokens:,} tokens in all; {count.kept:,} "
-        "replies are kept from before. Nothing was asked."
+    say(
+        f"{counted(count.requests, 'request')} of about {counted(count.tokens, 'token')} in all; "
+        f"kept from before: {counted(count.kept, 'reply', 'replies')}. Nothing was asked."
     )
 
 
@@ -157,14 +161,12 @@ def _print_labelled(labelled: "Labelled", client: "Client | None") -> None:
     without = int((labelled.membership.getnnz(axis=1) == 0).sum())
     typer.echo(f"{without:>8,}  without a value")
     for reason, count in Counter(labelled.unlabelled.values()).most_common(5):
-        typer.echo(f"          {count:,} of them: {reason}")
+        say(f"          {count:,} of them: {reason}", indent=10)
     if client is not None:
-        typer.echo(f"{client.tokens_used:,} tokens were used.")
+        typer.echo(f"Used: {counted(client.tokens_used, 'token')}.")
 
 
 def _print_scores(scores: "pd.DataFrame") -> None:
-    from mcstl._support.text_tables import terminal_table
-
     rows = [
         (
             row["value"],
@@ -175,5 +177,5 @@ def _print_scores(scores: "pd.DataFrame") -> None:
     ]
     header = ("value", "n", "precision", "recall", "F1")
     title = "Compared with the table's own values"
-    plain_console().print(terminal_table(header, rows, title=title))
-    typer.echo(f"Macro-F1 over {len(scores)} values: {scores['f1'].mean():.3f}")
+    print_table(header, rows, title=title)
+    typer.echo(f"Macro-F1 over {counted(len(scores), 'value')}: {scores['f1'].mean():.3f}")

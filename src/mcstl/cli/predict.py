@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcstl.cli.app import Columns, MinPeople, Quiet, app, display, plain_console
+from mcstl._support.words import counted
+from mcstl.cli.app import Columns, MinPeople, Quiet, app, display, print_cut, say
 
 if TYPE_CHECKING:
     from mcstl.serving.prediction import PredictionSummary
@@ -69,34 +70,28 @@ def predict(
             loaded = Model.load(model, min_people=least)
             classes = loaded.classes
             summary = predict_file(loaded, data, out, **options)
-    typer.echo(f"Predictions, {summary.rows:,} rows: {out}")
+    typer.echo(f"Predictions, {counted(summary.rows, 'row')}: {out}")
     if summary.without_text:
-        typer.echo(f"Rows without a text, hence without probabilities: {summary.without_text:,}.")
-    if summary.truncated:
-        typer.echo(f"{summary.truncated:,} texts are longer than the encoder reads: cut.")
+        say(f"Without a text, hence without probabilities: {counted(summary.without_text, 'row')}.")
+    print_cut(summary.truncated)
     if summary.disputed:
         _print_disputed(summary, classes)
 
 
 def _print_disputed(summary: "PredictionSummary", classes: Sequence[str]) -> None:
-    from rich.table import Table
-
     from mcstl._support.errors import brief
 
-    table = Table(
-        title="What perspectives disagree on most (some texts may be offensive)",
-        title_justify="left",
-        caption=f"Beside the furthest perspectives, the class they expect: 0 = {classes[0]}, "
-        f"1 = {classes[-1]}.\nIn full: {summary.disputed_file}",
-        caption_justify="left",
+    say(
+        "\nWhat perspectives disagree on most (some texts may be offensive), with the two furthest "
+        f"apart and the class that each expects, from 0 ({classes[0]}) to 1 ({classes[-1]}):"
     )
-    for column in ("disagreement", "row", "text", "lowest", "highest"):
-        table.add_column(column, justify="right" if column in ("disagreement", "row") else "left")
     for each in summary.disputed:
-        table.add_row(
-            f"{each['disagreement']:.2f}",
-            f"{each['row']:,}",
-            " / ".join(brief(text, 50) for text in each["texts"]),
-            *(f"{each[x]['perspective']} {each[x]['expected']:.2f}" for x in ("lowest", "highest")),
+        ends = (
+            f"{each[x]['perspective']} {each[x]['expected']:.2f}" for x in ("lowest", "highest")
         )
-    plain_console().print(table)
+        row = each["row"] + summary.first_row
+        say(f"Row {row:,}: {', '.join(ends)}", indent=4)
+        say(f"    {' / '.join(brief(text, 140) for text in each['texts'])}", indent=4)
+    if summary.first_row > 1:
+        say("Rows are counted as a spreadsheet does: the names of the columns are row 1.")
+    typer.echo(f"In full, with rows counted from 0: {summary.disputed_file}")

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mcstl._support.errors import InputError
-from mcstl.cli.app import Columns, DataDir, Quiet, app, display, plain_console
+from mcstl._support.words import counted
+from mcstl.cli.app import (
+    Columns,
+    DataDir,
+    Quiet,
+    app,
+    display,
+    print_cut,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
     from mcstl.studies.results import Results
@@ -38,20 +48,17 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
     quiet: Quiet = False,
 ) -> None:
-    """Run the main job on simulated annotations that come with mcstl, in about half a minute."""
-    from mcstl.studies.study_file import Study
+    """Run the main job on simulated annotations that come with mcstl."""
+    from mcstl.studies.demo import demo_study, expected_seconds
+    from mcstl.studies.parallel import default_jobs
 
-    typer.echo(
-        "Simulated data: made-up people with known values judge made-up sentences. It shows what\n"
+    say(
+        "Simulated data: made-up people with known values judge made-up sentences. It shows what "
         "mcstl does and needs no download; it says nothing about real people."
     )
-    study = Study(
-        name="demo",
-        data={"dataset": "simulated"},
-        methods=["mc-stl", "none", "majority", "logistic"],
-        seeds=2,
-    )
-    _run(study, out, None, None, quiet)
+    if not (out / "results.json").exists():
+        say(f"On this machine it takes about {expected_seconds(default_jobs())} seconds.")
+    _run(demo_study(), out, None, None, quiet)
     typer.echo(
         "\nNext, on a table of your own (columns such as text, label, annotator, reason):\n"
         "  mcstl init reviews.csv             writes reviews.yaml, a study to look over\n"
@@ -86,7 +93,7 @@ def check(
     from mcstl.studies.study_file import Study
 
     for name, text in describe(Study.read(study, split=split), data_dir):
-        typer.echo(f"{name:<12}{text}")
+        say(f"{name:<12}{text}", indent=14)
     options = ["--split", split] if split else []
     options += ["--data-dir", str(data_dir)] if data_dir else []
     typer.echo(f"\nTo run it: {shlex.join(['mcstl', 'run', str(study), *options, '--out', 'out'])}")
@@ -131,6 +138,8 @@ def report(
         typer.echo(f"Report: {reporting.render(folders[0])}")
 
 
+#: How many groups are warned of by name; the report has all.
+_WARNINGS_SHOWN = 5
 #: What `evaluate --json` prints.
 _EVALUATION = ("metrics", "groups", "interval", "intervals", "groups_not_shown")
 
@@ -196,11 +205,10 @@ def evaluate(
     _print_evaluation(evaluation, len(annotations))
     _print_dropped(annotations.dropped)
     if absent := one_model.absent_classes(annotations):
-        typer.echo(f"No annotation has the label {', '.join(absent)}; what needs it is -.")
+        say(f"No annotation has the label {', '.join(absent)}; what needs it is -.")
     if annotations.about_weights:
-        typer.echo(annotations.about_weights)
-    if loaded.encoder.truncated:
-        typer.echo(f"{loaded.encoder.truncated:,} texts are longer than the encoder reads: cut.")
+        say(annotations.about_weights)
+    print_cut(loaded.encoder.truncated)
     if report_file is not None:
         typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
 
@@ -261,11 +269,13 @@ def cache(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         cached = encoders.cache_info()
         for each in cached:
-            typer.echo(f"{each.model}: {each.entries:,} texts, {_mib(each.bytes)}, {each.path}")
+            typer.echo(
+                f"{each.model}: {counted(each.entries, 'text')}, {_mib(each.bytes)}, {each.path}"
+            )
         if not cached:
             typer.echo(f"The cache is empty; it will be in {encoders.cache_folder()}")
         for content, folder in (
-            ("encoders trained further", encoders.fine_tuned_folder()),
+            ("encoders trained further or unpacked", encoders.fine_tuned_folder()),
             ("replies of language models", llm.replies_folder()),
         ):
             if size := files.folder_size(folder):
@@ -297,64 +307,75 @@ def _run(study: "Study", out: Path, data_dir: Path | None, jobs: int | None, qui
         results = run_study(study, out=out, data_dir=data_dir, jobs=jobs, progress=progress)
         report_file = reporting.render(out)
     _print_results(results)
-    model = ", predictions and the model" if results.model else " and predictions"
-    typer.echo(f"\nReport: {report_file}\nFigures{model}: {out}")
+    typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
+    if use := results.results.get("use"):
+        typer.echo(f"Model, that of {use['method']}: {out / 'model'}")
+    elif results.model:
+        typer.echo(f"Model: {out / 'model'}")
 
 
 def _print_dropped(dropped: Mapping[str, int]) -> None:
     for reason, count in dropped.items():
-        typer.echo(f"{count:,} annotations dropped: {reason}.")
+        say(f"Dropped: {counted(count, 'annotation')}, {reason}.", indent=4)
 
 
 def _print_results(results: "Results") -> None:
-    from mcstl._support.text_tables import terminal_table
     from mcstl.evaluation.tables import question_table, results_table
+    from mcstl.evaluation.verdict import ANSWERS
+    from mcstl.groups.small_groups import left_out_words
 
     found = results.results
     data, seeds = found["data"], {each["seed"] for each in found["runs"]}
     summary = found["summary"]
     table = results_table(summary)
     over = summary[table.rows[0][0]][table.columns[0].metric]["interval"]
-    shown = terminal_table(
+    has_groups = any(column.metric == "slope_mean" for column in table.columns)
+    about_groups = (
+        " Group, Slope and Bias are means over "
+        f"{'questions' if 'questions' in data else 'groups'}. A calibrated model has slope 1 and "
+        "bias 0."
+    )
+    print_table(
         table.header,
         [
             [method, *(cell.text.replace(" [", "\n[") for cell in cells)]
             for method, cells in table.rows
         ],
         title=f"{found['study'].get('name') or data['source']}: {data['split']['by']} split, "
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {data['split']['test']:,} test annotations",
-        caption=f"Mean [95% interval, over {over} and training]. Group, Slope and Bias are means "
-        f"over {'questions' if 'questions' in data else 'groups'}.\n"
-        "A calibrated model has slope 1 and bias 0.",
+        f"{counted(len(seeds), 'seed')}, {counted(data['split']['test'], 'test annotation')}",
+        caption=f"Mean [95% interval, over {over} and training]." + about_groups * has_groups,
     )
-    plain_console().print(shown)
     if "questions" in data:
         header, rows = question_table(found["runs"])
-        plain_console().print(terminal_table(header, rows, title="Each question: AUC (bias)"))
+        print_table(header, rows, title="Each question: AUC (bias)")
+    if verdict := found.get("verdict"):
+        say(f"\nMay these probabilities be used? {ANSWERS[verdict['answer']]}.")
+        for sentence in verdict["sentences"]:
+            say(f"- {sentence}", indent=2)
     _print_dropped(data["dropped"])
-    for name, why in data["groups_left_out"].items():
-        typer.echo(f"Group left out: {name} ({why}).")
-    for group in found["groups"]:
-        if group["warning"]:
-            typer.echo(f"Group {group['name']}: {group['warning']}.")
+    if left_out := left_out_words(data["groups_left_out"], most=3):
+        say(f"Left out: {left_out}.", indent=4)
+    warned = [group for group in found["groups"] if group["warning"]]
+    for group in warned[:_WARNINGS_SHOWN]:
+        say(f"Group {group['name']}: {group['warning']}.", indent=4)
+    if (more := len(warned) - _WARNINGS_SHOWN) > 0:
+        say(f"{counted(more, 'more group')} with a warning: see the report.")
     if about_weights := data.get("about_weights"):
-        typer.echo(about_weights)
-    if data["truncated_texts"]:
-        typer.echo(f"{data['truncated_texts']:,} texts are longer than the encoder reads: cut.")
+        say(about_weights)
+    print_cut(data["truncated_texts"])
 
 
 def _print_evaluation(found: dict[str, Any], n: int) -> None:
-    from mcstl._support.text_tables import terminal_table
     from mcstl.evaluation.tables import Cell, group_table
     from mcstl.groups.small_groups import not_shown
 
     header, rows = group_table(found, n)
-    plain_console().print(terminal_table(header, rows, title=f"{n:,} annotations"))
+    print_table(header, rows, title=counted(n, "annotation"))
     slope, bias = (
         Cell(found["metrics"][name], *found["intervals"][name]).text
         for name in ("slope_mean", "bias_mean")
     )
-    typer.echo(f"Calibration over groups: slope {slope}, bias {bias} (ideal 1, 0)")
-    typer.echo(f"In brackets: 95% intervals over {found['interval']}.")
+    say(f"Calibration over groups: slope {slope}, bias {bias} (ideal 1, 0)")
+    say(f"In brackets: 95% intervals over {found['interval']}.")
     if hidden := found["groups_not_shown"]:
-        typer.echo(not_shown(len(hidden)))
+        say(not_shown(len(hidden)))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mcstl._support.arrays import BoolArray, Float32Array, IntArray
+from mcstl._support.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from mcstl._support.errors import (
     InputError,
     brief,
@@ -23,6 +23,8 @@ from mcstl._support.errors import (
     need_extra,
     need_names,
 )
+from mcstl._support.notebook import Shown
+from mcstl._support.words import counted
 from mcstl.data.cells import (
     as_first_written,
     as_values,
@@ -60,8 +62,8 @@ WEIGHTS_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Annotations:
+@dataclass(frozen=True, repr=False)
+class Annotations(Shown):
     """The checked table of annotations; one row is one label given to one item by one person.
 
     Build it with `from_frame`, `from_dataset` or `read`; the constructor checks nothing.
@@ -94,6 +96,59 @@ class Annotations:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def shown_facts(self) -> Mapping[str, str]:
+        """List where the annotations come from, how many there are, and of what.
+
+        Returns:
+            Facts by their names.
+        """
+        table = self.frame
+        facts = {
+            "source": self.source,
+            "annotations": f"{len(self):,} of {counted(table['item'].nunique(), 'item')}",
+            "task": str(self.task),
+            "classes": ", ".join(
+                f"{name} {share:.0%}"
+                for name, share in zip(self.classes, self._shares(), strict=True)
+            ),
+        }
+        if self.has("annotator"):
+            facts["people"] = f"{table['annotator'].nunique():,}"
+        if self.attributes:
+            facts["attributes"] = listed(self.attributes)
+        if dropped := sum(self.dropped.values()):
+            facts["dropped"] = counted(dropped, "row")
+        return facts
+
+    def _shares(self) -> FloatArray:
+        """The share of each class."""
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        return counts / max(len(self), 1)
+
+    @classmethod
+    def of(cls, data: Any) -> Self:
+        """Take annotations as they are, or make them of a table whose columns have our names.
+
+        Args:
+            data: Annotations, a data frame, or the path of a file.
+
+        Returns:
+            The annotations.
+
+        Raises:
+            InputError: If it is none of these, or cannot be used.
+        """
+        if isinstance(data, cls):
+            return data
+        if isinstance(data, pd.DataFrame):
+            return cls.from_frame(data)
+        if isinstance(data, str | Path):
+            return cls.read(data)
+        raise InputError(
+            f"data: expected annotations, a data frame or the path of a file; got "
+            f"{type(data).__name__}. A Dataset is read by mcstl.Annotations.from_dataset"
+        )
 
     def has(self, column: str) -> bool:
         """Say whether the table has a column.

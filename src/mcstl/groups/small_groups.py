@@ -9,6 +9,8 @@ prediction is made for it unless somebody asks for groups of a single person (`m
 from collections.abc import Mapping
 from typing import Any
 
+from mcstl._support.words import counted
+
 #: A group of fewer people is learnt, with a warning; neither it nor its people are counted.
 FEW_PEOPLE = 5
 #: How such a group is called, and what the reason begins with where it was left out.
@@ -74,7 +76,7 @@ def shown_size(size: int, n_people: int | None) -> str:
     """
     if is_of_few(n_people):
         return OF_FEW
-    return f"{size:,} annotations" + ("" if n_people is None else f" by {n_people:,} people")
+    return counted(size, "annotation") + ("" if n_people is None else f" by {n_people:,} people")
 
 
 def not_shown(n_groups: int) -> str:
@@ -88,8 +90,8 @@ def not_shown(n_groups: int) -> str:
     """
     if not n_groups:
         return ""
-    groups = "1 group" if n_groups == 1 else f"{n_groups:,} groups"
-    return f"Not shown: {groups} of {OF_FEW}, whose answers could be told from what stands here."
+    groups = f"{counted(n_groups, 'group')} of {OF_FEW}"
+    return f"Not shown: {groups}, whose answers could be told from what stands here."
 
 
 def left_out_words(left_out: Mapping[str, str], most: int = 5) -> str:
@@ -113,8 +115,7 @@ def left_out_words(left_out: Mapping[str, str], most: int = 5) -> str:
         named[most:] = [f"{len(named) - most:,} more"]
     if n_few:
         named.append(f"{n_few:,} of {OF_FEW}")
-    count = "1 group" if len(left_out) == 1 else f"{len(left_out):,} groups"
-    return f"{count}: {'; '.join(named)}"
+    return f"{counted(len(left_out), 'group')}: {'; '.join(named)}"
 
 
 def without_few(results: dict[str, Any]) -> dict[str, Any]:

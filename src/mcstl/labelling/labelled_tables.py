@@ -1,6 +1,8 @@
 """A table whose rationales get values: by whom, how they are written, how well they agree."""
 
-from collections.abc import Mapping, Sequence
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,11 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl._support.errors import InputError, need_names
+from mcstl._support.errors import InputError, Notice, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data.cells import as_values
 from mcstl.data.exports import write_table
-from mcstl.data.tables import read_table
+from mcstl.data.tables import read_table, written_format
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.labelling import by_embedding, by_llm, taxonomies, trained_labeller
 from mcstl.labelling.cases import Cases, cases_of_table
@@ -21,6 +23,12 @@ from mcstl.labelling.llm import Client, Count, Template
 from mcstl.labelling.taxonomies import Taxonomy
 from mcstl.labelling.trained_labeller import Labeller
 from mcstl.labelling.value_notation import format_memberships, parse_memberships
+
+#: How the columns of a pair's two sides end.
+_SIDES = (
+    *(("a", "b"), ("1", "2"), ("chosen", "rejected"), ("preferred", "dispreferred")),
+    *(("left", "right"), ("first", "second"), ("winner", "loser")),
+)
 
 
 class Labelled(NamedTuple):
@@ -83,7 +91,40 @@ class LabellingRequest:
         table = read_table(self.table)
         columns = filter(None, (self.rationale, self.text, self.explanation))
         need_names(columns, table.columns, self.table.name)
+        if other := other_side(self.rationale, map(str, table.columns)):
+            warnings.warn(
+                f"the values are those of {self.rationale!r} alone, one side of each pair, and say "
+                f"nothing of {other!r}: groups made of them may only tell which side is preferred. "
+                "Label what people gave as their reason, or both sides in one column",
+                Notice,
+                stacklevel=2,
+            )
         return table, cases_of_table(table, self.rationale, self.text, self.explanation)
+
+
+def other_side(column: str, columns: Iterable[str]) -> str:
+    """Find the column that holds the other side of a pair, if a column holds one side.
+
+    Args:
+        column: A column.
+        columns: All columns of its table.
+
+    Returns:
+        The name of the other side's column, "" where there is none.
+
+    >>> other_side("text_a", ["text_a", "text_b"]), other_side("chosen", ["chosen", "Rejected"])
+    ('text_b', 'Rejected')
+    >>> other_side("answer_2", ["answer_1", "answer_2"]), other_side("data", ["data", "datb"])
+    ('answer_1', '')
+
+    """
+    by_folded = {name.casefold(): name for name in columns}
+    *first, last = re.split(r"([-_ .]|(?<=[a-z])(?=\d))", column.casefold())
+    for pair in _SIDES:
+        if last in pair and (first or len(last) > 1):
+            (other,) = {*pair} - {last}
+            return by_folded.get("".join([*first, other]), "")
+    return ""
 
 
 class LabellingResult(NamedTuple):
@@ -110,8 +151,8 @@ def label_table(
     Args:
         request: The table, and how it is labelled.
         client: Client of the language model, where `request.by` is ``llm``.
-        out: CSV to write: the table with a new column ``values``. None to write nothing, and to
-            compare the values with those that the table has.
+        out: CSV, TSV, JSON Lines or Parquet to write: the table with a new column ``values``. None
+            to write nothing, and to compare the values with those that the table has.
         progress: Called with the step, how far it is and how far it goes.
 
     Returns:
@@ -127,6 +168,8 @@ def label_table(
         raise InputError(f"--soft needs probabilities, which --by {by} has none of; use trained")
     if request.fine_tune and (by != "trained" or request.train is None):
         raise InputError("--fine-tune trains an encoder on --train TABLE, with --by trained")
+    if out is not None:
+        written_format(out)  # refuses another ending before the work begins
     if out is None and request.save is None and "values" not in table.columns:
         raise InputError("where to? Give --out labelled.csv")
     labelled = _labelled(request, cases, client, progress)
@@ -343,34 +386,20 @@ def f1_scores(labelled: Labelled, gold: Sequence[Sequence[str]]) -> pd.DataFrame
 
 
 def write(out: Path, table: pd.DataFrame, labelled: Labelled) -> None:
-    """Write a table with a new column ``values`` as CSV, whole or not at all.
+    """Write a table with a new column ``values``, whole or not at all.
 
     Args:
-        out: The CSV file.
+        out: A .csv, .tsv, .jsonl or .parquet file.
         table: The table, n rows.
         labelled: The values of its rows.
 
     Raises:
-        InputError: The table has such a column already, or the file is no CSV.
+        InputError: The table has such a column already, or the file's name has another ending.
     """
     if "values" in table.columns:
         raise InputError(
             "the table has a column 'values' already, which would be lost; rename it, or leave "
             "--out away to compare what is given with it"
         )
-    need_csv(out)
     cells = format_memberships(labelled.membership, labelled.names)
     write_table(table.assign(values=cells), out)
-
-
-def need_csv(path: Path) -> None:
-    """Check that a file to write is named as CSV.
-
-    Args:
-        path: The file.
-
-    Raises:
-        InputError: It is not.
-    """
-    if path.suffix != ".csv":
-        raise InputError(f"{path} is not a CSV file; name one that ends in .csv")

@@ -1,9 +1,9 @@
 """The multilevel model and MC-STL as one, weighted by what each predicts of rows held out.
 
 Every fold holds out a fifth of the texts, a fifth of the people and a fifth of the other rows at
-once, so that weights are learnt for known and new texts and people alike, whatever the split of the
-study is. The weights need not sum to 1, which recalibrates the sum. Where MC-STL gains less than the
-error of the gain, the multilevel model answers alone.
+once, so that weights are learnt for known and new texts and people alike, whatever the split of
+the study is. The weights need not sum to 1, which recalibrates the sum. Where MC-STL gains less
+than the error of the gain, the multilevel model answers alone.
 """
 
 from collections.abc import Sequence

@@ -23,9 +23,9 @@ from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import TEXT_COLUMNS, Annotations
 from mcstl.data.labels import Task
 from mcstl.groups import Scheme, load_scheme
-from mcstl.groups.base import Group
 from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models import network_kinds
+from mcstl.models.everyday import EverydayModel
 from mcstl.models.examples import distinct_rows
 from mcstl.models.hub import OnTheHub
 from mcstl.models.known_texts import codes, hashes
@@ -53,14 +53,13 @@ from mcstl.models.perspectives import (
     Person,
     Perspective,
     Views,
-    askable,
     check_people,
     jurors_of,
     post_stratify,
 )
 from mcstl.models.populations import Population, cells_of
 from mcstl.models.prediction import Respondents, predict_grid, predict_rows
-from mcstl.models.texts import TextForm, Texts, columns_of
+from mcstl.models.texts import Texts
 
 if TYPE_CHECKING:
     from mcstl.encoding.encoders import Encoder
@@ -75,8 +74,8 @@ class _Encoded(NamedTuple):
     cut: BoolArray
 
 
-@dataclass
-class Model(OnTheHub):
+@dataclass(repr=False)
+class Model(EverydayModel, OnTheHub):
     """A trained network with what it needs to answer: its groups, its classes and its encoder.
 
     Attributes:
@@ -112,29 +111,6 @@ class Model(OnTheHub):
     min_people: int = FEW_PEOPLE
     text_parts: int = 1
     texts: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-
-    @property
-    def text_form(self) -> TextForm:
-        """What it is asked about: texts or pairs, and the parts of each."""
-        columns = columns_of(self.facts)
-        return TextForm.of(self.task, self.text_parts, self.encoder.parts > 1, columns)
-
-    @property
-    def group_names(self) -> tuple[str, ...]:
-        """The names of the value groups, in the order of the embeddings."""
-        return self.scheme.names if self.scheme else ()
-
-    @property
-    def groups_of_few(self) -> tuple[str, ...]:
-        """The names of groups of fewer than five people."""
-        groups = self.scheme.groups if self.scheme else ()
-        return tuple(group.name for group in groups if group.is_of_few)
-
-    @property
-    def askable_groups(self) -> tuple[Group, ...]:
-        """The groups for which predictions are made: those of `min_people` or more."""
-        groups = self.scheme.groups if self.scheme else ()
-        return askable(groups, self.min_people)
 
     def membership(self, perspectives: Sequence[Groups]) -> csr_matrix:
         """Turn names of groups into a membership.

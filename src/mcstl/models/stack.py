@@ -24,6 +24,7 @@ class StackNetwork(BaseNetwork):
 
     Args:
         members: The networks, all of the same sizes and task.
+        n_thresholds: T, how many offsets the sum has.
 
     Attributes:
         weights: The weight of each member by `STATUSES`, (4, members); equal at first.

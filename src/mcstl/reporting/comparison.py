@@ -14,11 +14,12 @@ from mcstl.evaluation.summaries import group_names
 from mcstl.evaluation.tables import (
     ResultsTable,
     differences_table,
+    measured_columns,
     results_columns,
     results_table,
 )
 from mcstl.reporting import plots
-from mcstl.reporting.page import Picture, data_uri, environment
+from mcstl.reporting.page import Picture, data_uri, environment, headed
 from mcstl.studies.output import Output, read_output
 
 
@@ -62,7 +63,7 @@ def compare(folders: Sequence[Path | str], out: Path | str) -> Path:
         )
     )
     path = Path(out)
-    write_text(path, page)
+    write_text(path, headed(page))
     return path
 
 
@@ -90,14 +91,13 @@ def _described(name: str, output: Output) -> dict[str, Any]:
 
 def _side_by_side(outputs: Mapping[str, Output]) -> dict[str, Any]:
     """One table and one figure of the studies that have the same score."""
-    tables, points = {}, []
-    for name, output in outputs.items():
-        summary = output.results["summary"]
-        tables[name] = results_table(summary)
-        points.append(plots.comparison_data(summary).assign(study=name))
+    summaries = {name: output.results["summary"] for name, output in outputs.items()}
+    columns = measured_columns(list(summaries.values()))
+    tables = {name: results_table(summary, columns) for name, summary in summaries.items()}
+    points = [plots.comparison_data(table).assign(study=name) for name, table in tables.items()]
     frame = pd.concat(points, ignore_index=True)
     return {
-        "columns": next(iter(tables.values())).columns,
+        "columns": columns,
         "rows": [(name, *row) for name, table in tables.items() for row in table.rows],
         "picture": Picture(
             data_uri(plots.to_svg(plots.plot_comparison(frame))),

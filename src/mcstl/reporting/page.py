@@ -71,6 +71,29 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "other"
 
 
+def headed(page: str) -> str:
+    """Write into every cell of a page's tables what stands above it, for narrow screens.
+
+    Args:
+        page: The page; the first row of each table is its headings.
+
+    Returns:
+        The page, whose cells have an attribute ``data-heading``.
+    """
+    return re.sub(r"<table>.*?</table>", _headed_table, page, flags=re.DOTALL)
+
+
+def _headed_table(table: re.Match[str]) -> str:
+    head, tag, body = table[0].partition("<tbody>")
+    cells = re.findall(r"<th\b[^>]*>(.*?)</th>", head, flags=re.DOTALL)
+    headings = [re.sub(r"<small.*|<[^>]*>", "", cell, flags=re.DOTALL).strip() for cell in cells]
+    rows = []
+    for row in body.split("</tr>"):
+        places = iter(headings[row.count("<th") :])
+        rows.append(re.sub(r"<td\b", lambda _: f'<td data-heading="{next(places)}"', row))  # noqa: B023
+    return head + tag + "</tr>".join(rows)
+
+
 def environment() -> jinja2.Environment:
     """Load the templates of pages.
 

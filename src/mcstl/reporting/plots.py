@@ -29,17 +29,19 @@ from mcstl.evaluation.predictions import (
     predictions_of,
     probabilities,
 )
-from mcstl.evaluation.summaries import Summary
-from mcstl.evaluation.tables import results_table, rounded
+from mcstl.evaluation.tables import ResultsTable, rounded
 
 #: Text, axes and reference lines; in `to_svg` this colour follows the page.
 INK = "#1b1b1b"
 _DARK_INK = "#e4e4e4"
-_COLOURS = ("#2380c0", "#d55e00", "#009e73", "#b65f93", "#7a7a7a", "#a8791d")
+_COLOURS = (
+    *("#2380c0", "#d55e00", "#009e73", "#b65f93", "#7a7a7a"),
+    *("#a8791d", "#7b5bd6", "#c73e4d", "#2aa7b8", "#6f8f1f"),
+)
 _TICKS = ([0, 0.5, 1], ["0", "0.5", "1"])
 _NO_TICKS: tuple[list[float], list[str]] = ([], [])
-_SIGNS = ("●", "■", "▲", "◆", "▼", "✚")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+_SIGNS = ("●", "■", "▲", "◆", "▼", "✚", "✖", "◀", "▶", "★")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 _STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 8,
@@ -158,8 +160,9 @@ def plot_calibration(data: CalibrationData, *, columns: int = 5) -> Figure:
     titles = [_wrapped(group, 24) for group in groups]
     title_height = 0.08 + 0.14 * max(title.count("\n") + 1 for title in titles)
     side, gap, left, bottom = 1.62, 0.16, 0.72 if n_levels > 1 else 0.55, 0.42
+    line = 0.17  # the numbers above each panel
     blocks = math.ceil(len(groups) / columns)
-    block_height = title_height + n_levels * side + (n_levels - 1) * gap + 0.12
+    block_height = title_height + n_levels * (line + side) + 0.12
     width = left + columns * (side + gap)
     height = bottom + blocks * block_height + 0.05
     with _style():
@@ -169,11 +172,11 @@ def plot_calibration(data: CalibrationData, *, columns: int = 5) -> Figure:
             is_lowest = k + columns >= len(groups)
             for t, level in enumerate(data.levels):
                 x = left + column * (side + gap)
-                y = height - 0.05 - block * block_height - title_height - side - t * (side + gap)
+                y = height - 0.05 - block * block_height - title_height - (t + 1) * (line + side)
                 axes = figure.add_axes((x / width, y / height, side / width, side / height))
                 _draw_panel(axes, data, group, t)
                 if t == 0:
-                    axes.set_title(title, pad=4, y=1, linespacing=1.15)
+                    axes.set_title(title, pad=4 + 72 * line, y=1, linespacing=1.15)
                 # Ticks at the edge of the grid only: they are most of the time it takes to draw.
                 axes.set_xticks(*(_TICKS if is_lowest and t == n_levels - 1 else _NO_TICKS))
                 axes.set_yticks(*(_TICKS if column == 0 else _NO_TICKS))
@@ -198,16 +201,13 @@ def _draw_panel(axes: Axes, data: CalibrationData, group: str, threshold: int) -
     if not np.isnan(slope):
         ends = np.array([x.min(), x.max()])
         axes.plot(ends, slope * ends + bias, color=_COLOURS[0], linewidth=1.2)
-        note = f"slope {rounded(slope, 2)}\nbias {rounded(bias, 2)}"
+        note = f"slope {rounded(slope, 2)}, bias {rounded(bias, 2)}"
     else:
         note = "no line"
     dots = axes.plot(x, y, linestyle="none", marker=_MARKERS[0], markersize=3.6, color=_COLOURS[0])
     dots[0].set_clip_on(False)
-    note += f"\nn {n:,.0f}"
-    if ((x > 0.5) & (y < 0.35)).sum() <= ((x < 0.5) & (y > 0.65)).sum():
-        axes.text(0.96, 0.03, note, ha="right", va="bottom", fontsize=7.5)
-    else:
-        axes.text(0.04, 0.97, note, ha="left", va="top", fontsize=7.5)
+    note += f", n {n:,.0f}"
+    axes.text(0.5, 1.03, note, ha="center", va="bottom", fontsize=6.5, transform=axes.transAxes)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     axes.tick_params(length=2, width=0.6)
 
@@ -282,7 +282,7 @@ def _draw_small_panel(axes: Axes, data: CalibrationData, group: str) -> None:
     lines = data.lines[data.lines["group"] == group].set_index("threshold")
     points = data.points[data.points["group"] == group].sort_values("bin")
     for t in range(len(data.levels)):
-        colour, marker = _COLOURS[t % len(_COLOURS)], _MARKERS[t % len(_MARKERS)]
+        colour, marker = _look(t)
         at = points[points["threshold"] == t]
         x, y = at["predicted"].to_numpy(), at["observed"].to_numpy()
         slope, bias = lines.loc[[t], ["slope", "bias"]].to_numpy(dtype=float)[0]
@@ -298,17 +298,16 @@ def _draw_small_panel(axes: Axes, data: CalibrationData, group: str) -> None:
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
 
 
-def comparison_data(summary: Summary) -> pd.DataFrame:
+def comparison_data(table: ResultsTable) -> pd.DataFrame:
     """Turn the results table into one row per metric and method.
 
     Args:
-        summary: The summary of results.json.
+        table: The results table.
 
     Returns:
         The columns metric, title, method, mean, low and high; the last two are NaN where there is
         no interval.
     """
-    table = results_table(summary)
     rows = [
         (column.metric, column.title, method, cells[i].mean, cells[i].low, cells[i].high)
         for i, column in enumerate(table.columns)
@@ -355,7 +354,7 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
             rows = order.merge(panel, on=keys, how="left")
             for m, (_, row) in enumerate(rows.iterrows()):
                 c = studies.index(row["study"]) if studies else methods.index(row["method"])
-                colour, marker = _COLOURS[c % len(_COLOURS)], _MARKERS[c % len(_MARKERS)]
+                colour, marker = _look(c)
                 axes.hlines(m, row["low"], row["high"], color=colour, linewidth=1.4)
                 axes.plot([row["mean"]], [m], marker=marker, markersize=4.5, color=colour)
             ideal = {"slope_mean": 1.0, "bias_mean": 0.0}.get(metric)
@@ -374,7 +373,7 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
             axes.spines[["top", "right", "left"]].set_visible(False)
         if studies:
             handles = [
-                Line2D([], [], color=_COLOURS[c % 6], marker=_MARKERS[c % 6], label=study)
+                Line2D([], [], color=_look(c)[0], marker=_look(c)[1], label=study)
                 for c, study in enumerate(studies)
             ]
             figure.legend(handles=handles, loc="lower center", ncols=columns)
@@ -396,8 +395,9 @@ def tradeoff_data(trace: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """
     rows = trace[trace["part"] == part].sort_values("epoch", kind="stable")
     error = (rows["slope_mean"] - 1).abs() + rows["bias_mean"].abs()
-    columns = rows[["method", "seed", "epoch", "one_minus_emd"]]
-    return columns.assign(calibration_error=error).reset_index(drop=True)
+    columns = rows[["method", "seed", "epoch", "one_minus_emd"]].assign(calibration_error=error)
+    measured = columns[["one_minus_emd", "calibration_error"]].notna().any(axis=1)
+    return columns[measured].reset_index(drop=True)
 
 
 def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 2) -> Figure:
@@ -414,21 +414,25 @@ def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 
     Returns:
         The figure.
     """
-    panels = {"calibration_error": "Calibration error", "one_minus_emd": "1-EMD of minority labels"}
+    titles = {"calibration_error": "Calibration error", "one_minus_emd": "1-EMD of minority labels"}
+    panels = {key: title for key, title in titles.items() if data[key].notna().any()}
+    columns = min(columns, len(panels))
     with _style():
-        figure = Figure(figsize=(7.6, 2.9) if columns > 1 else (3.6, 4.9))
-        grid = figure.subplots(math.ceil(2 / columns), columns, squeeze=False, sharex=True)
         if columns > 1:
+            figure = Figure(figsize=(7.6, 2.9))
             figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.25, wspace=0.16)
         else:
-            figure.subplots_adjust(left=0.12, right=0.97, top=0.95, bottom=0.16, hspace=0.24)
+            figure = Figure(figsize=(3.6, 2.6 * len(panels)))
+            figure.subplots_adjust(left=0.12, right=0.97, top=0.95 - 0.1 / len(panels))
+            figure.subplots_adjust(bottom=0.31 / len(panels), hspace=0.24)
+        grid = figure.subplots(len(panels) // columns, columns, squeeze=False, sharex=True)
         for axes, (key, title) in zip(grid.flat, panels.items(), strict=True):
             for m, method in enumerate(methods):
                 rows = data[data["method"] == method]
                 if rows.empty:
                     continue
                 by_seed = rows.pivot_table(index="epoch", columns="seed", values=key)
-                colour, marker = _COLOURS[m % len(_COLOURS)], _MARKERS[m % len(_MARKERS)]
+                colour, marker = _look(m)
                 axes.plot(by_seed.index, by_seed, color=colour, linewidth=0.6, alpha=0.45)
                 mean = by_seed.dropna().mean(axis=1)
                 axes.plot(
@@ -509,7 +513,7 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
         figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.26, wspace=0.16)
         for axes, (key, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
             for m, (method, rows) in enumerate(data.groupby("method", sort=False)):
-                colour, marker = _COLOURS[m % len(_COLOURS)], _MARKERS[m % len(_MARKERS)]
+                colour, marker = _look(m)
                 best = rows.loc[[rows["nll"].idxmin()]]
                 style: dict[str, Any] = {"marker": marker, "edgecolors": colour, "linewidths": 0.8}
                 axes.scatter(rows["nll"], rows[key], s=18, facecolors="none", **style)
@@ -573,6 +577,12 @@ def _style() -> Iterator[None]:
         # A name in a script that the font lacks is still a name; browsers find another font.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
+
+
+def _look(number: int) -> tuple[str, str]:
+    """The colour and marker of a series; no two of the first hundred look alike."""
+    turn, place = divmod(number, len(_COLOURS))
+    return _COLOURS[place], _MARKERS[(place + turn) % len(_MARKERS)]
 
 
 def _wrapped(text: str, width: int, lines: int = 3) -> str:

@@ -13,6 +13,7 @@ from mcstl.evaluation.disagreement import DisagreeingGroups, disagreeing_groups
 from mcstl.evaluation.summaries import group_names, summarise_groups
 from mcstl.evaluation.tables import (
     ALARM_LEVEL,
+    ResultsTable,
     calibration_tests,
     differences_table,
     results_table,
@@ -20,9 +21,10 @@ from mcstl.evaluation.tables import (
     sampled_words,
     spread_table,
 )
+from mcstl.evaluation.verdict import ANSWERS
 from mcstl.groups.small_groups import left_out_words, not_shown
 from mcstl.reporting import plots
-from mcstl.reporting.page import Picture, environment, picture, slug
+from mcstl.reporting.page import Picture, environment, headed, picture, slug
 from mcstl.studies import model_card as card
 from mcstl.studies.output import Output, read_output
 from mcstl.studies.results import NEW_TABLE, QUESTIONS
@@ -100,6 +102,7 @@ def render(out_dir: Path | str) -> Path:
             split=_SPLITS[data["split"]["by"]],
             notices=[*output.problems, *card.notices(results)],
             verdict=results.get("verdict"),
+            answers=ANSWERS,
             use=_use(output),
             table=table,
             marked=any(cell.mark for _, cells in table.rows for cell in cells),
@@ -108,7 +111,7 @@ def render(out_dir: Path | str) -> Path:
             baseline=differences.get("baseline"),
             differences=differences_table(differences.get("methods", {}), table.columns),
             score=table.columns[0],
-            comparison=_comparison(output, folder),
+            comparison=_comparison(table, folder),
             calibration=[
                 (method, _calibration(output, folder, method))
                 for method in drawn[:_MAX_CALIBRATION_FIGURES]
@@ -126,7 +129,7 @@ def render(out_dir: Path | str) -> Path:
         )
     )
     path = folder / "report.html"
-    write_text(path, page)
+    write_text(path, headed(page))
     return path
 
 
@@ -173,10 +176,10 @@ def _what_differs(sources: Mapping[str, float]) -> str:
     return " ".join(sentences)
 
 
-def _comparison(output: Output, folder: Path) -> Picture | None:
-    if len(output.results["summary"]) == 1:
+def _comparison(table: ResultsTable, folder: Path) -> Picture | None:
+    if len(table.rows) == 1:
         return None
-    data = plots.comparison_data(output.results["summary"])
+    data = plots.comparison_data(table)
     return picture(
         folder / "figures" / "comparison",
         plots.plot_comparison(data),

@@ -162,8 +162,9 @@ def as_classifier(
 ) -> tuple[RewardModel, Any]:
     """Make a Hugging Face classifier of one text from a preference model.
 
-    Its logit is the reward that `RewardFunction` gives. Save it and the tokenizer into one folder;
-    ``import mcstl.rewards.classifier`` before `AutoModelForSequenceClassification` reads it. The
+    Its logit is the reward that `RewardFunction` gives. Save it and the tokenizer into one folder,
+    from which `load_classifier` reads them; so does `AutoModelForSequenceClassification` once
+    ``mcstl.rewards.classifier`` is imported. The
     encoder has to be one transformer with mean or CLS pooling, as all-MiniLM-L6-v2 is.
 
     Args:
@@ -215,6 +216,30 @@ def as_classifier(
         classifier.shift.copy_(shift)
         classifier.weight.copy_(slope * torch.from_numpy(weights).float() / t)
     return classifier.eval(), tokenizer
+
+
+def load_classifier(folder: str | Path) -> tuple[RewardModel, Any]:
+    """Read a classifier and its tokenizer from the folder into which both were saved.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The classifier and its tokenizer.
+
+    Raises:
+        InputError: If the folder holds no classifier of ours.
+    """
+    path = Path(folder)
+    if not (path / "config.json").is_file():
+        raise InputError(f"{path} holds no classifier; save one there by save_pretrained")
+    if (kind := _read_json(path / "config.json").get("model_type")) != RewardConfig.model_type:
+        raise InputError(
+            f"{path} holds a model of type {kind!r}; expected {RewardConfig.model_type!r}, which "
+            "mcstl.rewards.as_classifier makes of a preference model"
+        )
+    classifier = RewardModel.from_pretrained(path, local_files_only=True)
+    return classifier.eval(), AutoTokenizer.from_pretrained(path, local_files_only=True)
 
 
 def _encoder_form(model: Model) -> tuple[str, bool, int]:

@@ -2,12 +2,12 @@
 
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from mcstl import __version__
-from mcstl._support.errors import InputError, brief, need_extra
+from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_extra
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views
 from mcstl.serving.batching import Batcher, BusyError, Limits
@@ -24,6 +24,14 @@ with need_extra("serve"):
 
 from pydantic import BaseModel, ConfigDict, Field
 
+#: What a wrong address may have meant.
+_PATHS = ("/predict", "/groups", "/health", "/metrics", "/page", "/docs", "/openapi.json")
+#: Two views of one thing.
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+    '<circle cx="12" cy="16" r="10" fill="#2563eb" fill-opacity=".8"/>'
+    '<circle cx="20" cy="16" r="10" fill="#ea580c" fill-opacity=".8"/></svg>'
+)
 #: Seconds a client may take to send its request.
 _MAX_SECONDS_TO_SEND = 20.0
 
@@ -156,10 +164,10 @@ class Problem(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
-        400: "The body is not JSON.",
+        400: "The body broke off, or is no text in UTF-8.",
         408: "The body took too long.",
         413: "The body is too large.",
-        422: "The request cannot be used.",
+        422: "The body is not JSON, or cannot be used.",
         503: "Too many requests wait.",
     }.items()
 }
@@ -222,6 +230,16 @@ def create_app(
         """Say that the server is up."""
         return Health(status="ok", version=__version__)
 
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return Response(_ICON, media_type="image/svg+xml")
+
+    @app.get("/manifest.json", include_in_schema=False)
+    async def manifest(request: Request) -> dict[str, Any]:
+        here = request.scope.get("root_path", "")
+        picture = {"src": f"{here}/favicon.ico", "sizes": "any", "type": "image/svg+xml"}
+        return {"name": "mcstl", "start_url": f"{here}/page", "icons": [picture]}
+
     @app.get("/metrics", response_class=Response, include_in_schema=False)
     async def prometheus() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -255,12 +273,28 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         # Where and what, but not what was sent: it may be a text, or no Unicode.
-        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]]
+        problems = [_said(each) for each in error.errors()[:5]]
         return _problem(422, brief("; ".join(problems), 500))
+
+    @app.exception_handler(404)
+    async def nowhere(request: Request, _: Exception) -> JSONResponse:
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        near = did_you_mean(path, _PATHS)
+        return _problem(404, f"there is nothing at {brief(path)}; see /docs.{near}")
 
     @app.exception_handler(BusyError)
     async def busy(_: Request, error: BusyError) -> JSONResponse:
         return _problem(503, str(error), {"Retry-After": "1"})
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    """Word one problem of a request's form."""
+    place = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        known = list(Question.model_fields)
+        near = did_you_mean(place[-1], known) or f" A request has {listed(known)}."
+        return f"{'.'.join(map(brief, place))}: there is no such field.{near}"
+    return f"{'.'.join(place)}: {error['msg']}"
 
 
 def _problem(status: int, reason: str, headers: dict[str, str] | None = None) -> JSONResponse:

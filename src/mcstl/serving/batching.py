@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, listed
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views
@@ -63,6 +66,7 @@ class Batcher:
         self.limits = limits
         self.form = model.text_form
         self.waiting = 0
+        self._knows_how_sure = True  # until the model says that it does not
         self._queue: list[_Request] = []
         self._loop_over_queue: asyncio.Task[None] | None = None
         # The model uses all cores for one batch; more threads would only share them.
@@ -144,6 +148,29 @@ class Batcher:
             raise BusyError(f"no answer within {self.limits.timeout:g} seconds") from None
         finally:
             self.waiting -= 1
+
+    async def intervals(
+        self, texts: Sequence[Any], perspectives: Sequence[Sequence[str]]
+    ) -> FloatArray | None:
+        """Compute how sure the model is of what perspectives say.
+
+        Args:
+            texts: n texts, or pairs of texts, as `check` returns them.
+            perspectives: P lists of group names.
+
+        Returns:
+            The lower and the upper ends of 95% intervals, (2, n, P, L); None for a model that does
+            not know how sure it is.
+        """
+        if not self._knows_how_sure or not perspectives:
+            return None
+        work = partial(self.model.predict_interval, texts, perspectives)
+        try:
+            ends = await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        except InputError:
+            self._knows_how_sure = False
+            return None
+        return np.stack(ends)
 
     async def _answer_queue(self) -> None:
         """Answer batch after batch until nobody waits."""

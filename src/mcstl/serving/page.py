@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from mcstl.serving.batching import Batcher, BusyError
 
 #: How many groups, the largest, get a slider: more would not fit a screen.
 _MAX_SLIDERS = 12
+#: A view that rests on fewer people is called so.
+_FEW_TO_KNOW = 20
 #: How many jurors of one group a slider goes to.
 _MAX_JURORS = 12
 
@@ -23,6 +25,10 @@ _WARNING = (
     "<p class='warning'><b>Before you read on:</b> texts and predictions here may be offensive. "
     "What a group is said to think is an estimate from its members' past annotations; it is not "
     "what any one person thinks, and no reason to treat anybody in a certain way.</p>"
+)
+_ENDS = (
+    "In brackets: the 95% interval of what the group would say. The fewer of its members the model "
+    "knows, the wider."
 )
 _CUT = "This text is longer than the model reads: its end was not looked at."
 _CSS = """
@@ -38,8 +44,23 @@ _CSS = """
 .views .bar span { display: block; height: 100%; }
 .views .key { display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem; }
 .views .legend span { margin-right: 1rem; white-space: nowrap; }
-.views hr { margin: .8rem 0; opacity: .4; }
+.views h3 { margin: 1rem 0 0; padding-top: .6rem; border-top: 1px solid rgb(128 128 128 / .4); }
+.beside { display: flex; flex-wrap: wrap; gap: 0 2rem; }
+.beside .views { flex: 1 1 22rem; min-width: 0; }
 """
+
+
+class Seen(NamedTuple):
+    """What the page shows of one or two texts.
+
+    Attributes:
+        views: What each group and the population say of each text.
+        ends: The ends of the intervals of what groups say, (2, n, P, L); None for a model that does
+            not know how sure it is.
+    """
+
+    views: Views
+    ends: FloatArray | None
 
 
 def mount(app: Any, batcher: Batcher) -> None:
@@ -84,30 +105,40 @@ def _page(gr: Any, batcher: Batcher) -> Any:
     is_pair, n_boxes = form.sides == 2, len(form.boxes)
     classes = ("B is preferred", "A is preferred") if is_pair else batcher.model.classes
 
-    async def predict(*inputs: Any) -> tuple[Views | None, str]:
-        filled, weights = [text or "" for text in inputs[:n_boxes]], inputs[n_boxes:]
+    async def predict(*inputs: Any) -> tuple[Seen | None, str]:
+        filled, weights = [text or "" for text in inputs[: 2 * n_boxes]], inputs[2 * n_boxes :]
+        sets = [filled[:n_boxes], filled[n_boxes:]]
         try:
-            items, _ = batcher.check([form.of_boxes(filled)], [])
+            asked = [form.of_boxes(each) for each in sets[: 1 + any(sets[1])]]
+            items, _ = batcher.check(asked, [])
             views = await batcher.views(items, perspectives)
+            seen = Seen(views, await batcher.intervals(items, perspectives))
         except (InputError, BusyError) as error:
             return None, f"<p class='problem'>{escape(str(error))}</p>"
-        return views, chart(views, *weights)
+        return seen, chart(seen, *weights)
 
-    def chart(views: Views | None, *weights: float) -> str:
-        if views is None:
+    def chart(seen: Seen | None, *weights: float) -> str:
+        if seen is None:
             return ""
-        return _chart(views, classes, notes, dict(zip(jury, weights, strict=True)))
+        mix = dict(zip(jury, weights, strict=True))
+        charts = [_chart(seen, n, classes, notes, mix) for n in range(len(seen.views.population))]
+        return f"<div class='beside'>{''.join(charts)}</div>"
 
-    with gr.Blocks(title="mcstl", analytics_enabled=False) as page:
-        gr.HTML("<h1>Who sees it how?</h1>" + _WARNING)
-        boxes = [
+    def text_boxes(place: str) -> list[Any]:
+        return [
             gr.Textbox(
-                label=label, lines=3, max_length=batcher.limits.letters, elem_id=f"text-{number}"
+                label=label, lines=3, max_length=batcher.limits.letters, elem_id=f"{place}-{number}"
             )
             for number, label in enumerate(form.boxes)
         ]
+
+    with gr.Blocks(title="mcstl", analytics_enabled=False) as page:
+        gr.HTML("<h1>Who sees it how?</h1>" + _WARNING)
+        boxes = text_boxes("text")
+        with gr.Accordion("Compare with another", open=False, elem_id="compare"):
+            boxes += text_boxes("other")
         button = gr.Button("Look", variant="primary", elem_id="look")
-        last_views = gr.State(None)
+        last_seen = gr.State(None)
         html = gr.HTML(elem_id="views")
         sliders = []
         with gr.Accordion("Mix a jury", open=True, visible=bool(jury)):
@@ -120,12 +151,12 @@ def _page(gr: Any, batcher: Batcher) -> Any:
                 gr.Slider(0, _MAX_JURORS, 0, step=1, label=name, elem_id=f"jury-{k}")
                 for k, name in enumerate(jury)
             ]
-        button.click(predict, [*boxes, *sliders], [last_views, html], api_visibility="private")
+        button.click(predict, [*boxes, *sliders], [last_seen, html], api_visibility="private")
         if sliders:
             gr.on(
                 [slider.change for slider in sliders],
                 chart,
-                [last_views, *sliders],
+                [last_seen, *sliders],
                 html,
                 show_progress="hidden",
                 api_visibility="private",
@@ -139,45 +170,84 @@ def _group_note(group: Group) -> str:
     if group.is_of_few:
         return f"⚠ {group.warning}"
     warning = f" ⚠ {group.warning}" if group.warning else ""
+    if group.annotators is not None and group.annotators < _FEW_TO_KNOW:
+        warning = f" ⚠ so few people say little about others like them{warning}"
     return f"{shown_size(group.size, group.annotators)}{warning}"
 
 
+def _subject(name: str) -> str:
+    """Say under which heading a group stands: its attribute, if it is of one."""
+    if " & " in name:
+        return "Several at once"
+    return name.partition("=")[0] if "=" in name else "Values and reasons"
+
+
 def _chart(
-    views: Views, classes: Sequence[str], notes: Mapping[str, str], jury: Mapping[str, float]
+    seen: Seen,
+    n: int,
+    classes: Sequence[str],
+    notes: Mapping[str, str],
+    jury: Mapping[str, float],
 ) -> str:
-    """Draw one text's views as HTML: population, jury, then the groups, the widest gap first."""
+    """Draw one text's views as HTML: population, jury, then what groups by what they are of.
+
+    The groups of an attribute stand together, those of the widest gap first.
+    """
+    views = seen.views
     colours = _colours(len(classes))
     legend = "".join(
         f"<span><i class='key' style='background:{colour}'></i> {escape(name)}</span>"
         for name, colour in zip(classes, colours, strict=True)
     )
     lines = [
-        _line("Population", "the mixture of those who annotated", views.population[0], colours)
+        _line("Population", "the mixture of those who annotated", views.population[n], colours)
     ]
     if any(jury.values()):
         jurors = ", ".join(f"{weight:g} {name}" for name, weight in jury.items() if weight)
-        lines.append(_line("Your jury", jurors, views.mixture(jury)[0], colours))
-    lines.append("<hr>")
-    gaps = views.gaps[0]
+        lines.append(_line("Your jury", jurors, views.mixture(jury)[n], colours))
+    gaps, by_subject = views.gaps[n], dict[str, list[int]]()
     for k in np.argsort(-np.abs(gaps), kind="stable"):
-        note = f"{gaps[k]:+.2f} from the population; {notes[views.names[k]]}"
-        lines.append(_line(views.names[k], note, views.p[0, k], colours))
-    is_cut = views.truncated is not None and views.truncated[0]
+        by_subject.setdefault(_subject(views.names[k]), []).append(k)
+    for subject, numbers in by_subject.items():
+        lines.append(f"<h3>{escape(subject)}</h3>")
+        for k in numbers:
+            gap = round(float(gaps[k]), 2) + 0.0  # never -0.00
+            note = f"{gap:+.2f} from the population; {notes[views.names[k]]}"
+            ends = None if seen.ends is None else seen.ends[:, n, k]
+            lines.append(_line(views.names[k], note, views.p[n, k], colours, ends))
+    if seen.ends is not None:
+        lines.append(f"<p>{_ENDS}</p>")
+    is_cut = views.truncated is not None and views.truncated[n]
     cut = f"<p class='problem'>{_CUT}</p>" if is_cut else ""
-    score = f"<p>Disagreement between groups: <b id='disagreement'>{views.disagreement[0]:.2f}</b> "
+    score = f"<p>Disagreement between groups: <b id='disagreement'>{views.disagreement[n]:.2f}</b> "
     return (
         f"<div class='views'>{cut}{score}(0 all agree, 1 opposite)</p>"
         f"<p class='legend'>{legend}</p>{''.join(lines)}</div>"
     )
 
 
-def _line(perspective: str, note: str, p: FloatArray, colours: Sequence[str]) -> str:
-    """Draw one perspective's L probabilities: its name, a note, the numbers and a bar."""
+def _line(
+    perspective: str,
+    note: str,
+    p: FloatArray,
+    colours: Sequence[str],
+    ends: FloatArray | None = None,
+) -> str:
+    """Draw one perspective's L probabilities: its name, a note, the numbers and a bar.
+
+    The ends of their intervals are (2, L), None where nothing is known of them.
+    """
     shares = "".join(
         f"<span style='width:{100 * share:.2f}%;background:{colour}'></span>"
         for share, colour in zip(p, colours, strict=True)
     )
-    numbers = " · ".join(f"{100 * share:.1f}%" for share in p)
+    texts = [f"{100 * share:.1f}%" for share in p]
+    if ends is not None:
+        texts = [
+            f"{text} ({100 * low:.0f} to {100 * high:.0f})"
+            for text, low, high in zip(texts, *ends, strict=True)
+        ]
+    numbers = " · ".join(texts)
     return (
         f"<div class='view' data-who='{escape(perspective)}'><div class='says'>"
         f"<span class='who'>{escape(perspective)} <small>{escape(note)}</small></span>"

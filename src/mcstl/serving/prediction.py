@@ -21,7 +21,7 @@ from mcstl.data.annotations import TEXT_COLUMNS
 from mcstl.data.cells import is_usable_text
 from mcstl.data.columns import Columns, has_columns, renamed
 from mcstl.data.parts import readable
-from mcstl.data.tables import Chunk, chunks, written_format
+from mcstl.data.tables import Chunk, chunks, first_row, written_format
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views, check_weights, mean_level
 from mcstl.models.texts import columns_of
@@ -40,6 +40,7 @@ class PredictionSummary:
 
     Attributes:
         rows: How many rows the table has.
+        first_row: The number that the file gives to its first row, as a spreadsheet shows it.
         without_text: How many of them have no usable text, hence no probabilities.
         truncated: How many of them have a text that the encoder did not read to its end.
         disputed: The at most ten texts of widest disagreement: ``row`` (counted from 0),
@@ -49,6 +50,7 @@ class PredictionSummary:
     """
 
     rows: int
+    first_row: int
     without_text: int
     truncated: int
     disputed: list[dict[str, Any]]
@@ -136,7 +138,9 @@ def predict_file(
     without_text, truncated = (
         sum(summary[count] for summary in summaries) for count in ("without_text", "truncated")
     )
-    return PredictionSummary(job.rows, without_text, truncated, disputed, disputed_file)
+    return PredictionSummary(
+        job.rows, first_row(source), without_text, truncated, disputed, disputed_file
+    )
 
 
 @dataclass(frozen=True)

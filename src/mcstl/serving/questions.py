@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mcstl._support import files
 from mcstl._support.progress import Progress, silent
 from mcstl.data.columns import Columns
-from mcstl.data.tables import written_format
+from mcstl.data.tables import first_row, written_format
 from mcstl.models.questions import QuestionsModel
 from mcstl.serving.prediction import PredictionSummary, predict_file
 
@@ -72,6 +73,4 @@ def predict_questions(
     files.write_text(
         summary.disputed_file, json.dumps(disputed, indent=1, ensure_ascii=False) + "\n"
     )
-    return PredictionSummary(
-        summary.rows, summary.without_text, summary.truncated, [], summary.disputed_file
-    )
+    return replace(summary, first_row=first_row(Path(source)), disputed=[])

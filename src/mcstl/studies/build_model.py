@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 
 from mcstl import methods
+from mcstl._support.errors import InputError, listed
 from mcstl.encoding.encoders import Encoder
-from mcstl.methods.base import Prepared, RunSettings
+from mcstl.methods.base import BaseMethodConfig, Prepared, RunSettings
 from mcstl.models.model import Model
 from mcstl.models.networks import BaseNetwork
+from mcstl.studies.study_file import Study
 
 
 def build_model(
@@ -47,4 +49,34 @@ def build_model(
         people=prepared.people if network.n_annotators else (),
         texts=prepared.texts if network.n_texts else np.empty(0, dtype=np.int64),
         text_parts=prepared.text_parts,
+    )
+
+
+def method_of_model(study: Study) -> BaseMethodConfig | None:
+    """Choose the method whose model a study saves.
+
+    Args:
+        study: The study.
+
+    Returns:
+        The one that it names as its `model`; else ``best``, which recommends itself on validation
+        rows; else the first that leaves a model; None where no method does.
+
+    Raises:
+        InputError: If the method that it names leaves no model.
+    """
+    leave = [
+        method
+        for method in study.methods
+        if method.recalibrate is None and methods.find(method.name).saves_model
+    ]
+    if study.model is None:
+        recommended = [method for method in leave if method.name == "best"]
+        return next(iter(recommended or leave), None)
+    for method in leave:
+        if method.title == study.model:
+            return method
+    raise InputError(
+        f"model: {study.model} leaves no model; of the study's methods these do: "
+        f"{listed(method.title for method in leave) or 'none'}"
     )

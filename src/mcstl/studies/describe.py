@@ -9,17 +9,21 @@ from mcstl import methods as registry
 from mcstl._support.arrays import IntArray
 from mcstl._support.errors import brief, listed
 from mcstl._support.text_tables import plain_table
+from mcstl._support.words import counted
 from mcstl.data.annotations import Annotations, minority_rows
 from mcstl.encoding.encoders import load_encoder
 from mcstl.groups import NoGroupsConfig, fit_scheme
 from mcstl.groups.base import need_column
 from mcstl.groups.label_leakage import label_auc, leakage_message
-from mcstl.groups.small_groups import shown_size
+from mcstl.groups.small_groups import few_people_warning, left_out_words, shown_size
+from mcstl.studies.build_model import method_of_model
 from mcstl.studies.preparation import split_rows, with_usable_seeds
 from mcstl.studies.study_file import Study, reads_rationales
 
-#: How many rows are shown, how many columns of each, and how much of a cell.
-_ROWS_SHOWN, _COLUMNS_SHOWN, _CELL = 3, 6, 24
+#: How many rows are shown, how wide they are, and how much of a cell.
+_ROWS_SHOWN, _WIDTH_SHOWN, _CELL = 3, 66, 24
+#: How many groups are named; the report names all.
+_GROUPS_SHOWN = 30
 
 
 def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple[str, str]]:
@@ -56,17 +60,22 @@ def describe(study: Study, data_dir: str | Path | None = None) -> Iterator[tuple
     yield "encoder", str(study.encoder)
     titles = listed(method.title for method in study.methods)
     yield "methods", f"{titles}; seeds {listed(study.seeds)}"
+    saved = method_of_model(study)
+    yield (
+        "model",
+        f"that of {saved.title} is saved" if saved else "none of these methods leaves one",
+    )
 
 
 def _describe_data(data: Annotations) -> Iterator[tuple[str, str]]:
     items = data.frame["item"].nunique()
-    yield "data", f"{data.source}: {len(data):,} annotations, {items:,} items"
+    yield "data", f"{data.source}: {counted(len(data), 'annotation')}, {counted(items, 'item')}"
     for reason, count in data.dropped.items():
         yield "", f"{count:,} dropped: {reason}"
     if data.has("annotator"):
         people = data.frame["annotator"]
         unknown = int(people.isna().sum())
-        yield "annotators", f"{people.nunique():,}; {unknown:,} annotations without one"
+        yield "annotators", f"{people.nunique():,}; {counted(unknown, 'annotation')} without one"
     if data.task == "multilabel":
         yes = [data.question(name).labels.mean() for name in data.classes]
         shares = ", ".join(f"{c} {r:.1%}" for c, r in zip(data.classes, yes, strict=True))
@@ -76,7 +85,7 @@ def _describe_data(data: Annotations) -> Iterator[tuple[str, str]]:
     shares = ", ".join(f"{c} {r:.1%}" for c, r in zip(data.classes, rates, strict=True))
     yield "task", f"{data.task}; {shares}"
     minority = int(minority_rows(data).sum())
-    yield "minority", f"{minority:,} annotations differ from their item's majority"
+    yield "minority", f"{counted(minority, 'annotation')} against the majority of their item"
 
 
 def _first_rows(data: Annotations) -> Iterator[tuple[str, str]]:
@@ -86,11 +95,18 @@ def _first_rows(data: Annotations) -> Iterator[tuple[str, str]]:
         [data.classes[k] for k in label] if isinstance(label, tuple) else data.classes[label]
         for label in table["label"]
     ]
-    shown = [name for name in table.columns if name not in ("row", "flipped")][:_COLUMNS_SHOWN]
-    cells = ([brief(_shown(cell), _CELL) for cell in row] for row in table[shown].to_numpy())
-    lines = plain_table([brief(name, _CELL) for name in shown], cells).splitlines()
-    for i, line in enumerate(lines):
+    names = [name for name in table.columns if name not in ("row", "flipped")]
+    columns = [
+        [brief(name, _CELL), *(brief(_shown(cell), _CELL) for cell in table[name])]
+        for name in names
+    ]
+    ends = np.cumsum([max(map(len, column)) + 2 for column in columns])
+    n_shown = max(1, int(np.searchsorted(ends, _WIDTH_SHOWN, side="right")))
+    header, *rows = zip(*columns[:n_shown], strict=True)
+    for i, line in enumerate(plain_table(header, rows).splitlines()):
         yield "" if i else "first rows", line
+    if more := names[n_shown:]:
+        yield "", f"and {counted(len(more), 'more column')}: {listed(more)}"
 
 
 def _shown(cell: object) -> object:
@@ -113,15 +129,18 @@ def _describe_groups(
         yield "groups", "none: nobody's view is told from another's"
         return
     yield "groups", f"{len(scheme.groups)} (sizes in the training rows)"
-    for group in scheme.groups:
-        if group.is_of_few:
-            yield "", f"{group.name}: {group.warning}"
-            continue
+    of_few = [group.name for group in scheme.groups if group.is_of_few]
+    counted_groups = [group for group in scheme.groups if not group.is_of_few]
+    for group in counted_groups[:_GROUPS_SHOWN]:
         warning = f"  ({group.warning})" if group.warning else ""
         yield "", f"{group.name}: {shown_size(group.size, group.annotators)}{warning}"
-    for name, why in scheme.left_out:
-        yield "", f"left out: {name} ({why})"
+    if (more := len(counted_groups) - _GROUPS_SHOWN) > 0:
+        yield "", f"and {counted(more, 'more group')}"
+    if of_few:
+        yield "", f"{listed(of_few, 5)}: {few_people_warning(0)}"
+    if left_out := left_out_words(dict(scheme.left_out), most=3):
+        yield "", f"left out: {left_out}"
     S = scheme.assign(data, None)
-    yield "", f"{int((S.getnnz(axis=1) == 0).sum()):,} annotations are in no group"
+    yield "", f"in no group: {counted(int((S.getnnz(axis=1) == 0).sum()), 'annotation')}"
     if warning := leakage_message(label_auc(S[train_rows], train)):
         yield "", warning

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,9 +46,9 @@ from mcstl.studies.study_file import (
 
 
 def fit(
-    data: Annotations,
+    data: Annotations | pd.DataFrame | str | Path,
     *,
-    method: Literal["best", "multilevel", "mc-stl"] = "best",
+    method: str = "best",
     groups: Mapping[str, Any] | None = None,
     encoder: str | Encoder = PAPER_ENCODER,
     training: Mapping[str, Any] | None = None,
@@ -59,8 +59,10 @@ def fit(
     """Fit a model on all annotations but a validation share or table; it is recalibrated on that.
 
     Args:
-        data: The annotations.
-        method: A method that leaves a model.
+        data: The annotations, or a table of them: a data frame or a file whose columns are named as
+            ours (text, label, and whatever else is known). `Annotations.from_frame` reads tables
+            of other names.
+        method: The name of a method that leaves a model, such as mc-stl, none or best.
         groups: How groups are formed, as in a study file; without it they are made from the
             values, the rationales or the attributes, whichever `data` has.
         encoder: What encodes the texts, or its name. By a name, texts in parts are encoded joined
@@ -78,6 +80,10 @@ def fit(
     Raises:
         InputError: If an argument or the data cannot be used.
     """
+    if not methods.find(method).saves_model:
+        leave = [name for name in methods.names() if methods.find(name).saves_model]
+        raise InputError(f"the method {method} leaves no model; those that do: {listed(leave)}")
+    data = Annotations.of(data)
     config = default_groups(data) if groups is None else groups_config(groups)
     trained = training_config(training or {})
     if not 0 <= seed <= LARGEST_SEED:
@@ -94,8 +100,7 @@ def fit(
     prepared = encoded(data, parts, groups_of_data, encoder, reading, seed, progress)
     settings = RunSettings(MethodConfig(name=method), trained, seed, Session(progress=progress))
     _, network, _ = fit_method(prepared, settings)
-    if network is None:
-        raise InputError(f"the method {method} leaves no model; choose mc-stl")
+    assert network is not None  # noqa: S101 (the method saves a model)
     if isinstance(network, Network):
         seen = methods.find(method).examples(prepared, seed).take(parts.validation)
         stack = StackNetwork([network], len(data.classes) - 1).eval()
@@ -105,12 +110,14 @@ def fit(
     return build_model(network, prepared, settings, group_encoder, {"seed": seed})
 
 
-def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> dict[str, Any]:
+def evaluate(
+    model: Model, data: Annotations | pd.DataFrame, progress: Progress = silent
+) -> dict[str, Any]:
     """Measure a model on annotations, each predicted under its own groups.
 
     Args:
         model: The model.
-        data: The annotations.
+        data: The annotations, or a data frame of them as the model's training table was.
         progress: Called with what is being done, how many steps are finished and how many there
             are.
 
@@ -123,6 +130,8 @@ def evaluate(model: Model, data: Annotations, progress: Progress = silent) -> di
     Raises:
         InputError: If the task or the classes are not the model's.
     """
+    if isinstance(data, pd.DataFrame):
+        data = _of_question(model, _like_training(model, data, "a data frame"))
     return measured(model, data, *judged(model, data, progress))
 
 
@@ -240,8 +249,13 @@ def load_for(
         InputError: If the data are not there or cannot be used, or the labels are of other classes.
     """
     loaded = _as_trained(model, data, data_dir, columns=columns, labels=labels)
+    return _of_question(model, loaded)
+
+
+def _of_question(model: Model, data: Annotations) -> Annotations:
+    """The annotations of the question that a model answers, of several in its study."""
     question = model.facts.get("study", {}).get("question")
-    return loaded if question is None else loaded.question(question)
+    return data if question is None else data.question(question)
 
 
 def load_for_questions(
@@ -281,24 +295,41 @@ def _as_trained(
     labels: Labels | None,
 ) -> Annotations:
     """Load annotations as those of the model's study, of all questions where it has several."""
-    made_by = model.facts.get("study", {})
-    several = made_by.get("question") is not None
-    task: Task = "multilabel" if several else model.task
-    classes = tuple(made_by["labels"]) if several else model.classes
+    task, classes = _form_of(model)
     if labels is not None:
         names = tuple(map(str, labels))
         if {*names} != {*classes}:
-            what = "questions" if several else "classes"
+            what = "questions" if task == "multilabel" else "classes"
             raise InputError(
                 f"labels: the model's {what} are {listed(classes)}; got {listed(names)}"
             )
         labels = {name: labels[name] for name in classes}
-    labels = labels or made_by.get("labels")
+    labels = labels or model.facts.get("study", {}).get("labels")
     if str(data) in datasets.sources():
         return datasets.load(str(data), data_dir=data_dir, task=task, labels=labels)
     if not Path(data).exists() and (near := did_you_mean(str(data), datasets.sources())):
         raise InputError(f"{data} is neither a file nor a registered data set.{near}")
-    table = read_table(data)
+    return _like_training(model, read_table(data), Path(data).name, columns, labels)
+
+
+def _form_of(model: Model) -> tuple[Task, tuple[str, ...]]:
+    """The task and classes of the table that a model learnt from, of all questions if several."""
+    made_by = model.facts.get("study", {})
+    if made_by.get("question") is None:
+        return model.task, model.classes
+    return "multilabel", tuple(made_by["labels"])
+
+
+def _like_training(
+    model: Model,
+    table: pd.DataFrame,
+    source: str,
+    columns: Columns | None = None,
+    labels: Labels | None = None,
+) -> Annotations:
+    """Read a table with the columns, the labels and the layout of the model's study."""
+    made_by, (task, classes) = model.facts.get("study", {}), _form_of(model)
+    labels = labels or made_by.get("labels")
     in_study = made_by.get("data", {}).get("columns") or {}
     known = {
         ours: theirs
@@ -312,7 +343,7 @@ def _as_trained(
         layout=_layout_of(table, named, made_by.get("data", {}).get("layout")),
         labels=labels or {name: [name] for name in classes},
         task=task,
-        source=Path(data).name,
+        source=source,
     )
 
 

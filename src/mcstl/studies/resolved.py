@@ -48,6 +48,8 @@ def resolve(study: Study, annotations: Annotations, encoder: Encoder, out: Path)
         del fields["labels"]  # the data's own
     if study.parts is None:
         del fields["parts"]  # chosen for each seed
+    if study.model is None:
+        del fields["model"]
     groups = study.groups_for(annotations).model_dump(mode="json", exclude_none=True)
     fields["groups"] = with_paths(groups, from_out)
     fields["methods"] = [

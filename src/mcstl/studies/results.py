@@ -18,8 +18,11 @@ from mcstl import evaluation
 from mcstl._support import files
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray, ObjectArray
 from mcstl._support.errors import InputError, first_line, listed, need_names
+from mcstl._support.notebook import Shown
 from mcstl._support.text_tables import plain_table
+from mcstl._support.words import counted
 from mcstl.data.annotations import Annotations
+from mcstl.evaluation.verdict import ANSWERS
 from mcstl.groups.small_groups import without_few
 
 if TYPE_CHECKING:
@@ -45,8 +48,8 @@ TRACE_KEYS = ("method", "seed", "epoch", "part")
 TRACE_COLUMNS = (*TRACE_KEYS, "slope_mean", "bias_mean", "one_minus_emd")
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(Shown):
     """The results of a study.
 
     Attributes:
@@ -60,6 +63,27 @@ class Results:
     results: dict[str, Any]
     predictions: pd.DataFrame
     model: "Model | QuestionsModel | None"
+
+    def shown_facts(self) -> Mapping[str, str]:
+        """List the study, its verdict and the measures of each method.
+
+        Returns:
+            Facts by their names.
+        """
+        data, table = self.results["data"], evaluation.results_table(self.results["summary"])
+        facts = {
+            "study": f"{self.results['study'].get('name') or data['source']}, split by "
+            f"{data['split']['by']}, {counted(data['split']['test'], 'test annotation')}"
+        }
+        if verdict := self.results.get("verdict"):
+            facts["may it be used"] = f"{ANSWERS[verdict['answer']]}. {verdict['sentences'][0]}"
+        return facts | {
+            method: ", ".join(
+                f"{column.title} {cell.text}"
+                for column, cell in zip(table.columns, cells, strict=True)
+            )
+            for method, cells in table.rows
+        }
 
     def table(self) -> str:
         """Show the summary as a plain table, the way the paper prints it.

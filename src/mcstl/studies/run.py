@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from mcstl import evaluation
-from mcstl import methods as registry
 from mcstl._support import files
 from mcstl._support.arrays import FloatArray
 from mcstl._support.progress import Progress, silent
@@ -28,7 +27,7 @@ from mcstl.methods.fitting import fit_method
 from mcstl.models.model import Model
 from mcstl.models.training import Session
 from mcstl.studies import model_card, use
-from mcstl.studies.build_model import build_model
+from mcstl.studies.build_model import build_model, method_of_model
 from mcstl.studies.parallel import in_processes
 from mcstl.studies.preparation import prepare, training_rows, with_usable_seeds
 from mcstl.studies.questions import run_questions
@@ -103,6 +102,7 @@ def run(
     Raises:
         InputError: If anything in study or data cannot be used, or if `out` holds another study.
     """
+    method_of_model(study)  # refuses one that leaves no model
     annotations = study.load(data_dir)
     encoder = load_encoder(study.encoder_name)
     folder = None if out is None else Path(out)
@@ -214,7 +214,7 @@ def run_method(
         "recipe": dict(recipe),
         "seconds": seconds,
     }
-    if network is not None and is_first and method == _modelled(setup.study):
+    if network is not None and is_first and method == method_of_model(setup.study):
         facts = {"study": portable(setup.resolved), "method": method.title, "seed": seed}
         from_texts = reads_rationales(setup.study.groups_for(data))
         group_encoder = setup.encoder if from_texts else None
@@ -239,12 +239,6 @@ def _use_of(
     test = rows("test", p)
     data = prepared.annotations.take(prepared.parts.test)
     return use.of_model(model, data, test, rows("validation", validation), test)
-
-
-def _modelled(study: Study) -> BaseMethodConfig | None:
-    """The method whose model the study leaves: the first that has one."""
-    plain = [method for method in study.methods if method.recalibrate is None]
-    return next((method for method in plain if registry.find(method.name).saves_model), None)
 
 
 def _summarised(

@@ -163,6 +163,8 @@ class Study(_Config):
         training: How networks are trained.
         methods: The methods.
         seeds: The seeds, or how many.
+        model: The method whose model is saved, by its name or label; by default best, where it is
+            among the methods, else the first that leaves one.
         made_with: Versions and fingerprints, written into the study.yaml of a run and not used.
 
     Raises:
@@ -191,6 +193,7 @@ class Study(_Config):
         MethodConfig(name="majority"),
     )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    model: str | None = None
     made_with: dict[str, Any] | None = None
 
     @field_validator("labels", mode="before")
@@ -243,6 +246,12 @@ class Study(_Config):
             raise InputError(explained(error, given=fields)) from None
         for method in self.methods:
             self.training_of(method)
+        titles = [method.title for method in self.methods]
+        if self.model is not None and self.model not in titles:
+            raise InputError(
+                f"model: {brief(repr(self.model))} is none of the methods, {listed(titles)}."
+                f"{did_you_mean(self.model, titles)}"
+            )
 
     @property
     def encoder_name(self) -> str:

@@ -99,13 +99,7 @@ def tune(
     """
     with need_extra("tune"):
         import optuna
-    methods = [
-        method
-        for method in study.methods
-        if method.recalibrate is None and registry.find(method.name).is_trained
-    ]
-    if not methods:
-        raise InputError("none of the study's methods is trained by a recipe, as mc-stl is")
+    methods = trained_methods(study)
     points = _points(grid)
     for method, values in itertools.product(methods, points):
         study.training_of(_with(method, values))
@@ -135,9 +129,9 @@ def tune(
 
         def judge(trial: Any, method: BaseMethodConfig = method) -> float:
             values = {key: trial.suggest_categorical(key, list(grid[key])) for key in grid}
-            judged = [_judged(_with(method, values), study, *each) for each in prepared]
+            measured = [judged(_with(method, values), study, *each) for each in prepared]
             for key in _METRICS:
-                trial.set_user_attr(key, float(np.mean([each[key] for each in judged])))
+                trial.set_user_attr(key, float(np.mean([each[key] for each in measured])))
             return float(trial.user_attrs["nll"])
 
         before = len(best) * len(points)
@@ -160,6 +154,28 @@ def tune(
     trials = pd.DataFrame(rows)
     write_table(trials, folder / "trials.csv")
     return Tuned(trials, best)
+
+
+def trained_methods(study: Study) -> list[BaseMethodConfig]:
+    """List the methods that the study's `training` trains.
+
+    Args:
+        study: The study.
+
+    Returns:
+        The methods, in their order.
+
+    Raises:
+        InputError: If there is none.
+    """
+    methods = [
+        method
+        for method in study.methods
+        if method.recalibrate is None and registry.find(method.name).is_trained
+    ]
+    if not methods:
+        raise InputError("none of the study's methods is trained by a recipe, as mc-stl is")
+    return methods
 
 
 def _journal(folder: Path) -> "BaseStorage":
@@ -261,16 +277,33 @@ def _with(method: BaseMethodConfig, values: Mapping[str, Any]) -> BaseMethodConf
     return method.model_copy(update={"training": {**method.training, **values}})
 
 
-def _judged(
+def judged(
     method: BaseMethodConfig, study: Study, seed: int, prepared: Prepared
-) -> dict[str, Any]:
-    """The metrics of one method and seed on the validation rows."""
+) -> dict[str, float]:
+    """Fit one method with one seed, and measure it on the validation rows.
+
+    Args:
+        method: The method.
+        study: The study, for how the method is trained.
+        seed: The seed.
+        prepared: The seed's data (`without_test`).
+
+    Returns:
+        The metrics by name, NaN for one that does not exist.
+
+    Raises:
+        InputError: If the method cannot be fitted.
+    """
     p, *_ = fit_method(prepared, study.settings_of(method, seed))
     data, rows = prepared.annotations, prepared.parts.validation
     inside, minority = prepared.groups("validation"), prepared.minority[rows]
     names = prepared.scheme.names
     values = metrics.evaluate(p, data.labels[rows], inside, minority, data.task, names)["metrics"]
-    return {key: np.nan if values[key] is None else values[key] for key in _METRICS}
+    return {
+        key: np.nan if value is None else value
+        for key, value in values.items()
+        if isinstance(value, float | None)
+    }
 
 
 def _identity(

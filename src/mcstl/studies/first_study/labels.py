@@ -74,6 +74,9 @@ def ordered_classes(label: Column) -> LabelsGuess:
         why = "put them in order, lowest first, and take away the # before labels"
     out = [cell for cell in raw if cell not in answers and cell not in several]
     comments = [f"{len(classes)} classes, lowest first: {why}." if sure else f"CLASSES: {why}."]
+    if sure and all(isinstance(comparable(name), float) for name in classes):
+        named = {f"name of {name}": values for name, values in classes.items()}
+        comments.append(f"Reports show these numbers; for words: labels: {files.flow(named)}")
     if not sure:
         comments.append("Without an order each can be a question of its own: task: multilabel")
     if several:
