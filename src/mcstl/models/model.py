@@ -1,8 +1,5 @@
 """The model around a network: save, load, predict."""
 
-import json
-import shutil
-import uuid
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +13,6 @@ from scipy.sparse import csr_matrix, diags_array, hstack, vstack
 from scipy.special import expit, logit, ndtri
 
 from mcstl import __version__
-from mcstl._support import files
 from mcstl._support.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from mcstl._support.errors import InputError, Notice, brief, did_you_mean, listed
 from mcstl._support.progress import Progress, silent
@@ -46,6 +42,7 @@ from mcstl.models.model_directory import (
     under,
     upgraded,
     without_left_out,
+    write_directory,
 )
 from mcstl.models.networks import BaseNetwork
 from mcstl.models.perspectives import (
@@ -470,8 +467,6 @@ class Model(EverydayModel, OnTheHub):
         Raises:
             InputError: If `folder` holds something that is no model.
         """
-        from safetensors.torch import save_file
-
         folder = Path(folder)
         check_replaceable(folder)
         network = self.network if people else self.network.without_annotators()
@@ -510,33 +505,8 @@ class Model(EverydayModel, OnTheHub):
         readme = self.model_card or card.of_model(
             self.task, self.classes, groups, self.encoder.name, self.text_form.parts
         )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        mark = uuid.uuid4().hex[:8]
-        temporary, older = (folder.with_name(f".{folder.name}.{mark}.{x}") for x in ("tmp", "old"))
-        try:
-            temporary.mkdir()
-            file = temporary / "model.safetensors"
-            with files.writing(file):
-                save_file(tensors, file)
-            if self.encoder.is_fine_tuned:
-                shutil.copytree(self.encoder.folder, temporary / ENCODER)
-            files.write_text(
-                temporary / "config.json", json.dumps(config, indent=1, ensure_ascii=False)
-            )
-            files.write_text(temporary / "README.md", readme)
-            # Two folders cannot be exchanged in one step everywhere, but nothing is deleted before
-            # the new model stands: a process killed in between leaves the older one under `older`.
-            if folder.exists():
-                folder.rename(older)
-            try:
-                temporary.rename(folder)
-            except OSError:
-                if older.exists():
-                    older.rename(folder)
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(older, ignore_errors=True)
+        of_encoder = Path(self.encoder.folder) if self.encoder.is_fine_tuned else None
+        write_directory(folder, tensors, config, readme, of_encoder)
 
     @classmethod
     def load(

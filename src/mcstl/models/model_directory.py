@@ -5,6 +5,8 @@ more memory is taken than the files themselves fill.
 """
 
 import json
+import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from mcstl import __version__
+from mcstl._support import files
 from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, brief, listed
 from mcstl.groups import MOST_GROUPS
@@ -59,6 +62,53 @@ def check_replaceable(folder: Path) -> None:
         ours = False
     if names and not ours:
         raise InputError(f"{folder} is not empty and holds no model; choose another folder")
+
+
+def write_directory(
+    folder: Path,
+    tensors: dict[str, "Tensor"],
+    config: Mapping[str, Any],
+    readme: str,
+    encoder: Path | None,
+) -> None:
+    """Write a model directory, whole or not.
+
+    Args:
+        folder: The directory; a model of ours that is there is replaced.
+        tensors: All tensors of the model.
+        config: What config.json holds.
+        readme: The model's card.
+        encoder: The folder of an encoder that was trained further; None where it is found by name.
+    """
+    from safetensors.torch import save_file
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    temporary, older = (folder.with_name(f".{folder.name}.{mark}.{x}") for x in ("tmp", "old"))
+    try:
+        temporary.mkdir()
+        file = temporary / "model.safetensors"
+        with files.writing(file):
+            save_file(tensors, file)
+        if encoder is not None:
+            shutil.copytree(encoder, temporary / ENCODER)
+        files.write_text(
+            temporary / "config.json", json.dumps(config, indent=1, ensure_ascii=False)
+        )
+        files.write_text(temporary / "README.md", readme)
+        # Two folders cannot be exchanged in one step everywhere, but nothing is deleted before the
+        # new model stands: a process killed in between leaves the older one under `older`.
+        if folder.exists():
+            folder.rename(older)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if older.exists():
+                older.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(older, ignore_errors=True)
 
 
 def model_in(folder: Path) -> Path:
