@@ -1,17 +1,27 @@
 """The multilevel model: its posterior against dense algebra, recovery of a known truth, answers."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.sparse import csr_matrix
 from scipy.special import expit
+from typer.testing import CliRunner
 
+import mcstl
 from mcstl._support.arrays import FloatArray
+from mcstl._support.errors import InputError
+from mcstl.cli import app
+from mcstl.datasets.simulated import simulate
+from mcstl.encoding.encoders import load_encoder
 from mcstl.models import multilevel_fit, network_kinds, training
 from mcstl.models.examples import Examples
 from mcstl.models.known_texts import codes, hashes
+from mcstl.models.model import Model
 from mcstl.models.multilevel import MultilevelNetwork
 from mcstl.models.multilevel_fit import Design, Term
 
@@ -269,3 +279,86 @@ def test_known_texts_are_told_by_their_hash() -> None:
     assert sorted(codes(hashes(texts), known).tolist()) == [0, 1, 2, 3]
     assert codes(hashes(["It rains"]), known).tolist() == [-1]
     assert codes(hashes(texts), known[:0]).tolist() == [-1] * 4
+
+
+# Asked as a model
+
+
+@pytest.fixture(scope="module")
+def town(cache: Path) -> Model:
+    data = simulate("binary", annotations=600, items=60, annotators=40).annotations
+    groups = {"by": "attributes", "attributes": ["gender", "age"], "min_size": 20}
+    return mcstl.fit(
+        data, method="multilevel", groups=groups, encoder=load_encoder(cache_dir=cache)
+    )
+
+
+TEXTS = ["The town should open a park.", "Let us close the museum."]
+
+
+def test_intervals_are_around_what_is_predicted(town: Model) -> None:
+    asked = [[name] for name in town.group_names]
+    p = town.predict_proba(TEXTS, asked)
+    views = town.views(TEXTS, asked, level=0.95)
+    assert views.low is not None
+    assert views.high is not None
+    assert (views.low < p).all()
+    assert (p < views.high).all()
+    narrow = town.predict_interval(TEXTS, asked, level=0.5)
+    assert (narrow[1] - narrow[0] < views.high - views.low).all()
+    with pytest.raises(InputError, match="a level is between 0 and 1"):
+        town.predict_interval(TEXTS, level=1)
+
+
+def test_a_population_of_ones_own(town: Model) -> None:
+    """A census of one cell is that cell; one like the training's is the training's."""
+    cell = "gender=Woman + age=60+"
+    alone = town.for_population({cell: 3.0}).predict_proba(TEXTS)[:, 0]
+    np.testing.assert_allclose(
+        alone, town.predict_proba(TEXTS, [cell.split(" + ")], exactly=True)[:, 0], atol=1e-6
+    )
+    memberships, weights = town.population
+    names = np.array(town.group_names)
+    cells = {" + ".join(names[row.indices]): n for row, n in zip(memberships, weights, strict=True)}
+    same = town.for_population({name: n for name, n in cells.items() if name})
+    if "" not in cells:
+        np.testing.assert_allclose(
+            same.predict_proba(TEXTS, [[], ["gender=Woman"]]),
+            town.predict_proba(TEXTS, [[], ["gender=Woman"]]),
+            atol=1e-6,
+        )
+    table = pd.DataFrame({"gender": ["woman", None], "age": ["60+", "60+"], "weight": ["3", "1"]})
+    mixed = town.for_population(table).predict_proba(TEXTS)[:, 0]
+    old = town.predict_proba(TEXTS, [["age=60+"]], exactly=True)[:, 0]
+    np.testing.assert_allclose(mixed, 0.75 * alone + 0.25 * old, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("population", "message"),
+    [
+        ({"gender=Wman": 1.0}, "Did you mean 'gender=Woman'"),
+        ({"gender=Woman": -1.0}, "not negative"),
+        (pd.DataFrame({"gender": ["Woman"]}), "weight"),
+        (pd.DataFrame({"gender": ["Woman"], "weight": ["many"]}), "expected a number"),
+        (pd.DataFrame({"gender": ["Woman"], "weight": [0]}), "nobody in it"),
+    ],
+)
+def test_a_population_that_cannot_be_used(town: Model, population: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        town.for_population(population)
+
+
+def test_tables_have_intervals(town: Model, tmp_path: Path) -> None:
+    pd.DataFrame({"text": TEXTS}).to_csv(tmp_path / "in.csv", index=False)
+    town.save(tmp_path / "model")
+    census = tmp_path / "census.csv"
+    census.write_text("gender,weight\nWoman,2\nMan,1\n")
+    files = [str(tmp_path / name) for name in ("model", "in.csv", "out.csv")]
+    options = ["--perspective", "gender=Woman", "--interval", "0.9", "--population", str(census)]
+    command = ["predict", *files[:2], "--out", files[2], *options, "--quiet"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    out = pd.read_csv(tmp_path / "out.csv")
+    low, p, high = (out[f"{x}(support | gender=Woman)"] for x in ("low", "p", "high"))
+    assert (low < p).all()
+    assert (p < high).all()

@@ -39,6 +39,17 @@ def predict(
         ),
     ] = None,
     columns: Columns = None,
+    population: Annotated[
+        Path | None,
+        typer.Option(
+            help="Whom groups are made of, other than in training: YAML as for --mix, or a table "
+            "of attributes with a column weight, as of a census."
+        ),
+    ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(help="Add intervals that hold with this probability, as 0.95."),
+    ] = None,
     min_people: MinPeople = None,
     quiet: Quiet = False,
 ) -> None:
@@ -49,11 +60,18 @@ def predict(
     from mcstl._support.files import read_option
     from mcstl.groups.small_groups import FEW_PEOPLE
     from mcstl.models.model import Model
+    from mcstl.models.populations import read_population
     from mcstl.models.questions import QuestionsModel, answers_several
     from mcstl.serving.prediction import predict_file, read_mix
     from mcstl.serving.questions import predict_questions
 
     least = min_people or FEW_PEOPLE
+    cells = read_population(population) if population else None
+
+    def asked(model: Model) -> Model:
+        model.level = interval
+        return model if cells is None else model.for_population(cells)
+
     with display(quiet) as progress:
         options: dict[str, Any] = {
             "perspectives": perspective,
@@ -63,13 +81,14 @@ def predict(
             "progress": progress,
         }
         if answers_several(model):
-            several = QuestionsModel.load(model, min_people=least)
+            loaded = QuestionsModel.load(model, min_people=least).models
+            several = QuestionsModel({name: asked(each) for name, each in loaded.items()})
             classes = several.questions
             summary = predict_questions(several, data, out, **options)
         else:
-            loaded = Model.load(model, min_people=least)
-            classes = loaded.classes
-            summary = predict_file(loaded, data, out, **options)
+            alone = asked(Model.load(model, min_people=least))
+            classes = alone.classes
+            summary = predict_file(alone, data, out, **options)
     typer.echo(f"Predictions, {counted(summary.rows, 'row')}: {out}")
     if summary.without_text:
         say(f"Without a text, hence without probabilities: {counted(summary.without_text, 'row')}.")

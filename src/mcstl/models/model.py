@@ -89,6 +89,7 @@ class Model(EverydayModel, OnTheHub):
         group_encoder: What forms groups by rationale where `encoder` was trained further.
         people: The codes of the annotators whom the network knows, in its order.
         texts: The hashes of the texts that the network knows, ascending, (I,).
+        level: The probability that the intervals of predicted tables hold; None for no intervals.
         min_people: How many people a group must be of, where they are known, for predictions to be
             made for it. How many fewer than five are is not known, so that 2 to 5 are alike, and 1
             allows all groups.
@@ -108,6 +109,7 @@ class Model(EverydayModel, OnTheHub):
     min_people: int = FEW_PEOPLE
     text_parts: int = 1
     texts: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    level: float | None = None
 
     def membership(self, perspectives: Sequence[Groups]) -> csr_matrix:
         """Turn names of groups into a membership.

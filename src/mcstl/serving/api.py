@@ -3,7 +3,7 @@
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 from mcstl import __version__
@@ -43,6 +43,7 @@ class Question(BaseModel):
         texts: Texts; for a preference, pairs [a, b]. A text may be the list of its parts.
         perspectives: Groups, or several as "A + B"; each group if left out.
         mix: A population of your own: weights of perspectives.
+        interval: The probability that intervals are to hold, as 0.95; none if left out.
     """
 
     model_config = ConfigDict(
@@ -63,6 +64,12 @@ class Question(BaseModel):
     mix: dict[str, float] | None = Field(
         None, description="A population of your own: weights of perspectives."
     )
+    interval: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="The probability that intervals are to hold, as 0.95; none if left out.",
+    )
 
 
 class Answer(BaseModel):
@@ -72,6 +79,8 @@ class Answer(BaseModel):
         population: L probabilities of the training population.
         mix: L probabilities of the stated population, if there is one.
         perspectives: L probabilities of each of the P perspectives.
+        low: The lower ends of their intervals, if asked for.
+        high: The upper ends.
         disagreement: How much the perspectives disagree, from 0, all agree, to 1.
         truncated: Whether the encoder did not read the text to its end.
     """
@@ -79,6 +88,8 @@ class Answer(BaseModel):
     population: list[float]
     mix: list[float] | None
     perspectives: list[list[float]]
+    low: list[list[float]] | None
+    high: list[list[float]] | None
     disagreement: float = Field(description="From 0, all agree, to 1.")
     truncated: bool = Field(description="Whether the text is longer than the encoder reads.")
 
@@ -217,6 +228,10 @@ def create_app(
         """Return what each perspective, the population and a mix of your own say of texts."""
         texts, query = batcher.check(question.texts, question.perspectives, question.mix)
         views = await batcher.views(texts, query.perspectives)
+        if question.interval is not None:
+            shown = query.perspectives[: query.n_shown]
+            low, high = await batcher.intervals(texts, shown, question.interval)
+            views = replace(views, low=low, high=high)
         metrics.texts.inc(len(texts))
         return _predictions(views, query)
 
@@ -307,6 +322,7 @@ def _predictions(views: Views, query: Query) -> Predictions:
     n = len(views.population)
     mixes = views.mixture(query.mix).tolist() if query.mix else [None] * n
     shown = views.first_perspectives(query.n_shown)
+    low, high = ([None] * n if x is None else x.tolist() for x in (shown.low, shown.high))
     return Predictions(
         classes=list(shown.classes),
         perspectives=list(shown.names),
@@ -316,13 +332,17 @@ def _predictions(views: Views, query: Query) -> Predictions:
                 population=population,
                 mix=mix,
                 perspectives=p,
+                low=lower,
+                high=upper,
                 disagreement=disagreement,
                 truncated=truncated,
             )
-            for population, mix, p, disagreement, truncated in zip(
+            for population, mix, p, lower, upper, disagreement, truncated in zip(
                 shown.population.tolist(),
                 mixes,
                 shown.p.tolist(),
+                low,
+                high,
                 shown.disagreement.tolist(),
                 [False] * n if shown.truncated is None else shown.truncated.tolist(),
                 strict=True,

@@ -66,7 +66,6 @@ class Batcher:
         self.limits = limits
         self.form = model.text_form
         self.waiting = 0
-        self._knows_how_sure = True  # until the model says that it does not
         self._queue: list[_Request] = []
         self._loop_over_queue: asyncio.Task[None] | None = None
         # The model uses all cores for one batch; more threads would only share them.
@@ -150,27 +149,26 @@ class Batcher:
             self.waiting -= 1
 
     async def intervals(
-        self, texts: Sequence[Any], perspectives: Sequence[Sequence[str]]
-    ) -> FloatArray | None:
+        self,
+        texts: Sequence[Any],
+        perspectives: Sequence[Sequence[str]],
+        level: float = 0.95,
+    ) -> FloatArray:
         """Compute how sure the model is of what perspectives say.
 
         Args:
             texts: n texts, or pairs of texts, as `check` returns them.
-            perspectives: P lists of group names.
+            perspectives: P lists of group names, one at least.
+            level: The probability that the intervals are to hold.
 
         Returns:
-            The lower and the upper ends of 95% intervals, (2, n, P, L); None for a model that does
-            not know how sure it is.
+            The lower and the upper ends of the intervals, (2, n, P, L).
+
+        Raises:
+            InputError: If the model does not know how sure it is.
         """
-        if not self._knows_how_sure or not perspectives:
-            return None
-        work = partial(self.model.predict_interval, texts, perspectives)
-        try:
-            ends = await asyncio.get_running_loop().run_in_executor(self._worker, work)
-        except InputError:
-            self._knows_how_sure = False
-            return None
-        return np.stack(ends)
+        work = partial(self.model.predict_interval, texts, perspectives, level=level)
+        return np.stack(await asyncio.get_running_loop().run_in_executor(self._worker, work))
 
     async def _answer_queue(self) -> None:
         """Answer batch after batch until nobody waits."""

@@ -112,7 +112,9 @@ def _page(gr: Any, batcher: Batcher) -> Any:
             asked = [form.of_boxes(each) for each in sets[: 1 + any(sets[1])]]
             items, _ = batcher.check(asked, [])
             views = await batcher.views(items, perspectives)
-            seen = Seen(views, await batcher.intervals(items, perspectives))
+            is_sure = bool(perspectives) and batcher.model.network.n_draws > 0
+            ends = await batcher.intervals(items, perspectives) if is_sure else None
+            seen = Seen(views, ends)
         except (InputError, BusyError) as error:
             return None, f"<p class='problem'>{escape(str(error))}</p>"
         return seen, chart(seen, *weights)

@@ -90,8 +90,9 @@ def predict_file(
 
     Tables are CSV, TSV, JSON Lines or Parquet by their names, of any size: memory is bounded by
     some thousand rows. The columns of `source` are followed by ``p(class)`` of the training
-    population, ``p_mix(class)`` of the `mix`, ``p(class | perspective)`` of each perspective and
-    ``disagreement`` (see `mcstl.models.perspectives`). A row without a text gets no probabilities.
+    population, ``p_mix(class)`` of the `mix`, ``p(class | perspective)`` of each perspective,
+    ``low(class | perspective)`` and ``high(class | perspective)`` where the model has a `level`,
+    and ``disagreement`` (see `mcstl.models.perspectives`). A row without a text gets no probabilities.
     In CSV and TSV a cell that a spreadsheet would run as a formula gets a ``'`` in front; JSON
     Lines and Parquet hold it as it came.
 
@@ -184,7 +185,9 @@ class _Job:
         if out.exists() and source.exists() and out.samefile(source):
             raise InputError(f"{out} is the table to predict; name another file to write")
         model.membership(query.perspectives)  # refuses unknown groups
-        if (query.n_shown + 2) * len(model.classes) > _MAX_COLUMNS:
+        if model.level is not None and not model.network.n_draws:
+            next(iter(model.network.posterior()))  # says that it does not know how sure it is
+        if (3 * query.n_shown + 2) * len(model.classes) > _MAX_COLUMNS:
             raise InputError(
                 f"{query.n_shown:,} perspectives make more columns than a table is read with; "
                 "name fewer with --perspective"
@@ -212,7 +215,7 @@ class _Job:
         facts = [
             *(model.task, model.classes, model.group_names, model.encoder.fingerprint),
             *(self.format, self.text_columns, query.perspectives, query.n_shown, query.mix),
-            *(self.columns, str(self.types), self.rows, self.digest),
+            *(self.columns, str(self.types), self.rows, self.digest, model.level),
         ]
         digest.update(json.dumps(facts).encode())
         return digest.hexdigest()
@@ -221,7 +224,12 @@ class _Job:
     def new_columns(self) -> list[str]:
         """The columns that stand after those of the source."""
         query, classes = self.query, self.model.classes
-        columns = probability_columns(classes, query.shown_names, mixed=bool(query.mix))
+        columns = probability_columns(
+            classes,
+            query.shown_names,
+            mixed=bool(query.mix),
+            intervals=self.model.level is not None,
+        )
         question = self.model.facts.get("study", {}).get("question")
         return [*columns, "disagreement" if question is None else f"disagreement on {question}"]
 
@@ -272,12 +280,15 @@ class _Job:
         for start in range(0, len(items), step):
             block = items[start : start + step]
             texts: Any = block if len(self.text_columns) == 2 else [text for (text,) in block]
-            views = self.model.views(texts, query.perspectives)
+            views = self.model.views(texts, query.perspectives, level=self.model.level)
             truncated += 0 if views.truncated is None else int(views.truncated.sum())
             mixed = [views.mixture(query.mix)] if query.mix else []
             shown = views.first_perspectives(query.n_shown)
-            p, disagreement = shown.p.reshape(len(block), -1), shown.disagreement
-            numbers.append(np.hstack([views.population, *mixed, p, disagreement[:, None]]))
+            answers = [shown.p, *(x for x in (shown.low, shown.high) if x is not None)]
+            flat = [each.reshape(len(block), -1) for each in answers]
+            numbers.append(
+                np.hstack([views.population, *mixed, *flat, shown.disagreement[:, None]])
+            )
             if query.n_shown > 1:
                 disputed += _disputed(shown, block, start)
         return np.concatenate(numbers), _most_disputed(disputed), truncated

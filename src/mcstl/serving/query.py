@@ -64,7 +64,11 @@ class Query:
 
 
 def probability_columns(
-    classes: Sequence[str], perspectives: Sequence[str], *, mixed: bool = False
+    classes: Sequence[str],
+    perspectives: Sequence[str],
+    *,
+    mixed: bool = False,
+    intervals: bool = False,
 ) -> list[str]:
     """Name the columns of probabilities, in the order in which a table has them.
 
@@ -75,13 +79,21 @@ def probability_columns(
         classes: The names of the L classes.
         perspectives: The names of the P perspectives.
         mixed: Whether a stated population stands between the training population and them.
+        intervals: Whether the perspectives' intervals stand behind them.
 
     Returns:
-        The L columns of the training population, L of the stated population if `mixed`, and the
-        P times L columns of the perspectives.
+        The L columns of the training population, L of the stated population if `mixed`, the P times
+        L columns of the perspectives and, if `intervals`, as many of the lower and of the upper
+        ends.
     """
+    shown = ("p", "low", "high") if intervals else ("p",)
     return [
         *(f"p({c})" for c in classes),
         *(f"p_mix({c})" for c in classes if mixed),
-        *(f"p({c} | {name})" for name in perspectives for c in classes),
+        *(
+            f"{what}({c} | {name})"
+            for what in ("p", *ends)
+            for name in perspectives
+            for c in classes
+        ),
     ]
