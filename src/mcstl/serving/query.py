@@ -90,10 +90,5 @@ def probability_columns(
     return [
         *(f"p({c})" for c in classes),
         *(f"p_mix({c})" for c in classes if mixed),
-        *(
-            f"{what}({c} | {name})"
-            for what in ("p", *ends)
-            for name in perspectives
-            for c in classes
-        ),
+        *(f"{what}({c} | {name})" for what in shown for name in perspectives for c in classes),
     ]
