@@ -93,8 +93,8 @@ def predict_file(
     population, ``p_mix(class)`` of the `mix`, ``p(class | perspective)`` of each perspective,
     ``low(class | perspective)`` and ``high(class | perspective)`` where the model has a `level`,
     and ``disagreement`` (see `mcstl.models.perspectives`). A row without a text gets no
-    probabilities. In CSV and TSV a cell that a spreadsheet would run as a formula gets a ``'`` in front; JSON
-    Lines and Parquet hold it as it came.
+    probabilities. In CSV and TSV a cell that a spreadsheet would run as a formula gets a ``'`` in
+    front; JSON Lines and Parquet hold it as it came.
 
     A run that was killed goes on from its last finished part when it is called again in the same
     way; `out` is there only when it is whole. Whatever cannot be used is refused before anything
