@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from scipy.special import expit
 from typer.testing import CliRunner
 
@@ -108,6 +108,31 @@ def test_the_posterior_is_that_of_dense_algebra(symmetric: bool) -> None:
         assert found.cuts.tolist() == [0]
     else:
         assert found.cuts[0] < found.cuts[1]
+
+
+def test_it_is_statsmodels_mixed_model_where_the_two_are_the_same() -> None:
+    """Two classes, levels of people and texts: variational Bayes by `BinomialBayesMixedGLM`."""
+    from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
+
+    rows, _ = simulated(n_people=80, n_texts=60, n_classes=2)
+    n, one, whole = len(rows), np.ones((len(rows), 1)), np.zeros(1, dtype=np.int64)
+    assert rows.annotators is not None
+    people, texts = (
+        csr_matrix((np.ones(n), (np.arange(n), codes_of)), shape=(n, size))
+        for codes_of, size in ((rows.annotators, 80), (rows.positions[:, 0], 60))
+    )
+    terms = [Term("person", people, one, whole), Term("text", texts, one, whole)]
+    nothing = np.zeros((1, 1)), whole, np.zeros(n, dtype=np.int64)
+    found = multilevel_fit.fit(Design(*nothing, terms, rows.y, rows.w.astype(float), 2, False), 8)
+    kinds = np.repeat([0, 1], [80, 60])
+    effects = hstack([people, texts], format="csr")
+    theirs = BinomialBayesMixedGLM(rows.y, one, effects, kinds, vcp_p=10, fe_p=10).fit_vb()
+    ours = np.concatenate([each[:, 0] for each in found.mean[1:]])
+    for kind in (0, 1):
+        same = np.corrcoef(ours[kinds == kind], theirs.vc_mean[kinds == kind])[0, 1]
+        assert same > 0.999
+    sds = np.sqrt([variance[0] for variance in found.variances[1:]])
+    np.testing.assert_allclose(sds, np.exp(theirs.vcp_mean), rtol=0.12)
 
 
 def test_expected_slopes_are_derivatives() -> None:
