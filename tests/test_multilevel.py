@@ -18,7 +18,7 @@ from mcstl._support.errors import InputError
 from mcstl.cli import app
 from mcstl.datasets.simulated import simulate
 from mcstl.encoding.encoders import load_encoder
-from mcstl.models import multilevel_fit, network_kinds, training
+from mcstl.models import multilevel, multilevel_fit, network_kinds, training
 from mcstl.models.examples import Examples
 from mcstl.models.known_texts import codes, hashes
 from mcstl.models.model import Model
@@ -292,10 +292,28 @@ def test_nothing_but_texts_is_enough() -> None:
     alone = replace(rows.without_groups(), annotators=None, known=None)
     p = training.predict(MultilevelNetwork.fitted(alone, 3), alone)
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
+    grouped = replace(rows, annotators=None, known=None)
+    p = training.predict(MultilevelNetwork.fitted(grouped, 3), grouped)
+    assert -np.log(p[np.arange(len(rows)), rows.y]).mean() < 1.09
     same = replace(alone, vectors=np.ones_like(alone.vectors))
     p = training.predict(MultilevelNetwork.fitted(same, 3), same)
     rates = np.bincount(rows.y, minlength=3) / len(rows)
     np.testing.assert_allclose(p[0], rates, atol=0.03)
+
+
+def test_of_too_many_pairs_none_is_learnt(
+    fitted: tuple[Examples, MultilevelNetwork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, with_pairs = fitted
+    monkeypatch.setattr(multilevel, "_MOST_PAIRS", 10)
+    network = MultilevelNetwork.fitted(rows, 3)
+    assert network.text_group.shape[1:] == (1, 2)
+    assert "what groups say of a single text" not in network.sources()
+    p = training.predict(network, rows)
+    assert np.abs(p - training.predict(with_pairs, rows)).mean() < 0.1
+    sizes = 6, 2, 2
+    again = network_kinds.restore(network.config(), network.state_dict(), sizes, False)
+    np.testing.assert_array_equal(training.predict(again, rows), p)
 
 
 def test_known_texts_are_told_by_their_hash() -> None:
