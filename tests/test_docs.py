@@ -126,7 +126,7 @@ def test_the_commands_that_a_page_shows_exist(page: Path) -> None:
 
 def test_the_method_cites_the_paper_as_its_functions_do() -> None:
     cited = re.findall(
-        r"^## .*\n\n(.+)\.\n\n::: mcstl\.equations\.(\w+)$",
+        r"^## .*\n\n.+\n\n(.+)\.\n\n::: mcstl\.equations\.(\w+)$",
         (DOCS / "method.md").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
