@@ -194,7 +194,8 @@ def test_names_with_brackets_and_bars_are_printed_as_they_are(
     assert "\x1b[" in result.err
     monkeypatch.delenv("FORCE_COLOR")
     result = command("evaluate", tmp_path / "out" / "model", tmp_path / "town.csv", "-q")
-    assert "area=[north] :ok: [/b] café" in result.out
+    assert "area=[north] :ok: [/b]" in result.out
+    assert "café" in result.out  # the name may go on in the next line
     # A terminal that lacks letters and boxes gets what it has.
     shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", shown)

@@ -113,7 +113,7 @@ def test_calibration_names_every_group_and_prints_its_slope(predictions: pd.Data
     texts = texts_of(figure)
     assert set(GROUPS) <= set(texts)
     assert {"above benign", "above mild", "predicted probability"} <= set(texts)
-    printed = sorted(text for text in texts if text.startswith("slope"))
+    printed = sorted(text.split(",")[0] for text in texts if text.startswith("slope"))
     assert printed == sorted(f"slope {slope:.2f}" for slope in data.lines["slope"])
 
 
@@ -149,7 +149,8 @@ def test_a_group_without_rows_and_a_constant_prediction_are_drawn_without_a_line
     data = plots.calibration_data(rows, ["a", "nobody"], ("no", "yes"), "m")
     assert data.lines["slope"].isna().all()
     assert data.lines["n"].tolist() == [3, 0]
-    assert texts_of(plots.plot_calibration(data)).count("no line") == 2
+    texts = texts_of(plots.plot_calibration(data))
+    assert sum(text.startswith("no line") for text in texts) == 2
 
 
 def test_names_are_texts_whatever_they_hold() -> None:

@@ -569,7 +569,7 @@ def test_alternatives_are_methods_of_a_study(task: Task, tmp_path: Path) -> None
     again = mcstl.run(Study.read(alone)).predictions
     np.testing.assert_allclose(again.filter(like="p_"), p["mended"])
     assert isinstance(results.model, Model)
-    assert results.model.facts["method"] == "mc-stl"
+    assert results.model.facts["method"] == "best"
 
 
 def test_a_seed_without_a_class_in_training_is_left_out_and_named(

@@ -181,8 +181,13 @@ def test_a_recipe_that_diverges_is_left_out(study: Path, tmp_path: Path) -> None
 
 
 def test_encoders_are_compared_on_one_table(
-    study: Path, tmp_path: Path, command: Command, cache: Path
+    study: Path,
+    tmp_path: Path,
+    command: Command,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # the folder's name is long
     other = tiny(tmp_path / "tiny")
     said = command("tune", study, "--encoders", PAPER_ENCODER, other, "--seeds", "1", "--quiet")
     assert said.code == 0, said.err

@@ -173,7 +173,7 @@ class Study(_Config):
     Example:
         >>> study = Study(data={"dataset": "simulated"}, seeds=3)
         >>> study.seeds, [method.title for method in study.methods]
-        ((0, 1, 2), ['mc-stl', 'none', 'majority'])
+        ((0, 1, 2), ['best', 'mc-stl', 'none', 'majority'])
     """
 
     name: str = ""
