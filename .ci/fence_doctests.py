@@ -13,13 +13,14 @@ class FenceDoctests(griffe.Extension):
         if obj.docstring is None:
             return
         lines: list[str] = []
-        inside = False
+        inside, fence = False, "```"
         for line in obj.docstring.value.splitlines():
-            if not inside and line.startswith(">>>"):
-                lines += ["", "```pycon"]
+            if not inside and line.lstrip().startswith(">>>"):
+                fence = " " * (len(line) - len(line.lstrip())) + "```"
+                lines += ["", f"{fence}pycon"] if fence == "```" else [f"{fence}pycon"]
                 inside = True
             elif inside and not line.strip():
-                lines.append("```")
+                lines.append(fence)
                 inside = False
             lines.append(line)
-        obj.docstring.value = "\n".join([*lines, "```"] if inside else lines)
+        obj.docstring.value = "\n".join([*lines, fence] if inside else lines)

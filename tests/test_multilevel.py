@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from scipy.special import expit
 from typer.testing import CliRunner
 
@@ -18,7 +18,7 @@ from mcstl._support.errors import InputError
 from mcstl.cli import app
 from mcstl.datasets.simulated import simulate
 from mcstl.encoding.encoders import load_encoder
-from mcstl.models import multilevel_fit, network_kinds, training
+from mcstl.models import multilevel, multilevel_fit, network_kinds, training
 from mcstl.models.examples import Examples
 from mcstl.models.known_texts import codes, hashes
 from mcstl.models.model import Model
@@ -108,6 +108,31 @@ def test_the_posterior_is_that_of_dense_algebra(symmetric: bool) -> None:
         assert found.cuts.tolist() == [0]
     else:
         assert found.cuts[0] < found.cuts[1]
+
+
+def test_it_is_statsmodels_mixed_model_where_the_two_are_the_same() -> None:
+    """Two classes, levels of people and texts: variational Bayes by `BinomialBayesMixedGLM`."""
+    from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
+
+    rows, _ = simulated(n_people=80, n_texts=60, n_classes=2)
+    n, one, whole = len(rows), np.ones((len(rows), 1)), np.zeros(1, dtype=np.int64)
+    assert rows.annotators is not None
+    people, texts = (
+        csr_matrix((np.ones(n), (np.arange(n), codes_of)), shape=(n, size))
+        for codes_of, size in ((rows.annotators, 80), (rows.positions[:, 0], 60))
+    )
+    terms = [Term("person", people, one, whole), Term("text", texts, one, whole)]
+    nothing = np.zeros((1, 1)), whole, np.zeros(n, dtype=np.int64)
+    found = multilevel_fit.fit(Design(*nothing, terms, rows.y, rows.w.astype(float), 2, False), 8)
+    kinds = np.repeat([0, 1], [80, 60])
+    effects = hstack([people, texts], format="csr")
+    theirs = BinomialBayesMixedGLM(rows.y, one, effects, kinds, vcp_p=10, fe_p=10).fit_vb()
+    ours = np.concatenate([each[:, 0] for each in found.mean[1:]])
+    for kind in (0, 1):
+        same = np.corrcoef(ours[kinds == kind], theirs.vc_mean[kinds == kind])[0, 1]
+        assert same > 0.999
+    sds = np.sqrt([variance[0] for variance in found.variances[1:]])
+    np.testing.assert_allclose(sds, np.exp(theirs.vcp_mean), rtol=0.12)
 
 
 def test_expected_slopes_are_derivatives() -> None:
@@ -267,10 +292,28 @@ def test_nothing_but_texts_is_enough() -> None:
     alone = replace(rows.without_groups(), annotators=None, known=None)
     p = training.predict(MultilevelNetwork.fitted(alone, 3), alone)
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
+    grouped = replace(rows, annotators=None, known=None)
+    p = training.predict(MultilevelNetwork.fitted(grouped, 3), grouped)
+    assert -np.log(p[np.arange(len(rows)), rows.y]).mean() < 1.09
     same = replace(alone, vectors=np.ones_like(alone.vectors))
     p = training.predict(MultilevelNetwork.fitted(same, 3), same)
     rates = np.bincount(rows.y, minlength=3) / len(rows)
     np.testing.assert_allclose(p[0], rates, atol=0.03)
+
+
+def test_of_too_many_pairs_none_is_learnt(
+    fitted: tuple[Examples, MultilevelNetwork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, with_pairs = fitted
+    monkeypatch.setattr(multilevel, "_MOST_PAIRS", 10)
+    network = MultilevelNetwork.fitted(rows, 3)
+    assert network.text_group.shape[1:] == (1, 2)
+    assert "what groups say of a single text" not in network.sources()
+    p = training.predict(network, rows)
+    assert np.abs(p - training.predict(with_pairs, rows)).mean() < 0.1
+    sizes = 6, 2, 2
+    again = network_kinds.restore(network.config(), network.state_dict(), sizes, False)
+    np.testing.assert_array_equal(training.predict(again, rows), p)
 
 
 def test_known_texts_are_told_by_their_hash() -> None:

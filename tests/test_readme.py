@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from mcstl.cli import app
-from mcstl.studies.study_file import Study
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -34,16 +33,10 @@ def test_the_five_lines_print_what_it_says() -> None:
     assert numbers[0] == pytest.approx(numbers[1], abs=0.08)  # machines round in other ways
 
 
-def test_the_study_file_is_one(tmp_path: Path) -> None:
-    file = tmp_path / "study.yaml"
-    file.write_text(block("yaml", "## A study file"), encoding="utf-8")
-    assert "mc-stl" in [method.title for method in Study.read(file).methods]
-
-
 def test_every_command_that_is_named_exists() -> None:
     named = set(re.findall(r"mcstl ([a-z]+)(?= |`|$)", README, re.MULTILINE))
     helped = CliRunner().invoke(app, ["--help"]).output
     commands = set(re.findall(r"^[│ ]+([a-z]+) ", helped, re.MULTILINE))
-    assert {"demo", "init", "check", "run", "evaluate"} <= commands
-    prose = {"is", "learns"}
+    assert {"init", "check", "run"} <= commands
+    prose = {"learns"}
     assert named - prose <= commands

@@ -77,7 +77,7 @@ def test_answers_are_the_models(client: TestClient, model: Model) -> None:
         ({"texts": ["a"], "perspectives": [], "mix": {"Security": -1}}, "not negative"),
         ({"texts": ["a"], "perspectives": [], "mix": {}}, "sum to nothing"),
         ({"texts": ["a"]}, "perspectives; a request has at most 5: name some of"),
-        ({"texts": ["a"], "text": "b"}, "Extra inputs"),
+        ({"texts": ["a"], "text": "b"}, "there is no such field"),
         ({"texts": "a"}, "texts"),
         ({}, "texts"),
         ([], "body"),

@@ -27,6 +27,8 @@ _TEXT_BANDS, _GROUP_BANDS, _PERSON_BANDS = (8, 32, 128), (8,), (4,)
 #: Draws from the posterior that a model keeps, and how many numbers they may be together.
 _DRAWS = 32
 _NUMBERS_OF_DRAWS = 2**24
+#: With more pairs of a text and a group, what a group says of a single text is not learnt.
+_MOST_PAIRS = 2**22
 #: Nodes and weights by which a normal score is integrated out.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -53,7 +55,8 @@ class MultilevelNetwork(BaseNetwork):
         person: Those of each known person's, (1 + R, A, H).
         person_variance: The variance of each of them over people, (H,).
         text_level: The level of each known text, and of a new one, (1 + R, I + 1).
-        text_group: What each group says of each text beside that, (1 + R, I + 1, K).
+        text_group: What each group says of each text beside that, (1 + R, I + 1, K); of too many
+            texts and groups only of a new one, which is nothing, (1 + R, 1, K).
         cuts: The thresholds of the levels, (T,); 0 in preference.
         sds: The standard deviation of the score, over training rows, that each kind of effect
             makes, by `SOURCES`, (5,).
@@ -86,6 +89,7 @@ class MultilevelNetwork(BaseNetwork):
         d, K, D, A = (sizes[x] for x in ("dimension", "groups", "features", "annotators"))
         G, H = sizes["group_features"], sizes["person_features"]
         texts, S = sizes["texts"] + 1, sizes["draws"] + 1
+        paired = texts if _has_pairs(sizes["texts"], K) else 1
         shapes = {
             "center": (d,),
             "components": (d, D),
@@ -94,7 +98,7 @@ class MultilevelNetwork(BaseNetwork):
             "person": (S, A, H),
             "person_variance": (H,),
             "text_level": (S, texts),
-            "text_group": (S, texts, K),
+            "text_group": (S, paired, K),
             "cuts": (sizes["thresholds"],),
             "sds": (len(self.SOURCES),),
         }
@@ -103,7 +107,7 @@ class MultilevelNetwork(BaseNetwork):
         self.dimension = d
         self.variances: list[FloatArray] = []  # of a network that was fitted and not read
         # What a text under one perspective costs, by which predictions are made in blocks.
-        self.hidden = 4 * S
+        self.hidden = (4 + K) * S
 
     @classmethod
     def from_config(
@@ -155,7 +159,8 @@ class MultilevelNetwork(BaseNetwork):
         z = ((train.vectors - center) @ components).astype(np.float32)
         rows = _Rows(train, z, preference)
         design = rows.design(n_classes)
-        n_draws = min(_DRAWS, max(4, _NUMBERS_OF_DRAWS // max(1, rows.I * (1 + rows.K))))
+        per_draw = rows.I * (1 + rows.K * rows.has_pairs)
+        n_draws = min(_DRAWS, max(4, _NUMBERS_OF_DRAWS // max(1, per_draw)))
         start = None if like is None else like.variances
         posterior = fit(design, n_draws, seed, progress, start)
         sizes = {
@@ -259,7 +264,7 @@ class MultilevelNetwork(BaseNetwork):
         people, sign = self._of_people(z), 1.0
         difference = torch.zeros(n, people.shape[1], device=z.device)
         for texts in batch.positions.T:  # in preference the second text's score is taken off
-            on_text = torch.einsum("nk,rnk->nr", batch.S, self.text_group[:, known[texts]])
+            on_text = torch.einsum("nk,rnk->nr", batch.S, self._on_texts(known[texts]))
             of_text = torch.einsum("nrg,ng->nr", of_groups, self._of_groups(z)[texts])
             scores = scores + sign * (base[texts] + of_text + on_text)
             difference, sign = difference + sign * people[texts], -1.0
@@ -288,7 +293,7 @@ class MultilevelNetwork(BaseNetwork):
         for side in range(sides):
             base = z[:, side] @ self.text.T + self.text_level[:, codes[:, side]].T  # (n, 1 + R)
             of_text = (self._of_groups(z[:, side]) @ of_groups).view(n, P, draws)
-            on_text = torch.einsum("pk,rnk->npr", S, self.text_group[:, codes[:, side]])
+            on_text = torch.einsum("pk,rnk->npr", S, self._on_texts(codes[:, side]))
             scores, sign = scores + sign * (base[:, None] + of_text + on_text), -1.0
         variance = ((difference**2) @ self.person_variance)[:, None].expand(n, P)
         if self.n_annotators and bool((annotators >= 0).any()):
@@ -319,6 +324,12 @@ class MultilevelNetwork(BaseNetwork):
         ends = torch.ones_like(above[..., :1])
         edges = torch.cat([ends, above, torch.zeros_like(ends)], -1)
         return edges[..., :-1] - edges[..., 1:]
+
+    def _on_texts(self, known: Tensor) -> Tensor:
+        """Return what groups say of n texts by themselves, (1 + R, n, K)."""
+        if self.text_group.shape[1] == 1:
+            return self.text_group.expand(-1, len(known), -1)
+        return self.text_group[:, known]
 
     def _features(self, e: Tensor) -> Tensor:
         return (e - self.center) @ self.components
@@ -353,6 +364,7 @@ class MultilevelNetwork(BaseNetwork):
         self.cuts.copy_(torch.from_numpy(posterior.cuts))
         if rows.K:
             self.group.copy_(both(mean["group"], drawn["group"]))
+        if rows.has_pairs:
             table = np.zeros((1 + draws, rows.I + 1, rows.K))
             table[1:] = unseen(variances["text and group"][0], rows.K)[:, None]
             effects = both(mean["text and group"], drawn["text and group"])[..., 0]
@@ -377,6 +389,7 @@ class _Rows:
         self.texts = known[train.positions]  # (n, 1 or 2)
         self.I, self.A = int(known.max(initial=-1)) + 1, int(people.max(initial=-1)) + 1
         self.K = train.S.shape[1]
+        self.has_pairs = self.K > 0 and _has_pairs(self.I, self.K)
         groups, persons = (
             _difference(
                 _with_level(torch.from_numpy(z), width, preference).numpy(), train.positions
@@ -400,7 +413,7 @@ class _Rows:
                 Term("person", own, persons, _bands(persons, _PERSON_BANDS, preference))
             )
         self.terms.append(Term("text by itself", of_texts, one, np.zeros(1, dtype=np.int64)))
-        if self.K:
+        if self.has_pairs:
             each = S.tocoo()
             texts = self.texts[each.row]
             pairs = np.where(texts >= 0, texts * self.K + each.col[:, None], -1)
@@ -426,6 +439,10 @@ class _Rows:
             n_classes,
             self.preference,
         )
+
+
+def _has_pairs(n_texts: int, n_groups: int) -> bool:
+    return n_texts * n_groups <= _MOST_PAIRS
 
 
 def _difference(features: Float32Array, positions: IntArray) -> FloatArray:
