@@ -25,7 +25,7 @@ def made_up(n: int, n_classes: int, n_groups: int = 12) -> Predictions:
         p=p,
         labels=(random.random((n, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1),
         membership=random.random((n, n_groups)) < 3 / n_groups,
-        minority=random.random(n) < 0.3,
+        minority=(random.random(n) < 0.3).astype(float),
         items=np.arange(n) // 5,
         annotators=random.integers(n // 50, size=n),
         task="ordinal" if n_classes > 2 else "binary",

@@ -52,7 +52,7 @@ def draw(design: tuple[int, int, int], random: np.random.Generator) -> dict[str,
     members = random.random((n_people, len(MEMBERS))) < MEMBERS
     off = members[person] @ np.linspace(-0.4, 0.4, len(MEMBERS))  # unknown to both models
     labels = (random.random(len(item)) < expit(sum(halves) + off)).astype(np.int64)
-    minority = random.random(len(item)) < 0.3
+    minority = (random.random(len(item)) < 0.3).astype(float)
     levels = {name: expit(0.75 * half) for name, half in zip("ab", halves, strict=True)}
     return {
         name: Predictions(

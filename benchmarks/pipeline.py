@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mcstl._support.arrays import FloatArray
-from mcstl.data.annotations import minority_rows
+from mcstl.data.annotations import minority_weights
 from mcstl.encoding import encoders
 from mcstl.encoding.encoders import load_encoder
 from mcstl.evaluation import metrics
@@ -82,7 +82,7 @@ def main() -> None:
         p, *spent = timed(lambda: by_hand(prepared))  # noqa: B023
         found.append(("by hand", p, spent))
         data, test = prepared.annotations, prepared.parts.test
-        inside, minority = prepared.examples.S[test].toarray() > 0, minority_rows(data)[test]
+        inside, minority = prepared.examples.S[test].toarray() > 0, minority_weights(data)[test]
         for way, p, (wall, processor) in found:
             values = metrics.evaluate(
                 p, data.labels[test], inside, minority, data.task, prepared.scheme.names

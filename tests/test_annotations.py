@@ -15,12 +15,18 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from mcstl._support.errors import InputError
-from mcstl.data.annotations import Annotations, majority_rows, minority_rows
+from mcstl.data.annotations import (
+    Annotations,
+    items_and_labels,
+    majority_rows,
+    minority_weights,
+)
 from mcstl.data.joining import joined
 from mcstl.data.labels import Task
 from mcstl.data.splits import split
 from mcstl.data.tables import read_table
 from mcstl.datasets import load
+from mcstl.evaluation import metrics
 from tiny import weighted_table
 
 ROWS: dict[str, list[Any]] = {
@@ -664,7 +670,14 @@ def test_any_table_is_annotated_or_refused_with_one_line(data: st.DataObject) ->
         for name in ("item", *found.text_columns):
             assert all(text.strip() for text in found.frame[name])
         assert len(found.items()) == found.frame["item"].nunique()
-        assert not (minority_rows(found) & majority_rows(found)).any()
+        weights, items = minority_weights(found), found.frame["item"]
+        clear = pd.Series(weights == 0).groupby(items).transform("any").to_numpy()
+        assert (majority_rows(found)[clear] == (weights[clear] == 0)).all()
+        # One label of every item is the majority, tied or not.
+        labels = items_and_labels(found)[1][majority_rows(found)]
+        kept = pd.Series(labels).groupby(items[majority_rows(found)].to_numpy()).nunique()
+        assert (kept == 1).all()
+        assert len(kept) == items.nunique()
 
 
 # The frame that is passed
@@ -680,7 +693,12 @@ def test_inputs_are_not_modified() -> None:
     assert labels == {"low": [1], "high": [2, 3]}
     data = Annotations.from_frame(table, labels=labels)
     frame = data.frame.copy(deep=True)
-    for function in (minority_rows, majority_rows, Annotations.items, Annotations.distinct_texts):
+    for function in (
+        minority_weights,
+        majority_rows,
+        Annotations.items,
+        Annotations.distinct_texts,
+    ):
         function(data)
     part = data.take([1, 0]).frame
     part["label"] = 7
@@ -705,7 +723,7 @@ def test_take_by_rows_mask_and_none() -> None:
     assert list(data.take(data.labels == 1).frame["row"]) == [1, 3]
     assert len(data.take([])) == 0
     assert list(data.take([3, 1]).frame.index) == [0, 1]
-    assert not minority_rows(data.take([])).size
+    assert not minority_weights(data.take([])).size
 
 
 def test_distinct_texts_are_each_once() -> None:
@@ -720,19 +738,71 @@ def test_distinct_texts_are_each_once() -> None:
 
 def test_minority_and_majority_by_hand() -> None:
     labels = {"one": [0, 0, 1], "tied": [0, 1], "alone": [2], "three": [2, 1, 2, 0, 2]}
+    labels |= {"all tie": [0, 1, 2], "two of three": [0, 0, 1, 1, 2]}
     table = pd.DataFrame(
         [(item, item, label) for item, all_ in labels.items() for label in all_],
         columns=["item", "text", "label"],
     )
     data = Annotations.from_frame(table)
     # fmt: off
-    assert minority_rows(data).tolist() == [
-        False, False, True,  False, False,  False,  False, True, False, True, False,
+    assert minority_weights(data).tolist() == [
+        0, 0, 1,  0.5, 0.5,  0,  0, 1, 0, 1, 0,  1 - 1 / 3, 1 - 1 / 3, 1 - 1 / 3,
+        0.5, 0.5, 0.5, 0.5, 1,
     ]
-    assert majority_rows(data).tolist() == [
-        True, True, False,  True, True,  True,  True, False, True, False, True,
-    ]
+    kept = majority_rows(data).tolist()
+    assert kept[:3] == [True, True, False]
+    assert sum(kept[3:5]) == 1
+    assert kept[5:11] == [True,  True, False, True, False, True]
+    assert sum(kept[11:14]) == 1
+    assert kept[14:] in ([True, True, False, False, False], [False, False, True, True, False])
     # fmt: on
+
+
+def test_a_tie_is_the_average_over_which_label_is_called_the_majority() -> None:
+    """By hand: a pair judged once each way, as the paper's 74, and a text with a clear majority."""
+    data = Annotations.from_frame(
+        pairs(("p", "q", 1), ("q", "p", 1), ("r", "s", 1), ("r", "s", 1), ("r", "s", 0))
+    )
+    p = np.array([[0.3, 0.7], [0.6, 0.4], [0.2, 0.8], [0.2, 0.8], [0.2, 0.8]])
+    weights = minority_weights(data)
+    assert weights.tolist() == [0.5, 0.5, 0, 0, 1]
+    # p wins: the second row is the minority's, far by 0.6. q wins: the first, far by 0.3.
+    minority = np.ones((5, 1), dtype=bool)
+    found = metrics.evaluate(p, data.labels, minority, weights, "preference", ["all"])["metrics"]
+    assert found["one_minus_emd"] == pytest.approx(1 - (0.5 * 0.6 + 0.5 * 0.3 + 0.8) / 2)
+    assert found["n_minority"] == 3
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.booleans()), max_size=20))
+def test_the_majority_of_a_pair_is_the_same_text_in_any_order_of_rows(
+    votes: list[tuple[int, bool, bool]],
+) -> None:
+    """Which text of a tied pair wins does not depend on the row that comes first."""
+    judged = [
+        (f"a{i}", f"z{i}", int(won)) if a_first else (f"z{i}", f"a{i}", int(not won))
+        for i, won, a_first in votes
+    ]
+    if not judged:
+        return
+
+    def winners(rows_: list[tuple[str, str, int]]) -> set[str]:
+        named = pairs(*rows_).assign(item=lambda t: t[["text_a", "text_b"]].min(axis=1))
+        frame = Annotations.from_frame(named).frame
+        kept = frame[majority_rows(Annotations.from_frame(named))]
+        return set(kept["text_a"].where(kept["label"] == 1, kept["text_b"]))
+
+    assert winners(judged) == winners(judged[::-1])
+    assert len(winners(judged)) == len({i for i, _, _ in votes})
+
+
+def test_ties_are_settled_evenly() -> None:
+    table = pd.DataFrame(
+        {"text": np.repeat([f"t{i}" for i in range(400)], 2), "label": [0, 1] * 400}
+    )
+    kept = majority_rows(Annotations.from_frame(table))
+    assert kept.sum() == 400
+    assert 150 < kept[::2].sum() < 250
 
 
 def test_minority_of_pairs_counts_votes_for_a_text_not_for_a_side() -> None:
@@ -740,8 +810,10 @@ def test_minority_of_pairs_counts_votes_for_a_text_not_for_a_side() -> None:
     data = Annotations.from_frame(
         pairs(("p", "q", 1), ("q", "p", 0), ("q", "p", 1), ("r", "s", 1), ("s", "r", 1))
     )
-    assert minority_rows(data).tolist() == [False, False, True, False, False]
-    assert majority_rows(data).tolist() == [True, True, False, True, True]
+    assert minority_weights(data).tolist() == [0, 0, 1, 0.5, 0.5]
+    kept = majority_rows(data).tolist()
+    assert kept[:3] == [True, True, False]
+    assert sum(kept[3:]) == 1
 
 
 # Real data

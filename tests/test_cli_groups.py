@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mcstl import cli
+from mcstl import cli, datasets
 from mcstl.datasets import simulated
 from model_server import Mishap, serving
 
@@ -41,6 +41,36 @@ def town(tmp_path: Path) -> Path:
     table.iloc[200:].to_csv(tmp_path / "gold.csv", index=False)
     table.iloc[200:].drop(columns="values").to_csv(tmp_path / "new.csv", index=False)
     return tmp_path
+
+
+def test_valueprism_gets_its_schwartz_values_by_one_command(
+    command: Command, tmp_path: Path
+) -> None:
+    """VP + Schwartz from the raw files (A.4): the folder in, the file that the loader reads out."""
+    folder, names = tmp_path / "valueprism", ["situation", "vrd", "text", "explanation", "valence"]
+    (folder / "full").mkdir(parents=True)
+    rows = [
+        ("Feeding a cat", "Value", "Compassion", "It is kind.", "Supports"),
+        ("Feeding a cat", "Right", "Right to life", "Cats live.", "Either"),
+        ("Reading a diary", "Duty", "Duty to respect", "It is rude.", "Opposes"),
+    ]
+    for k, part in enumerate((rows[:2], rows[2:])):
+        pd.DataFrame(part, columns=names).to_csv(folder / "full" / f"{k}.csv", index=False)
+    options = ("--by", "llm", "--rationale", "text", "--explanation", "explanation")
+    out = folder / "schwartz.csv"
+    with serving(lambda text, _: '["Universalism", "Security"]' if "life" in text else "[]") as s:
+        server = ("--model", "m", "--base-url", s.url)
+        for _ in range(2):  # the file that is there then is none of the source's
+            code, _, err = command("label", folder, *options, *server, "--out", out)
+            assert code == 0, err
+            sent = json.dumps(s.bodies)
+    assert all(row[2] in sent and row[3] in sent and row[4] not in sent for row in rows)
+    data = datasets.load("vp-schwartz", data_dir=tmp_path)
+    assert len(data) == 3
+    assert data.frame["values"].tolist()[1] == ["Universalism", "Security"]
+    code, _, err = command("label", tmp_path, *options, *server, "--out", out)
+    assert code == 2
+    assert "expected a table, or the folder of a registered data set" in err
 
 
 def test_label_by_a_language_model(

@@ -48,7 +48,7 @@ def make_rows(
         p=p,
         labels=(random.random((n, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1),
         membership=random.random((n, n_groups)) < 0.5,
-        minority=random.random(n) < 0.3,
+        minority=(random.random(n) < 0.3).astype(float),
         items=random.integers(n_items, size=n),
         annotators=random.integers(8, size=n),
         task=task or ("ordinal" if n_classes > 2 else "binary"),
@@ -113,7 +113,7 @@ def crossed(
         random.normal(0, 1, n_items)[item] + random.normal(0, 1, n_people)[person] for _ in "ab"
     ]
     labels = (random.random(n) < 1 / (1 + np.exp(-sum(halves)))).astype(np.int64)
-    minority = random.random(n) < 0.3
+    minority = (random.random(n) < 0.3).astype(float)
     levels = [1 / (1 + np.exp(-0.7 * half)) for half in halves]
     a, b = (
         Predictions(

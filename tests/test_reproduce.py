@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from mcstl._support.errors import InputError
 from mcstl.cli import app
+from mcstl.evaluation.verdict import LABEL_LEAKS
 from mcstl.reporting import plots
 from mcstl.reporting.plots import CalibrationData
 from mcstl.reproduce import StudyRuns, paper, reproduce, reproduce_one
@@ -108,7 +109,12 @@ def test_the_papers_figures_are_those_of_its_tables() -> None:
 
 
 def test_every_row_has_a_study_of_its_data_and_one_of_open_data() -> None:
-    known, open_data = paper().studies, {"valueeval23", "popquorn", "ukpconvarg1"}
+    known, open_data = (
+        paper().studies,
+        {
+            *("valueeval23", "popquorn", "ukpconvarg1", "livenli-single", "awa"),
+        },
+    )
     rows = [
         (keys, like)
         for table in paper().tables.values()
@@ -139,10 +145,11 @@ def test_a_table_has_ours_the_papers_and_the_difference_in_spreads(studies: Stud
     outcome = reproduce_one("table1", studies, like=False)
     assert outcome.files[0].read_text(encoding="utf-8") == outcome.text + "\n"
     lines = [cells(outcome.text, each) for each in outcome.text.splitlines() if each[:1] == "|"]
-    assert lines[0] == ["", "method", "", "Overall", "Group", "Slope", "Bias", "1-EMD"]
+    columns = ["Overall", "Group", "Slope", "Bias", "1-EMD", "label leaks"]
+    assert lines[0] == ["", "method", "", *columns]
     ours, theirs, apart = lines[2:5]
     assert ours[:3] == ["Three classes", "MC-STL", "ours"]
-    assert theirs[2:] == ["paper", "0.70", "0.71 ± 0.02", "0.99 ± 0.04", "0.01 ± 0.03", "0.50"]
+    assert theirs[2:] == ["paper", "0.70", "0.71 ± 0.02", "0.99 ± 0.04", "0.01 ± 0.03", "0.50", ""]
     of = studies.results("three").results["summary"]["mc-stl"]
     assert ours[3] == f"{of['auc']['mean']:.2f}"
     assert ours[4] == f"{of['group_auc_mean']['mean']:.2f} ± {of['group_auc_sd']['mean']:.2f}"
@@ -152,8 +159,15 @@ def test_a_table_has_ours_the_papers_and_the_difference_in_spreads(studies: Stud
         (apart[7], "one_minus_emd", 0.5),
     ):
         assert float(cell) == pytest.approx((of[key]["mean"] - printed) / of[key]["sd"], abs=0.051)
+    # The verdict on leaks is beside the row, and what all checks say is below.
+    checks = studies.results("three").results["controls"]
+    worry = {each["check"] for each in checks if each["fires"]}
+    telling = [name for name in LABEL_LEAKS if name in worry]
+    assert re.findall("[a-z][a-z ]+(?= [0-9.]+)", ours[8]) == telling or ours[8] == "none seen"
+    note = next(x for x in outcome.text.splitlines() if "Leak checks of three: " in x)
+    assert all(f"{each['check']} {each['value']:.2f}" in note for each in checks)
     # A method that did not run still shows what the paper has, and why it is missing.
-    assert lines[5][1:] == ["IRPM", "ours", *["-"] * 5]
+    assert lines[5][1:] == ["IRPM", "ours", *["-"] * 6]
     assert lines[6][3] == "0.60"
     assert "Three classes: unknown was not run. methods.0" in outcome.text
     assert "Lacking: gone was not run. " in outcome.text
@@ -166,13 +180,14 @@ def test_open_data_is_named_in_the_row(studies: StudyRuns) -> None:
     assert lines[2][0] == "Three classes as pairs"
     accuracy = studies.results("pairs").results["summary"]["mc-stl"]["accuracy"]["mean"]
     assert lines[2][3] == f"{accuracy:.2f}"
+    assert float(lines[2][7]) > 0  # pairs have a 1-EMD, ties or not
     assert "Other data than the paper's" in text
 
 
 def test_one_seed_has_no_spread(cache: Path, tmp_path: Path) -> None:
     text = reproduce_one("table1", StudyRuns(SMALL, tmp_path, tmp_path, 1), like=True).text
     lines = [cells(text, each) for each in text.splitlines() if each[:1] == "|"]
-    assert lines[4][2:] == ["apart", *["-"] * 5]
+    assert lines[4][2:] == ["apart", *["-"] * 5, ""]
 
 
 def test_a_study_is_run_once(studies: StudyRuns) -> None:

@@ -39,7 +39,7 @@ RAW: dict[Task, dict[str, int]] = {
     "preference": {"b": 0, "a": 1},
 }
 ID_COLUMNS = ["method", "seed", "split", "row", "item", "annotator", "label"]
-FLAGS = ["groups", "minority", "flipped"]
+FLAGS = ["groups", "minority", "minority_weight", "flipped"]
 
 
 @pytest.fixture(params=TASKS)
@@ -194,12 +194,13 @@ def test_minority_and_flipped_follow_from_the_whole_table(one: Finished) -> None
     votes = {item: Counter(part) for item, part in unturned.groupby(items)}
     minority = []
     for item, vote in zip(items, unturned, strict=True):
-        (top, most), *others = votes[item].most_common()
-        tied = bool(others) and others[0][1] == most
-        minority.append(not tied and vote != top)
+        most = max(votes[item].values())
+        t = sum(count == most for count in votes[item].values())
+        minority.append(1 - 1 / t if votes[item][vote] == most else 1)
     expected = pd.DataFrame({"minority": minority, "flipped": turned}, index=used.index)
     rows = predictions(one)
-    assert rows["minority"].tolist() == expected["minority"][rows["row"]].tolist()
+    assert rows["minority_weight"].tolist() == expected["minority"][rows["row"]].tolist()
+    assert rows["minority"].tolist() == (rows["minority_weight"] > 0).tolist()
     assert rows["flipped"].tolist() == expected["flipped"][rows["row"]].tolist()
     assert 0 < rows["minority"].mean() < 1
 
@@ -277,17 +278,17 @@ def values_of(rows: pd.DataFrame, task: Task) -> dict[str, Any]:
     p, y = probabilities(rows), rows["label"].to_numpy()
     places = np.arange(p.shape[1])
     one_hot = np.eye(p.shape[1])[y]
-    minority = rows["minority"].to_numpy()
+    weights = rows["minority_weight"].to_numpy()
+    minority = np.flatnonzero(weights)
     far = [
-        wasserstein_distance(places, places, p[i], one_hot[i]) / (p.shape[1] - 1)
-        for i in np.flatnonzero(minority)
+        wasserstein_distance(places, places, p[i], one_hot[i]) / (p.shape[1] - 1) for i in minority
     ]
     return {
         "accuracy" if task == "preference" else "auc": nothing_or(score_of(rows, task)),
         "nll": float(-np.log(np.maximum(p[np.arange(len(p)), y], 1e-7)).mean()),
         "brier": float(((p - one_hot) ** 2).sum(axis=1).mean()),
-        "one_minus_emd": 1 - float(np.mean(far)) if far else None,
-        "n_minority": int(minority.sum()),
+        "one_minus_emd": 1 - float(np.average(far, weights=weights[minority])) if far else None,
+        "n_minority": len(minority),
     }
 
 
@@ -632,7 +633,7 @@ def test_metrics_that_do_not_exist_are_null_and_can_be_reported(
     found = mcstl.run(study, out=tmp_path / "out").results
     for run in found["runs"]:
         assert run["metrics"]["slope_mean"] is run["metrics"]["bias_sd"] is None
-        assert run["metrics"]["one_minus_emd"] is None  # a tie has no minority
+        assert run["metrics"]["one_minus_emd"] == pytest.approx(0.5)  # a tie
         assert run["metrics"]["auc"] == 0.5
     assert found["summary"]["none"]["slope_mean"]["mean"] is None
     trace = pd.read_parquet(tmp_path / "out" / "trace.parquet")

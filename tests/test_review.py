@@ -96,6 +96,25 @@ def test_a_language_model_summarises_what_belongs_to_a_group(
     for prompt, column in zip(asked, S.toarray().T, strict=True):
         lines = [json.loads(x[2:]) for x in prompt.user.splitlines() if x.startswith("- ")]
         assert sorted(lines) == sorted(set(data.frame["rationale"][column > 0]))
+        # Nothing but the task of A.3: no limit, no form of the reply.
+        assert prompt.system == "You are a helpful assistant."
+        assert prompt.user.partition("\n")[0] == (
+            "Summarize the core theme in the given set of text items:"
+        )
+
+
+def test_a_brief_summary_is_of_the_sixty_nearest_rationales(encoder: Encoder) -> None:
+    table = pd.DataFrame({"text": "t", "label": [0, 1] * 50, "group": "a"})
+    table["rationale"] = [f"reason {i}" for i in range(100)]
+    rows = Annotations.from_frame(table)
+    scheme = fit_scheme(AttributesConfig(min_size=1), rows)
+    S, template = scheme.assign(rows), Template("summary")
+    (whole,) = summaries.summary_prompts(scheme.groups, S, rows, encoder, template)
+    (brief,) = summaries.summary_prompts(scheme.groups, S, rows, encoder, template, brief=True)
+    reasons = [line for line in whole.user.splitlines() if line.startswith("- ")]
+    assert len(reasons) == 100
+    assert [x for x in brief.user.splitlines() if x.startswith("- ")] == reasons[:60]
+    assert "40 words" in brief.user
 
 
 # --- the choice of K

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcstl._support.errors import InputError
-from mcstl.data.annotations import Annotations, majority_rows, minority_rows
+from mcstl.data.annotations import Annotations, majority_rows, minority_weights
 from mcstl.data.splits import Split, SplitBy, official_split, split
 from test_annotations import complaint, pairs, rows
 
@@ -134,7 +134,7 @@ def test_assignment_depends_on_who_and_what_not_on_the_order_of_rows(
         parts, split(shuffled, by, test=0.25, validation=0.2, seed=5), strict=True
     ):
         assert set(data.frame["row"].iloc[part]) == set(shuffled.frame["row"].iloc[again])
-    assert minority_rows(shuffled).tolist() == minority_rows(data)[order].tolist()
+    assert minority_weights(shuffled).tolist() == minority_weights(data)[order].tolist()
     assert majority_rows(shuffled).tolist() == majority_rows(data)[order].tolist()
 
 

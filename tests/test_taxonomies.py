@@ -28,6 +28,18 @@ def test_what_comes_with_mcstl_is_whole() -> None:
         assert all(value.definition and len(value.keywords) >= 3 for value in taxonomy.values)
 
 
+def test_schwartz_has_the_keywords_of_the_paper_and_no_other() -> None:
+    """A.4: their number for each value, and those that decide about rights and duties."""
+    words = {value.name: value.keywords for value in load("schwartz").values}
+    assert [len(words[name]) for name in sorted(words)] == [5, 7, 3, 3, 3, 7, 6, 3, 4, 8]
+    assert "respect" in words["Self-direction"]
+    assert "respect" in words["Tradition"]
+    assert {"beauty", "wisdom", "justice", "harmony"} < set(words["Universalism"])
+    assert {"spiritual", "responsible"} < set(words["Benevolence"])
+    all_words = {word for each in words.values() for word in each}
+    assert not all_words & {"law", "duty", "human rights", "honesty"}
+
+
 def test_the_twenty_refine_all_of_the_ten() -> None:
     ten, twenty = load("schwartz"), load("valueeval")
     assert taxonomies.refinements("schwartz") == (twenty,)

@@ -152,6 +152,21 @@ def test_every_answer_of_livenli_is_an_annotation_with_its_explanation(tmp_path:
     assert split_parts(data.frame["text"].iloc[0]) == ['It "rains" 0.', "It is wet."]
 
 
+def test_single_answers_of_livenli_leave_the_others_out(tmp_path: Path) -> None:
+    data = datasets.load("livenli-single", data_dir=livenli(tmp_path))
+    assert data.classes == ("false", "either", "true")
+    assert data.labels[:4].tolist() == [1, 0, 1, 0]
+    assert data.dropped == {"label missing or outside `labels`": 10}
+
+
+def test_real_single_answers_of_livenli(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="mcstl"):
+        data = datasets.load("livenli-single", data_dir=data_dir)
+    assert caplog.text == ""
+    assert np.bincount(data.labels).tolist() == [322, 412, 434]
+    assert data.dropped == {"label missing or outside `labels`": 237}
+
+
 def test_real_awa(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="mcstl"):
         data = datasets.load("awa", data_dir=data_dir)

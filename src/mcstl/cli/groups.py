@@ -31,6 +31,10 @@ app.add_typer(groups_app, name="groups")
 
 StudyFile = Annotated[Path, typer.Argument(help="A study file.")]
 WithLLM = Annotated[bool, typer.Option("--llm", help="Summaries by a language model, too (A.3).")]
+Brief = Annotated[
+    bool,
+    typer.Option("--brief", help="From the 60 most typical reasons, in 40 words at most (llm)."),
+]
 
 
 @groups_app.command(epilog="Example:  mcstl groups show studies/valueeval23.yaml --out groups.html")
@@ -38,6 +42,7 @@ def show(
     study: StudyFile,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("groups.html"),
     llm: WithLLM = False,
+    brief: Brief = False,
     model: Model = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
@@ -62,7 +67,7 @@ def show(
         summarised = summaries.summarise(scheme.groups, S, data, encoder, progress=progress)
         if client is not None:
             template = Template("summary", prompt)
-            prompts = summaries.summary_prompts(scheme.groups, S, data, encoder, template)
+            prompts = summaries.summary_prompts(scheme.groups, S, data, encoder, template, brief)
             if dry_run:
                 print_count(client.count(prompts))
                 return
@@ -87,6 +92,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for the page and the form.")],
     k: Annotated[str, typer.Option(help="Numbers of groups, as 2-6.")] = "2-6",
     llm: WithLLM = False,
+    brief: Brief = False,
     model: Model = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
@@ -108,9 +114,9 @@ def compare(
         config = rationale_config(read.groups_for(data)) or RationaleConfig()
         client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
         if client is not None and dry_run:
-            print_count(client.count(choose_k.prompts_for(config, data, encoder, ks)))
+            print_count(client.count(choose_k.prompts_for(config, data, encoder, ks, brief)))
             return
-        options = choose_k.compare_options(config, data, encoder, ks, client, progress)
+        options = choose_k.compare_options(config, data, encoder, ks, client, progress, brief)
         page = choose_k.write_page(out, options, read.name)
     _print_options(options)
     typer.echo(f"k: auto takes {choose_k.suggested_k(options)}.")

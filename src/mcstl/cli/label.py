@@ -42,7 +42,9 @@ Workers = Annotated[int, typer.Option(min=1, help="Requests that run at once.")]
     "--dry-run"
 )
 def label(
-    table: Annotated[Path, typer.Argument(help="CSV, TSV, JSON Lines or Parquet.")],
+    table: Annotated[
+        Path, typer.Argument(help="CSV, TSV, JSON Lines, Parquet; or a data set's folder.")
+    ],
     by: Annotated[By, typer.Option(help="Who gives the values.")],
     out: Annotated[
         Path | None,

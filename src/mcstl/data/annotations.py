@@ -476,28 +476,35 @@ def need_rows(dataset: Any) -> None:
         )
 
 
-def minority_rows(annotations: Annotations) -> BoolArray:
-    """Mark the annotations that differ from their item's majority label (A.6).
+def minority_weights(annotations: Annotations) -> FloatArray:
+    """Weight the annotations that differ from their item's majority label (A.6).
 
-    An item whose most frequent label is tied has no majority, hence no minority.
+    The paper is silent on ties, yet prints a 1-EMD for pairs judged once each way, which all are
+    ties. We take the average over which of t tied labels is called the majority: a row of one of
+    them then differs from it t - 1 times in t, and any other row always.
 
     Args:
         annotations: All that count for the majority, per unordered pair in preference.
 
     Returns:
-        (n,) True where a row is in the minority.
+        (n,) 0 for the majority's rows, 1 for the minority's, and 1 - 1/t where t labels tie.
+
+    Example:
+        >>> table = pd.DataFrame({"text": ["a"] * 3 + ["b"] * 2, "label": [0, 0, 1, 0, 1]})
+        >>> minority_weights(Annotations.from_frame(table))
+        array([0. , 0. , 1. , 0.5, 0.5])
     """
-    votes = _votes(annotations)
-    majority = votes == votes.max(axis=1, keepdims=True)
-    clear = majority.sum(axis=1) == 1
+    most_frequent = _most_frequent(annotations)
     items, labels = items_and_labels(annotations)
-    return np.asarray(clear[items] & ~majority[items, labels])
+    tied = most_frequent.sum(axis=1)[items]
+    return np.where(most_frequent[items, labels], 1 - 1 / tied, 1.0)
 
 
 def majority_rows(annotations: Annotations) -> BoolArray:
-    """Mark the annotations that carry a most frequent label of their item: Maj(Y), §3.3.
+    """Mark the annotations that carry the most frequent label of their item: Maj(Y), §3.3.
 
-    All tied labels are kept (the paper is silent on ties).
+    Where labels tie, on which the paper is silent, one of them is the majority, chosen by a hash of
+    the item, so that neither the order of rows nor a seed changes it.
 
     Args:
         annotations: All that count for the majority, per unordered pair in preference.
@@ -505,9 +512,19 @@ def majority_rows(annotations: Annotations) -> BoolArray:
     Returns:
         (n,) True where a row is in the majority.
     """
-    votes = _votes(annotations)
+    most_frequent = _most_frequent(annotations)
+    majority = most_frequent.argmax(axis=1)
+    known = annotations.items()
+    names, turned = known["item"].to_numpy(), np.zeros(len(known), dtype=bool)
+    if annotations.task == "preference":  # a pair's first row decides which text is A
+        turned = (known["text_a"] > known["text_b"]).to_numpy()
+    for code in np.flatnonzero(most_frequent.sum(axis=1) > 1):
+        labels = np.flatnonzero(most_frequent[code])
+        labels = labels[::-1] if turned[code] else labels
+        digest = hashlib.blake2b(str(names[code]).encode(), digest_size=8).digest()
+        majority[code] = labels[int.from_bytes(digest, "big") % len(labels)]
     items, labels = items_and_labels(annotations)
-    return np.asarray((votes == votes.max(axis=1, keepdims=True))[items, labels])
+    return np.asarray(majority[items] == labels)
 
 
 def items_and_labels(annotations: Annotations) -> tuple[IntArray, IntArray]:
@@ -527,11 +544,12 @@ def items_and_labels(annotations: Annotations) -> tuple[IntArray, IntArray]:
     )
 
 
-def _votes(annotations: Annotations) -> IntArray:
+def _most_frequent(annotations: Annotations) -> BoolArray:
+    """(items, L): whether a label is as frequent as any among an item's annotations."""
     items, labels = items_and_labels(annotations)
     votes = np.zeros((int(items.max(initial=-1)) + 1, len(annotations.classes)), dtype=np.int64)
     np.add.at(votes, (items, labels), 1)
-    return votes
+    return np.asarray(votes == votes.max(axis=1, keepdims=True))
 
 
 def _orient(table: pd.DataFrame) -> None:

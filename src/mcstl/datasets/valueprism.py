@@ -13,7 +13,7 @@ were written after the label by the model that gave it, and are not used. There 
 
 `vp-schwartz` is all of it with the Schwartz values that each row appeals to, from ``schwartz.csv``
 beside it: the columns ``situation``, ``vrd`` and ``text`` of the rows and ``values``, names
-separated by ``|``. The authors' file is not public; any labelling in this form will do.
+separated by ``|``. The authors' file is not public; ``mcstl label`` makes one of the folder.
 
 A study's ``columns`` maps the source's names to those of another version of the files, as
 ``columns: {text: vrd_text}``.
@@ -114,7 +114,7 @@ def _source(
         folder="valueprism",
         gated="accept the licence at the homepage with a Hugging Face account, then download the "
         "folder full/ (hf download allenai/ValuePrism --repo-type dataset --include 'full/*')"
-        + (", label each row with its Schwartz values" if vrd is None else ""),
+        + (", label each row with mcstl label (docs/data.md)" if vrd is None else ""),
         columns=_COLUMNS,
     )
 

@@ -85,10 +85,10 @@ def of_parts(run: Predictions, name: str) -> Influence:
         each = metrics.pairwise_accuracy_per_row(run.p[:, 1], run.labels)
     elif name == "one_minus_emd":
         each = 1 - metrics.emd(run.p, run.labels) / (run.p.shape[1] - 1)
-        return _per_part(run, lambda rows: _mean_where(each[rows], run.minority[rows]))
+        return _per_part(run, lambda rows: _weighted(each[rows], run.minority[rows]))
     else:
         each = metrics.PER_ROW[name](run.p, run.labels)
-    return _per_part(run, lambda rows: _mean_where(each[rows], np.ones(len(rows), dtype=bool)))
+    return _per_part(run, lambda rows: _weighted(each[rows], np.ones(len(rows))))
 
 
 def of_lines(run: Predictions) -> tuple[Influence, Influence]:
@@ -175,13 +175,13 @@ def _averaged(each: list[tuple[float, FloatArray]]) -> tuple[float, FloatArray]:
     return float(averaged.value[0]), averaged.rows[:, 0]
 
 
-def _mean_where(values: FloatArray, counted: BoolArray) -> tuple[float, FloatArray]:
-    """The mean of the rows that count."""
-    n = int(counted.sum())
-    if not n:
+def _weighted(values: FloatArray, weights: FloatArray) -> tuple[float, FloatArray]:
+    """The weighted mean of rows."""
+    total = float(weights.sum())
+    if not total:
         return float("nan"), np.zeros(len(values))
-    mean = float(values[counted].mean())
-    return mean, np.where(counted, (values - mean) / n, 0.0)
+    mean = float(values @ weights) / total
+    return mean, weights * (values - mean) / total
 
 
 def _line(p: FloatArray, y: BoolArray, bins: IntArray) -> list[tuple[float, FloatArray]]:

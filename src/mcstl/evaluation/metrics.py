@@ -211,7 +211,7 @@ def evaluate(
         p: Class probabilities, (n, L).
         labels: Class indices, (n,).
         membership: Which rows are in which group, (n, K).
-        minority: Which rows differ from their item's majority, (n,).
+        minority: How far each row counts as differing from its item's majority, 0 to 1, (n,).
         task: The task, which decides between AUC and accuracy.
         group_names: Names of the K groups.
 
@@ -229,7 +229,7 @@ def evaluate(
     """
     p, labels = _arrays(p, labels)
     inside = np.asarray(membership, dtype=bool)
-    minority = np.asarray(minority, dtype=bool)
+    minority = np.asarray(minority, dtype=float)
     if not len(p):
         raise InputError("there are no rows to evaluate")
     if bad := int((~np.isfinite(p)).any(axis=1).sum()):
@@ -248,8 +248,8 @@ def evaluate(
         if task != "preference":
             codes_per_class = [codes[rows] for codes in class_codes]
             values["auc"] = _macro_auc(codes_per_class, classes, labels[rows])
-        values["one_minus_emd"] = 1 - _mean(distances[rows][minority[rows]])
-        values["n_minority"] = int(minority[rows].sum())
+        values["one_minus_emd"] = 1 - _weighted_mean(distances[rows], minority[rows])
+        values["n_minority"] = int((minority[rows] > 0).sum())
         return {score: values[score], **values}
 
     groups: list[dict[str, Any]] = []
@@ -389,6 +389,11 @@ def _arrays(p: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, IntArr
 
 def _mean(values: FloatArray) -> float:
     return float(values.mean()) if len(values) else float("nan")
+
+
+def _weighted_mean(values: FloatArray, weights: FloatArray) -> float:
+    total = float(weights.sum())
+    return float(values @ weights) / total if total else float("nan")
 
 
 def _macro_auc(class_codes: list[IntArray], classes: list[int], labels: IntArray) -> float:

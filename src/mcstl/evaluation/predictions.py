@@ -9,7 +9,7 @@ import pandas as pd
 
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl._support.errors import InputError, did_you_mean, listed
-from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.data.annotations import Annotations, minority_weights
 from mcstl.data.labels import Task
 
 
@@ -23,7 +23,7 @@ class Predictions:
         p: Class probabilities, (n, L).
         labels: Class indices, (n,).
         membership: Which annotations are in which group, (n, K).
-        minority: Which annotations differ from their item's majority, (n,).
+        minority: How far each annotation differs from its item's majority, 0 to 1, (n,).
         items: Codes of the items, 0 or more, (n,).
         annotators: Codes of the annotators, 0 or more, (n,); an unknown one counts as a person who
             gave this annotation alone.
@@ -37,7 +37,7 @@ class Predictions:
     p: FloatArray
     labels: IntArray
     membership: BoolArray
-    minority: BoolArray
+    minority: FloatArray
     items: IntArray
     annotators: IntArray
     task: Task
@@ -74,7 +74,7 @@ class Predictions:
             p=p,
             labels=annotations.labels,
             membership=membership,
-            minority=minority_rows(annotations),
+            minority=minority_weights(annotations),
             items=pd.factorize(table["item"])[0],
             annotators=annotator_codes(table),
             task=annotations.task,
@@ -150,13 +150,27 @@ def predictions_by_method(
                 p=probabilities(part, n_classes),
                 labels=part["label"].to_numpy(dtype=np.int64),
                 membership=membership_matrix(part["groups"], group_names),
-                minority=part["minority"].to_numpy(dtype=bool),
+                minority=minority_of(part),
                 items=items[rows],
                 annotators=annotators[rows],
                 task=task,
             )
         )
     return by_method
+
+
+def minority_of(table: pd.DataFrame) -> FloatArray:
+    """Look up how far rows of predictions.parquet count as differing from their item's majority.
+
+    Args:
+        table: Rows of predictions.parquet. Those of older versions, where ties did not count, have
+            no weights.
+
+    Returns:
+        (n,) weights from 0 to 1.
+    """
+    weights: FloatArray = table.get("minority_weight", table["minority"]).to_numpy(dtype=float)
+    return weights
 
 
 def annotator_codes(table: pd.DataFrame) -> IntArray:

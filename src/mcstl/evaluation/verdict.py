@@ -13,7 +13,7 @@ MATTERS = 0.1
 #: Within these ends the interval of a mean slope says that nothing is far off.
 _SLOPES = (0.8, 1.25)
 #: The checks for leaks of the label; the others are about what the split leaves open.
-_LABEL_LEAKS = ("groups alone", "words of the rationale", "shuffled groups")
+LABEL_LEAKS = ("groups alone", "words of the rationale", "shuffled groups")
 #: For whom the split of a study speaks.
 _FOR = {
     "annotation": "further labels that the same people give to the same texts",
@@ -57,7 +57,7 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
     worst = _worst_by_group(tested["cells"])
     off = [group for group, cell in worst.items() if _is_off(cell)]
     fired = [check for check in results.get("controls", []) if check["fires"]]
-    leaks = [check for check in fired if check["check"] in _LABEL_LEAKS]
+    leaks = [check for check in fired if check["check"] in LABEL_LEAKS]
     # Groups may tell the label because their people do answer alike; with a second sign, no.
     is_leak = any(check["check"] != "groups alone" for check in leaks)
     slope = results["summary"][method]["slope_mean"]

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl._support.errors import InputError, Notice, need_names
+from mcstl._support.errors import InputError, Notice, did_you_mean, listed, need_names
 from mcstl._support.progress import Progress, silent
 from mcstl.data.cells import as_values
 from mcstl.data.exports import write_table
 from mcstl.data.tables import read_table, written_format
+from mcstl.datasets import sources
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.labelling import by_embedding, by_llm, taxonomies, trained_labeller
 from mcstl.labelling.cases import Cases, cases_of_table
@@ -50,7 +51,8 @@ class LabellingRequest:
     """A table to label, and how.
 
     Attributes:
-        table: File with one case per row: CSV, TSV, JSON Lines or Parquet.
+        table: File with one case per row: CSV, TSV, JSON Lines or Parquet; or the folder of a
+            registered data set, whose tables are read as one.
         by: Who gives the values: a language model, similarity to definitions, a trained labeller.
         taxonomy: Name or YAML file of the taxonomy; a trained labeller has its own values.
         rationale: Column of the rationales.
@@ -88,7 +90,8 @@ class LabellingRequest:
         Raises:
             InputError: The table cannot be read, or lacks a column that is named.
         """
-        table = read_table(self.table)
+        tables = [read_table(path) for path in _tables_of(self.table)]
+        table = pd.concat(tables, ignore_index=True)
         columns = filter(None, (self.rationale, self.text, self.explanation))
         need_names(columns, table.columns, self.table.name)
         if other := other_side(self.rationale, map(str, table.columns)):
@@ -100,6 +103,21 @@ class LabellingRequest:
                 stacklevel=2,
             )
         return table, cases_of_table(table, self.rationale, self.text, self.explanation)
+
+
+def _tables_of(path: Path) -> list[Path]:
+    """List the file itself, or those that a registered data set's loader reads in a folder."""
+    if not path.is_dir():
+        return [path]
+    known = {source.folder or source.name: source.files for source in reversed(sources().values())}
+    name = path.resolve().name
+    if tables := sorted(table for pattern in known.get(name, ()) for table in path.glob(pattern)):
+        return tables
+    wanted = f"with {listed(known[name])} in it" if name in known else "named as the registry does"
+    raise InputError(
+        f"{path} is a folder without tables that are known; expected a table, or the folder of a "
+        f"registered data set, {wanted}, as data/valueprism.{did_you_mean(name, known)}"
+    )
 
 
 def other_side(column: str, columns: Iterable[str]) -> str:

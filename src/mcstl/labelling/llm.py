@@ -65,7 +65,7 @@ class Template:
         InputError: The file cannot be read or is no such text.
 
     Examples:
-        >>> prompt = Template("summary").fill(rationales=["It is fair."])
+        >>> prompt = Template("summary").fill(rationales=["It is fair."], brief=False)
         >>> prompt.system, prompt.user.splitlines()[-1]
         ('You are a helpful assistant.', '- "It is fair."')
     """

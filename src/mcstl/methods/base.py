@@ -74,7 +74,7 @@ class Prepared:
 
     Attributes:
         annotations: All annotations of the study.
-        minority: (n,) whether each differs from its item's majority.
+        minority: (n,) how far each counts as differing from its item's majority, 0 to 1.
         parts: The positions of training, validation and test rows.
         scheme: The groups, fitted on the training rows.
         examples: All annotations as examples, in their order.
@@ -84,7 +84,7 @@ class Prepared:
     """
 
     annotations: Annotations
-    minority: BoolArray
+    minority: FloatArray
     parts: Split
     scheme: Scheme
     examples: Examples

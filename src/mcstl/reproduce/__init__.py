@@ -24,7 +24,8 @@ class Reproduction(NamedTuple):
 
     Attributes:
         name: The table or figure, as ``table1``.
-        text: What is to be read: the table, or the figure's title and what is missing.
+        text: What is to be read: the table, or the figure's title, with the leak checks of the
+            studies and what is missing.
         files: The files that were written.
     """
 
@@ -87,13 +88,13 @@ def reproduce_one(name: str, studies: StudyRuns, like: bool) -> Reproduction:
     """
     printed, out = studies.paper, studies.out
     if name in printed.figures:
-        figure, missing = figures.draw_figure(printed.figures[name], studies, like)
+        figure, notes = figures.draw_figure(printed.figures[name], studies, like)
         title = f"Figure {name[-1]}: {printed.figures[name].title}"
         written: tuple[Path, ...] = ()
         if figure is not None:
             plots.save(figure, out / name)
             written = (out / f"{name}.png", out / f"{name}.svg")
-        return Reproduction(name, "\n\n".join([title, *missing]), written)
+        return Reproduction(name, "\n\n".join([title, *notes]), written)
     if name in printed.tables:
         text = tables.metrics_table(name, printed.tables[name], studies, like)
     else:

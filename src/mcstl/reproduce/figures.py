@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from mcstl._support.errors import InputError
 from mcstl.evaluation.summaries import group_names
 from mcstl.reporting import plots
+from mcstl.reproduce.leaks import leak_note
 from mcstl.reproduce.paper import FigureRow, PrintedFigure
 from mcstl.reproduce.runs import StudyRuns
 from mcstl.studies.output import in_shown_groups
@@ -21,27 +22,28 @@ def draw_figure(
         like: Take open data of the same structure instead of the paper's.
 
     Returns:
-        The figure, None where none of its studies could run, and a sentence for each study that
-        could not.
+        The figure, None where none of its studies could run, and a sentence for each study: what
+        its leak checks say, or why it could not.
     """
-    titles, rows, missing = list[str](), list[tuple[FigureRow, str]](), list[str]()
+    titles, rows, notes = list[str](), list[tuple[FigureRow, str]](), list[str]()
     for row in printed.rows:
         key = row.like if like else row.study
         try:
             studies.results(key)
         except InputError as error:
-            missing.append(f"{row.title}: {key} was not run. {error}")
+            notes.append(f"{row.title}: {key} was not run. {error}")
             continue
+        notes.append(f"{row.title}: {leak_note(key, studies.results(key).results)}")
         titles.append(f"{row.title} as {key}" if like else row.title)
         rows.append((row, key))
     if not rows:
-        return None, missing
+        return None, notes
     if printed.over_epochs:
         trace = studies.trace(rows[0][1])
         data = plots.tradeoff_data(trace[trace["method"] == printed.method])
-        return plots.plot_epochs(data, titles[0]), missing
+        return plots.plot_epochs(data, titles[0]), notes
     panels = [_calibration(studies, key, printed.method, row.groups) for row, key in rows]
-    return plots.plot_calibration_small(list(zip(titles, panels, strict=True))), missing
+    return plots.plot_calibration_small(list(zip(titles, panels, strict=True))), notes
 
 
 def _calibration(

@@ -1,11 +1,13 @@
 """Our figures beside the paper's, as Markdown that reads in a terminal, too."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from mcstl._support.errors import InputError, listed
 from mcstl._support.text_tables import markdown_table
 from mcstl.evaluation.summaries import Summary
 from mcstl.evaluation.tables import rounded
+from mcstl.reproduce.leaks import label_leaks, leak_note
 from mcstl.reproduce.paper import Block, PrintedSummaries, PrintedTable
 from mcstl.reproduce.runs import StudyRuns
 
@@ -17,7 +19,7 @@ _COLUMNS = (
     ("Bias", "bias_mean", "bias_sd"),
     ("1-EMD", "one_minus_emd", ""),
 )
-_HEADER = ("", "method", "", *(title for title, _, _ in _COLUMNS))
+_HEADER = ("", "method", "", *(title for title, _, _ in _COLUMNS), "label leaks")
 #: The paper's names of the methods.
 _METHOD_NAMES = {"mc-stl": "MC-STL", "none": "∅", "majority": "Maj(Y)", "irpm": "IRPM"}
 
@@ -34,21 +36,22 @@ def metrics_table(name: str, printed: PrintedTable, studies: StudyRuns, like: bo
     Returns:
         The table in Markdown with its notes; a block whose study cannot run says why.
     """
-    rows, missing = [], []
+    rows, notes = [], []
     for block in printed.blocks:
         keys = block.like if like else block.studies
-        summary, reasons = _summary(keys, studies)
-        missing += [f"{block.title}: {reason}" for reason in reasons]
-        rows += _block_rows(block, summary, f" as {listed(keys[:1])}" if like else "")
+        ran = _block(keys, studies)
+        notes += [f"{block.title}: {each}" for each in ran.notes]
+        rows += _block_rows(block, ran, f" as {listed(keys[:1])}" if like else "")
     note = (
         f"Means over {studies.seeds} seed{'s' * (studies.seeds > 1)}, with the sd over groups (and "
         "thresholds). The third line of a method is ours less the paper's, in units of our sd over "
-        "seeds."
+        "seeds. Label leaks are the checks that say that groups, or the words of rationales, tell "
+        "the label by themselves: a gain may then be theirs."
     )
     if like:
         note += " Other data than the paper's: differences say nothing about the method."
     table = markdown_table(_HEADER, rows, padded=True)
-    return "\n\n".join([f"{_title(name)}: {printed.title}", table, note, *missing])
+    return "\n\n".join([f"{_title(name)}: {printed.title}", table, note, *notes])
 
 
 def group_summaries(name: str, printed: PrintedSummaries, studies: StudyRuns, like: bool) -> str:
@@ -73,6 +76,7 @@ def group_summaries(name: str, printed: PrintedSummaries, studies: StudyRuns, li
     except InputError as error:
         notes.append(f"{key} was not run. {error}")
     else:
+        notes.append(leak_note(key, studies.results(key).results))
         whose = f"ours, {key}" if like else "ours"
         ours = [
             (whose, str(k), f"{group['size']:,}", f"{group['name']}: {group['description']}")
@@ -87,24 +91,34 @@ def _title(name: str) -> str:
     return f"{name[:-1].capitalize()} {name[-1]}"
 
 
-def _summary(keys: Sequence[str], studies: StudyRuns) -> tuple[Summary, list[str]]:
-    """The summaries of studies by method, and why those are missing that are."""
-    summary: Summary = {}
-    missing: list[str] = []
+class _Block(NamedTuple):
+    """What the studies behind a block's rows say: summaries and label leaks by method, notes."""
+
+    summary: Summary
+    leaks: dict[str, str]
+    notes: list[str]
+
+
+def _block(keys: Sequence[str], studies: StudyRuns) -> _Block:
+    block = _Block({}, {}, [])
     for key in keys:
         try:
-            summary |= studies.results(key).results["summary"]
+            results = studies.results(key).results
         except InputError as error:
-            missing.append(f"{key} was not run. {error}")
-    return summary, missing
+            block.notes.append(f"{key} was not run. {error}")
+            continue
+        block.summary.update(results["summary"])
+        block.leaks.update(dict.fromkeys(results["summary"], label_leaks(results)))
+        block.notes.append(leak_note(key, results))
+    return block
 
 
-def _block_rows(block: Block, summary: Summary, note: str) -> list[tuple[str, ...]]:
+def _block_rows(block: Block, ran: _Block, note: str) -> list[tuple[str, ...]]:
     """Three lines per method: ours, the paper's, and how far apart they are."""
     rows: list[tuple[str, ...]] = []
     for method, printed in block.printed.items():
         title = block.title + note if not rows else ""
-        metrics = summary.get(method, {})
+        metrics = ran.summary.get(method, {})
         score = "accuracy" if "accuracy" in metrics else "auc"
         values = iter(printed)
         ours, paper, apart = [], [], []
@@ -122,5 +136,9 @@ def _block_rows(block: Block, summary: Summary, note: str) -> list[tuple[str, ..
             ours.append(rounded(value["mean"], 2) + our_spread)
             apart.append(f"{(value['mean'] - mean) / value['sd']:+.1f}" if value["sd"] else "-")
         name = _METHOD_NAMES[method]
-        rows += [(title, name, "ours", *ours), ("", "", "paper", *paper), ("", "", "apart", *apart)]
+        rows += [
+            (title, name, "ours", *ours, ran.leaks.get(method, "-")),
+            ("", "", "paper", *paper, ""),
+            ("", "", "apart", *apart, ""),
+        ]
     return rows

@@ -10,7 +10,7 @@ from mcstl._support.arrays import IntArray
 from mcstl._support.errors import brief, listed
 from mcstl._support.text_tables import plain_table
 from mcstl._support.words import counted
-from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.data.annotations import Annotations, minority_weights
 from mcstl.encoding.encoders import load_encoder
 from mcstl.groups import NoGroupsConfig, fit_scheme
 from mcstl.groups.base import need_column
@@ -84,8 +84,10 @@ def _describe_data(data: Annotations) -> Iterator[tuple[str, str]]:
     rates = np.bincount(data.labels, minlength=len(data.classes)) / len(data)
     shares = ", ".join(f"{c} {r:.1%}" for c, r in zip(data.classes, rates, strict=True))
     yield "task", f"{data.task}; {shares}"
-    minority = int(minority_rows(data).sum())
-    yield "minority", f"{counted(minority, 'annotation')} against the majority of their item"
+    minority = minority_weights(data)
+    against, tied = int((minority == 1).sum()), int(((minority > 0) & (minority < 1)).sum())
+    ties = f"; {tied:,} in ties" if tied else ""
+    yield "minority", f"{counted(against, 'annotation')} against the majority of their item{ties}"
 
 
 def _first_rows(data: Annotations) -> Iterator[tuple[str, str]]:

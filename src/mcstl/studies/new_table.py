@@ -11,7 +11,7 @@ import pandas as pd
 from mcstl import evaluation
 from mcstl._support import files
 from mcstl._support.progress import Progress, silent
-from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.data.annotations import Annotations, minority_weights
 from mcstl.data.questions import folder_names
 from mcstl.data.splits import Split
 from mcstl.evaluation.predictions import Predictions
@@ -49,7 +49,7 @@ def evaluate_into(
     """
     started = time.perf_counter()
     p, inside = judged(model, data, progress)
-    minority, names = minority_rows(data), model.group_names
+    minority, names = minority_weights(data), model.group_names
     method = str(model.facts.get("method", "the model"))
     head = {"method": method, "seed": int(model.facts.get("seed", 0)), "split": NEW_TABLE}
     rows = np.arange(len(data))

@@ -3,7 +3,7 @@
 from scipy.sparse import csr_matrix
 
 from mcstl._support.progress import Progress, silent
-from mcstl.data.annotations import Annotations, minority_rows
+from mcstl.data.annotations import Annotations, minority_weights
 from mcstl.data.splits import MissingClassError, Split, official_split, split
 from mcstl.encoding import finetuning
 from mcstl.encoding.encoders import Encoder
@@ -118,7 +118,7 @@ def encoded(
         encoder, annotations, S, parts, reading, seed=seed, progress=progress
     )
     examples = make_examples(annotations, S, of_texts, progress)
-    return Prepared(annotations, minority_rows(annotations), parts, scheme, examples, of_texts)
+    return Prepared(annotations, minority_weights(annotations), parts, scheme, examples, of_texts)
 
 
 def split_rows(study: Study, annotations: Annotations, seed: int) -> Split:

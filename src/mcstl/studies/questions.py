@@ -22,7 +22,7 @@ from mcstl.data.questions import folder_names
 from mcstl.data.splits import MissingClassError
 from mcstl.encoding.encoders import Encoder
 from mcstl.evaluation import metrics
-from mcstl.evaluation.predictions import membership_matrix, probabilities
+from mcstl.evaluation.predictions import membership_matrix, minority_of, probabilities
 from mcstl.evaluation.verdict import verdict
 from mcstl.groups.base import Group
 from mcstl.groups.small_groups import without_few
@@ -212,7 +212,7 @@ def _run_of(
         probabilities(rows, 2),
         rows["label"].to_numpy(dtype=int),
         membership_matrix(rows["groups"], names),
-        rows["minority"].to_numpy(dtype=bool),
+        minority_of(rows),
         "multilabel",
         names,
     )

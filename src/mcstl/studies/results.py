@@ -101,7 +101,7 @@ def prediction_rows(
     test: IntArray,
     inside: BoolArray,
     group_names: Sequence[str],
-    minority: BoolArray,
+    minority: FloatArray,
     p: FloatArray,
 ) -> pd.DataFrame:
     """Make the rows of predictions.parquet of one run.
@@ -112,11 +112,11 @@ def prediction_rows(
         test: (n,) the positions of the test annotations.
         inside: (n, K) whether each of them is in each group.
         group_names: The K names of the groups.
-        minority: (n,) whether each differs from its item's majority.
+        minority: (n,) how far each counts as differing from its item's majority, 0 to 1.
         p: (n, L) its predicted class probabilities.
 
     Returns:
-        A table of n rows: `PREDICTION_COLUMNS`, then p_0, p_1 and so on.
+        A table of n rows: `PREDICTION_COLUMNS`, minority_weight, then p_0, p_1 and so on.
     """
     frame, names = annotations.frame.iloc[test], np.array(group_names, dtype=object)
     columns: dict[str, Any] = {
@@ -126,7 +126,8 @@ def prediction_rows(
         "annotator": _annotator_codes(annotations)[test],
         "label": annotations.labels[test],
         "groups": [list(names[row]) for row in inside],
-        "minority": minority,
+        "minority": minority > 0,
+        "minority_weight": minority,
         "flipped": frame["flipped"].to_numpy(),
     }
     columns |= {f"p_{c}": p[:, c] for c in range(p.shape[1])}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from mcstl import methods
 from mcstl._support import files
-from mcstl._support.arrays import BoolArray
+from mcstl._support.arrays import BoolArray, FloatArray
 from mcstl.evaluation import metrics
 from mcstl.methods.base import BaseMethodConfig, Part, Prepared
 from mcstl.models.examples import Examples
@@ -22,7 +22,7 @@ class _Watched(NamedTuple):
     part: Part
     examples: Examples
     inside: BoolArray
-    minority: BoolArray
+    minority: FloatArray
 
 
 def tracer(path: Path, method: BaseMethodConfig, seed: int, prepared: Prepared) -> OnEpoch:

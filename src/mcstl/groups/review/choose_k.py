@@ -80,6 +80,7 @@ def compare_options(
     ks: Sequence[int] = number_of_groups.RANGE,
     client: Client | None = None,
     progress: Progress = silent,
+    brief: bool = False,
 ) -> list[Option]:
     """Form the groups of each K and measure what speaks for it.
 
@@ -90,6 +91,7 @@ def compare_options(
         ks: Numbers of groups to try.
         client: Client of a language model that summarises the groups; None for no such summaries.
         progress: Called with the step, how far it is and how far it goes.
+        brief: Brief summaries by the language model, as in `summary_prompts`.
 
     Returns:
         One option per K, without those for which there are too few rationales.
@@ -113,7 +115,9 @@ def compare_options(
         )
         if client is not None:
             template = Template("summary")
-            prompts = summaries.summary_prompts(scheme.groups, S, annotations, encoder, template)
+            prompts = summaries.summary_prompts(
+                scheme.groups, S, annotations, encoder, template, brief
+            )
             groups = summaries.add_llm_summaries(groups, prompts, client, progress)
         overlap = _summary_overlap(groups, encoder)
         options.append(Option(candidate, overlap, label_auc(S, annotations), groups))
@@ -138,7 +142,11 @@ def suggested_k(options: Sequence[Option]) -> int:
 
 
 def prompts_for(
-    config: RationaleConfig, annotations: Annotations, encoder: Encoder, ks: Sequence[int]
+    config: RationaleConfig,
+    annotations: Annotations,
+    encoder: Encoder,
+    ks: Sequence[int],
+    brief: bool = False,
 ) -> list[Prompt]:
     """Write the prompts that `compare_options` would send to a language model.
 
@@ -147,6 +155,7 @@ def prompts_for(
         annotations: The training rows.
         encoder: Embeds rationales.
         ks: Numbers of groups.
+        brief: As in `summary_prompts`.
 
     Returns:
         One prompt per group of each K.
@@ -159,7 +168,9 @@ def prompts_for(
         scheme = rationale.fit(config.model_copy(update={"k": k}), annotations, encoder)
         S = scheme.assign(annotations, encoder)
         template = Template("summary")
-        prompts += summaries.summary_prompts(scheme.groups, S, annotations, encoder, template)
+        prompts += summaries.summary_prompts(
+            scheme.groups, S, annotations, encoder, template, brief
+        )
     return prompts
 
 

@@ -22,9 +22,10 @@ from mcstl.labelling.llm import Client, Prompt, Template, text_of
 
 SHOWN = 4  # nearest rationales, contrasting ones, and answers of each attribute
 _PHRASES = 10
-#: Rationales of a group that a language model reads, nearest first, and how long its reply may be.
-_MAX_RATIONALES = 60
-_MAX_LENGTH = 400
+#: Rationales of a group that a language model reads for a brief summary, the nearest ones.
+_BRIEF_RATIONALES = 60
+#: How many characters a summary may have.
+_MAX_LENGTH = 2000
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,12 @@ def summary_prompts(
     annotations: Annotations,
     encoder: Encoder,
     template: Template,
+    brief: bool = False,
 ) -> list[Prompt]:
     """Write the prompts that ask what each group is about (A.3).
 
-    The paper puts all rationales of a cluster into one prompt. That of a large cluster would be
-    longer than any model reads, so we take the 60 distinct rationales nearest to its mean.
+    As in the paper, all distinct rationales of a group are in one prompt, nearest to its mean
+    first. That of a large group may be longer than a model reads: `brief` is the way out.
 
     Args:
         groups: (K,) groups.
@@ -151,6 +153,7 @@ def summary_prompts(
         annotations: n annotations with rationales.
         encoder: Embeds rationales.
         template: The prompt to fill.
+        brief: Show the 60 nearest rationales only, and ask for one sentence of at most 40 words.
 
     Returns:
         The prompts, one per group that `summarise` summarises.
@@ -167,8 +170,8 @@ def summary_prompts(
         members = S[rationales.rows][:, [k]].toarray().ravel() > 0
         counts = np.bincount(rationales.positions[members], minlength=len(rationales.texts))
         order = _by_distance(vectors, counts)
-        texts = [rationales.texts[i] for i in order[:_MAX_RATIONALES]]
-        prompts.append(template.fill(rationales=texts))
+        texts = [rationales.texts[i] for i in order[: _BRIEF_RATIONALES if brief else None]]
+        prompts.append(template.fill(rationales=texts, brief=brief))
     return prompts
 
 
