@@ -18,7 +18,7 @@ from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.methods.base import FittedMethod, Prepared, RunSettings
 from mcstl.methods.multilevel import Multilevel, fitted, only_known
 from mcstl.models import recipes, training
-from mcstl.models.calibration import FOLDS, folds_of
+from mcstl.models.calibration import folds_of, shrunk
 from mcstl.models.examples import Examples
 from mcstl.models.networks import BaseNetwork
 from mcstl.models.stack import STATUSES, StackNetwork, level_logits
@@ -28,8 +28,6 @@ _FOLDS, _FOLDS_OF_MANY = 5, 2
 _MANY_ROWS = 20_000
 #: With fewer rows held out, the weights of what is known are those of all rows.
 _LEAST_ROWS = 100
-#: Shares of the change from the multilevel model as it is to the best weights, which are compared.
-_SHARES = np.linspace(0, 1, 11)
 
 
 class Best(Multilevel):
@@ -181,17 +179,12 @@ def _shrunk(
     How near to the best is what predicts folds of texts best that the weights were not chosen by.
     """
     start = np.eye(len(z))[0]
-    losses, parts = np.zeros((len(_SHARES), len(w))), folds_of(texts)
-    for part in range(FOLDS):
-        inside = parts == part
-        if inside.any() and not inside.all():
-            change = _best_weights(z[:, ~inside], above[~inside], w[~inside]) - start
-            for i, share in enumerate(_SHARES):
-                loss = _loss(z[:, inside], above[inside], start + share * change)
-                losses[i, inside] = w[inside] * loss
-    i = int(losses.sum(axis=1).argmin())
-    change = _best_weights(z, above, w) - start
-    return np.asarray(start + _SHARES[i] * change), losses[i]
+    change, losses = shrunk(
+        lambda rows: _best_weights(z[:, rows], above[rows], w[rows]) - start,
+        lambda change, rows: w[rows] * _loss(z[:, rows], above[rows], start + change),
+        folds_of(texts),
+    )
+    return np.asarray(start + change), losses
 
 
 def _best_weights(z: FloatArray, above: FloatArray, w: FloatArray) -> FloatArray:

@@ -5,14 +5,16 @@ How much of them is taken, from nothing to all, is what predicts the labels of h
 where there is little to learn from, or nothing to mend, nothing is changed.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from mcstl._support.arrays import FloatArray, IntArray
+from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.models.examples import Examples
-from mcstl.models.stack import StackNetwork
+from mcstl.models.stack import StackNetwork, level_logits
 
 #: The shares of the fitted change that are compared.
 _SHARES = np.linspace(0, 1, 11)
@@ -28,23 +30,18 @@ def recalibrate(network: StackNetwork, p: FloatArray, rows: Examples, seed: int 
         rows: The n rows; those of one text (and in preference of one pair) are held out together.
         seed: Decides the folds.
     """
-    above = np.cumsum(p[:, ::-1], axis=1)[:, ::-1][:, 1:].clip(1e-9, 1 - 1e-9)
-    z = np.log(above / (1 - above))
+    z = level_logits(torch.from_numpy(p)).numpy()
     y = (rows.y[:, None] > np.arange(z.shape[1])).astype(float)
     w = np.asarray(rows.w, dtype=float)
     if network.preference:  # A and B are the same but for their names
         z, y = np.concatenate([z, -z]), np.concatenate([y, 1 - y])
         w = np.concatenate([w, w]) / 2
     texts = np.tile(rows.positions[:, 0], len(z) // max(1, len(rows)))
-    folds = folds_of(texts, seed)
-    held_out = np.zeros(len(_SHARES))
-    for fold in range(FOLDS):
-        inside = folds == fold
-        if inside.any() and not inside.all():
-            change = _fit(z[~inside], y[~inside], w[~inside], network.preference)
-            for i, share in enumerate(_SHARES):
-                held_out[i] += _nll(share * change, z[inside], y[inside], w[inside])
-    change = float(_SHARES[held_out.argmin()]) * _fit(z, y, w, network.preference)
+    change, _ = shrunk(
+        lambda rows: _fit(z[rows], y[rows], w[rows], network.preference),
+        lambda change, rows: _losses(change, z[rows], y[rows], w[rows]),
+        folds_of(texts, seed),
+    )
     slope, offsets = float(np.exp(change[0])), change[1:]
     gaps = slope * (z[:, :-1] - z[:, 1:]).min(axis=0, initial=np.inf)
     for t, gap in enumerate(gaps):  # levels stay in order, so that no class becomes impossible
@@ -70,6 +67,33 @@ def folds_of(texts: IntArray, seed: int = 0) -> IntArray:
     return np.asarray(folds, dtype=np.int64)
 
 
+def shrunk(
+    fit: Callable[[BoolArray], FloatArray],
+    loss: Callable[[FloatArray, BoolArray], FloatArray],
+    folds: IntArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Take as much of a fitted change, from nothing to all, as predicts held-out folds best.
+
+    Args:
+        fit: From a mask of the rows to learn from to the change of each parameter.
+        loss: From a change and a mask of rows to the loss of each of these.
+        folds: The fold of each row, (n,).
+
+    Returns:
+        The share that is taken of the change fitted to all rows, and the loss of each row with that
+        share of the change fitted to the other folds, (n,).
+    """
+    losses = np.zeros((len(_SHARES), len(folds)))
+    for fold in range(FOLDS):
+        inside = folds == fold
+        if inside.any() and not inside.all():
+            change = fit(~inside)
+            for i, share in enumerate(_SHARES):
+                losses[i, inside] = loss(share * change, inside)
+    best = int(losses.sum(axis=1).argmin())
+    return _SHARES[best] * fit(np.ones(len(folds), dtype=bool)), losses[best]
+
+
 def _fit(z: FloatArray, y: FloatArray, w: FloatArray, symmetric: bool) -> FloatArray:
     """Fit the logarithm of the slope, and an offset per level; both 0 change nothing.
 
@@ -81,13 +105,13 @@ def _fit(z: FloatArray, y: FloatArray, w: FloatArray, symmetric: bool) -> FloatA
         slope = np.exp(change[0])
         off = w[:, None] * (expit(slope * z + change[1:]) - y)
         gradient = np.concatenate([[(off * z).sum() * slope], off.sum(0)]) + change
-        return _nll(change, z, y, w) + float(change @ change) / 2, gradient
+        return float(_losses(change, z, y, w).sum()) + float(change @ change) / 2, gradient
 
     start = np.zeros(1 + z.shape[1])
     found: FloatArray = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
     return found
 
 
-def _nll(change: FloatArray, z: FloatArray, y: FloatArray, w: FloatArray) -> float:
+def _losses(change: FloatArray, z: FloatArray, y: FloatArray, w: FloatArray) -> FloatArray:
     new = np.exp(change[0]) * z + change[1:]
-    return float((w[:, None] * (np.logaddexp(0, new) - y * new)).sum())
+    return np.asarray(w * (np.logaddexp(0, new) - y * new).sum(axis=1))

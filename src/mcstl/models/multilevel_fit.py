@@ -112,14 +112,12 @@ class Posterior(NamedTuple):
         draws: How far each draw is from the mean, (R, U, d) each.
         variances: The variance of each feature of a unit, (d,) each.
         cuts: The thresholds of the levels, (T,).
-        rounds: How many rounds of EM were made.
     """
 
     mean: list[FloatArray]
     draws: list[FloatArray]
     variances: list[FloatArray]
     cuts: FloatArray
-    rounds: int
 
 
 class _Matrix:
@@ -180,7 +178,6 @@ def fit(
     noise = _Noise.drawn(random, len(design.y), X.size, _DRAWS_IN_EM)
     effects, deviations = np.zeros((X.size, 1)), np.zeros((X.size, _DRAWS_IN_EM))
     cuts, spread = _first_cuts(design), np.zeros(len(design.y))
-    done = 0
     for done in range(1, rounds + 1):
         precision, precondition = 1 / variances[bands], None
         for _ in range(2 if done > 1 else 4):
@@ -207,7 +204,7 @@ def fit(
     noise = _Noise.drawn(random, len(design.y), X.size, draws)
     deviations = np.zeros((X.size, draws))
     deviations = solve(noise.right_hand_side(X, weight, precision), deviations)
-    return _posterior(design, X, effects, deviations, variances[bands], cuts, done)
+    return _posterior(design, X, effects, deviations, variances[bands], cuts)
 
 
 class _Noise(NamedTuple):
@@ -244,7 +241,6 @@ def _posterior(
     deviations: FloatArray,
     variances: FloatArray,
     cuts: FloatArray,
-    rounds: int,
 ) -> Posterior:
     shapes = [(1, X.width)] + [(t.units.shape[1], t.features.shape[1]) for t in design.terms]
     pieces, n_draws = list(zip(X.slices, shapes, strict=True)), deviations.shape[1]
@@ -256,7 +252,6 @@ def _posterior(
             for piece, shape in pieces
         ],
         cuts,
-        rounds,
     )
 
 
