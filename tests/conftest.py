@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # As the command line does it, and before torch is imported: on a busy machine threads that spin
 # while they wait made these tests ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What is printed fits the terminal: a width that the caller's shell exports is not the test's.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")

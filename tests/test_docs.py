@@ -35,7 +35,8 @@ PAGES = [
     "estimator.md",
     "extending.md",
 ]
-NUMBER = re.compile(r"-?\d+\.\d+")
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+BORDER = re.compile("[─━┏┓┡┩└┘┳╇┴│┃╵╷]+")
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -75,14 +76,11 @@ def test_the_tutorial_prints_what_it_says(here: Path) -> None:
         command, expected = block.split("\n", 1)
         done = CliRunner().invoke(app, command.removeprefix("$ mcstl ").split())
         assert done.exit_code == 0, done.output
-        told = [
-            [line.rstrip() for line in text.strip().splitlines()]
-            for text in (done.output, expected)
-        ]
-        words = [[NUMBER.sub("#", line) for line in lines] for lines in told]
+        told = [BORDER.sub(" ", text) for text in (done.output, expected)]
+        words = [NUMBER.sub("#", text).split() for text in told]  # wherever lines are broken
         assert words[0] == words[1]
-        numbers = [[float(n) for n in NUMBER.findall("\n".join(lines))] for lines in told]
-        np.testing.assert_allclose(numbers[0], numbers[1], atol=0.1)
+        numbers = [[float(n) for n in NUMBER.findall(text)] for text in told]
+        np.testing.assert_allclose(numbers[0], numbers[1], atol=0.1, rtol=0.1)
         if " init " in command:
             study = here / "town.yaml"
             labels, seeds = blocks(TUTORIAL, "yaml")[0].strip().splitlines()
