@@ -39,7 +39,8 @@ from mcstl.data.cells import (
     shown,
     without_markers,
 )
-from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, is_object, renamed
+from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, renamed
+from mcstl.data.entries import is_object
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
 from mcstl.data.layouts import Layout, LayoutForm, to_long
 from mcstl.data.parts import readable
