@@ -61,17 +61,19 @@ def show(
     from mcstl.studies.study_groups import form_groups
 
     client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
+    summariser = client and summaries.Summariser(client, Template("summary", prompt), brief)
     read = Study.read(study)
     with display(quiet) as progress:
         scheme, S, data, encoder = form_groups(read, data_dir, progress)
         summarised = summaries.summarise(scheme.groups, S, data, encoder, progress=progress)
-        if client is not None:
-            template = Template("summary", prompt)
-            prompts = summaries.summary_prompts(scheme.groups, S, data, encoder, template, brief)
+        if summariser is not None:
+            prompts = summaries.summary_prompts(scheme.groups, S, data, encoder, summariser)
             if dry_run:
-                print_count(client.count(prompts))
+                print_count(summariser.client.count(prompts))
                 return
-            summarised = summaries.add_llm_summaries(summarised, prompts, client, progress)
+            summarised = summaries.add_llm_summaries(
+                summarised, prompts, summariser.client, progress
+            )
     leakage = leakage_message(label_auc(S, data))
     summaries.write_page(out, read.name, scheme, summarised, leakage)
     for each in summarised:
@@ -96,6 +98,7 @@ def compare(
     model: Model = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
+    prompt: Prompt = None,
     workers: Workers = 8,
     dry_run: DryRun = False,
     data_dir: DataDir = None,
@@ -104,6 +107,8 @@ def compare(
     """Write one page with the groups of every K side by side, and a form for the choice (A.8)."""
     from mcstl.groups import RationaleConfig
     from mcstl.groups.review import choose_k
+    from mcstl.groups.review.summaries import Summariser
+    from mcstl.labelling.llm import Template
     from mcstl.studies.study_file import Study, rationale_config
     from mcstl.studies.study_groups import training_data
 
@@ -113,10 +118,12 @@ def compare(
         data, encoder = training_data(read, data_dir)
         config = rationale_config(read.groups_for(data)) or RationaleConfig()
         client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
-        if client is not None and dry_run:
-            print_count(client.count(choose_k.prompts_for(config, data, encoder, ks, brief)))
+        summariser = client and Summariser(client, Template("summary", prompt), brief)
+        if summariser is not None and dry_run:
+            prompts = choose_k.prompts_for(config, data, encoder, ks, summariser)
+            print_count(summariser.client.count(prompts))
             return
-        options = choose_k.compare_options(config, data, encoder, ks, client, progress, brief)
+        options = choose_k.compare_options(config, data, encoder, ks, summariser, progress)
         page = choose_k.write_page(out, options, read.name)
     _print_options(options)
     typer.echo(f"k: auto takes {choose_k.suggested_k(options)}.")

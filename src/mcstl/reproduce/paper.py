@@ -10,6 +10,9 @@ from mcstl._support import files
 from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.studies.study_file import Study
 
+#: The methods of a study that names none: the paper's, and its two baselines.
+PAPER_METHODS = ("mc-stl", "none", "majority")
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -20,14 +23,14 @@ class Block(_Part):
 
     Attributes:
         title: The data set.
-        studies: Keys of the studies behind the rows.
+        studies: Keys of the studies behind the rows; none for rows of open data alone.
         like: Keys of studies of open data with the same structure.
         printed: What the paper prints by method: overall, group mean and sd, slope mean and sd,
             bias mean and sd, 1-EMD.
     """
 
     title: str
-    studies: tuple[str, ...]
+    studies: tuple[str, ...] = ()
     like: tuple[str, ...]
     printed: dict[str, tuple[float, float, float, float, float, float, float, float]]
 
@@ -151,7 +154,8 @@ class Paper(_Part):
         Raises:
             InputError: If this version of mcstl cannot run it.
         """
-        return Study(**{"name": key, **self.studies[key], "seeds": seeds})
+        fields = {"name": key, "methods": PAPER_METHODS, **self.studies[key], "seeds": seeds}
+        return Study(**fields)
 
 
 @cache
