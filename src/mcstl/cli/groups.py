@@ -1,4 +1,4 @@
-"""The commands around value groups: groups show, compare, choose, review, agreement, infer."""
+"""The commands around value groups: show, compare, choose, name, review, agreement, infer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,6 +139,53 @@ def choose(form: Annotated[Path, typer.Argument(help="The form, filled in.")]) -
     record = choose_k.record_choice(form, choice)
     typer.echo(f"K = {choice.k}, chosen by {choice.who}: {choice.why}")
     typer.echo(f"Recorded in {record}. In the study: groups: {{by: rationale, k: {choice.k}}}")
+
+
+@groups_app.command(
+    epilog="Example:  mcstl groups name studies/ukpconvarg1.yaml --name 1=Evidence --out names.csv"
+)
+def name(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option(help="The table of names to write, or to fill further.")],
+    name: Annotated[
+        list[str] | None, typer.Option(help="Name of a group by its number, as 1=Care; repeatable.")
+    ] = None,
+    llm: Annotated[bool, typer.Option("--llm", help="Names by a language model.")] = False,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    api_key: ApiKey = None,
+    prompt: Prompt = None,
+    workers: Workers = 8,
+    dry_run: DryRun = False,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Give clusters of reasons names, by hand or by a language model, in a table that studies read.
+
+    Without --name and --llm the table is written for people to fill in. Names in a table that is
+    there already stay, unless they are given anew.
+    """
+    from mcstl.groups.review import naming
+    from mcstl.labelling.llm import Template
+    from mcstl.studies.study_file import Study
+    from mcstl.studies.study_groups import form_clusters
+
+    client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
+    template = Template("name", prompt)
+    with display(quiet) as progress:
+        clusters = form_clusters(Study.read(study), data_dir, progress)
+        by_hand = naming.name_by_hand(name or [], clusters.scheme.groups)
+        by_llm: dict[str, str] = {}
+        if client is not None:
+            summarised = clusters.summaries(progress)
+            if dry_run:
+                print_count(client.count([naming.name_prompt(summarised, template)]))
+                return
+            by_llm = naming.name_by_llm(summarised, template, client, progress)
+    given = naming.write_names(out, clusters.scheme.groups, {**by_llm, **by_hand})
+    for group in clusters.scheme.names:
+        typer.echo(f"{group}  ->  {given.get(group, '(no name yet)')}")
+    typer.echo(f"Written: {out}. In the study, under groups: names: {out.name} (relative to it)")
 
 
 @groups_app.command(

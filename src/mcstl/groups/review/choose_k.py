@@ -105,7 +105,7 @@ def compare_options(
     )
     options = []
     for candidate in candidates:
-        config_of_k = config.model_copy(update={"k": candidate.k})
+        config_of_k = config.model_copy(update={"k": candidate.k, "names": None})
         scheme = rationale.fit(config_of_k, annotations, encoder)
         S = scheme.assign(annotations, encoder)
         groups = summaries.summarise(
@@ -160,7 +160,8 @@ def prompts_for(
     """
     prompts: list[Prompt] = []
     for k in ks:
-        scheme = rationale.fit(config.model_copy(update={"k": k}), annotations, encoder)
+        config_of_k = config.model_copy(update={"k": k, "names": None})
+        scheme = rationale.fit(config_of_k, annotations, encoder)
         S = scheme.assign(annotations, encoder)
         prompts += summaries.summary_prompts(scheme.groups, S, annotations, encoder, summariser)
     return prompts
