@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from typer.testing import CliRunner
 
 from mcstl._support.errors import InputError
@@ -19,6 +20,7 @@ from mcstl.labelling.llm import Client, Template
 from mcstl.reporting import plots
 from mcstl.reporting.plots import CalibrationData
 from mcstl.reproduce import StudyRuns, paper, reproduce, reproduce_one
+from mcstl.reproduce.diagrams import DIAGRAMS
 from mcstl.reproduce.paper import Paper
 from mcstl.studies.study_file import Study
 from model_server import serving
@@ -320,6 +322,19 @@ def test_small_panels_hold_every_dot_and_number() -> None:
     # Nine groups are five and four, not seven and two.
     tops = [round(axes.get_position().y0, 3) for axes in figure.axes[:9]]
     assert [tops.count(y) for y in dict.fromkeys(tops)] == [5, 4]
+    # Numbers stand above their panel, and no two of them in one place.
+    for axes in figure.axes:
+        places = [text.get_position() for text in axes.texts]
+        assert all(up > 1 for _, up in places)
+        assert len(set(places)) == len(places)
+    # The longest line fills the width.
+    few = data._replace(
+        points=points[points["group"].isin(groups[:3])],
+        lines=lines[lines["group"].isin(groups[:3])],
+    )
+    panels = plots.plot_calibration_small([("Three", few)]).axes
+    assert len(panels) == 3
+    assert max(axes.get_position().x1 for axes in panels) > 0.95
     boxes = [axes.get_position() for axes in figure.axes]
     assert min(box.y0 for box in boxes) > 0
     assert max(box.x1 for box in boxes) < 1
@@ -354,6 +369,23 @@ def test_without_data_everything_is_told_and_nothing_stops(
     for name in ("vp-duties", "vp-rights", "vp-values", "vp-schwartz", "dices-990", "d3code"):
         assert f"mcstl data get {name}" in done.output
     assert "0.76" in done.output
+
+
+@pytest.mark.parametrize("name", ["figure1", "figure2"])
+def test_the_diagrams_need_no_data(name: str, tmp_path: Path) -> None:
+    """Their texts stay within the picture, and what they show is the library's."""
+    outcome = reproduce_one(name, StudyRuns(SMALL, tmp_path, None, 1), like=False)
+    svg = outcome.files[1].read_text(encoding="utf-8")
+    title, draw = DIAGRAMS[name]
+    assert outcome.text == f"Figure {name[-1]}: {title}"
+    figure = draw()
+    FigureCanvasAgg(figure).draw()
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent().transformed(figure.transFigure.inverted())
+        assert 0 <= box.x0 <= box.x1 <= 1, text.get_text()
+        assert 0 <= box.y0 <= box.y1 <= 1, text.get_text()
+    for expected in {"figure1": ["Maj(Y)", "MC-STL"], "figure2": ["linear 384 → 256"]}[name]:
+        assert expected in svg
 
 
 def test_an_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:

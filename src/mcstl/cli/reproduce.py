@@ -12,7 +12,7 @@ from mcstl.cli.label import ApiKey, BaseUrl, Model, Prompt, Workers, make_client
 
 @app.command(epilog="Example:  mcstl reproduce table3 --like --data-dir data --out again --seeds 3")
 def reproduce(
-    name: Annotated[str, typer.Argument(help="table1 to table8, figure3, 5, 6, 7 or 8, or all.")],
+    name: Annotated[str, typer.Argument(help="table1 to table8, figure1 to 3, 5 to 8, or all.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("reproduced"),
     data_dir: DataDir = None,
     like: Annotated[

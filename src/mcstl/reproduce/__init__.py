@@ -13,6 +13,7 @@ from mcstl._support import files
 from mcstl._support.errors import InputError
 from mcstl.reporting import plots
 from mcstl.reproduce import figures, tables
+from mcstl.reproduce.diagrams import DIAGRAMS
 from mcstl.reproduce.paper import paper
 from mcstl.reproduce.runs import StudyRuns
 
@@ -55,7 +56,7 @@ def reproduce(name: str, studies: StudyRuns, like: bool = False) -> Iterator[Rep
     """
     if name == "all" and studies.irpm is None:
         studies = replace(studies, irpm="none")
-    for each in studies.paper.chosen(name):
+    for each in studies.paper.chosen(name, DIAGRAMS):
         yield reproduce_one(each, studies, like)
     if not studies.any_succeeded:
         raise InputError(
@@ -75,13 +76,17 @@ def reproduce_one(name: str, studies: StudyRuns, like: bool) -> Reproduction:
         The table or figure.
     """
     printed, out = studies.paper, studies.out
+    if name in DIAGRAMS:
+        title, draw = DIAGRAMS[name]
+        plots.save(draw(), out / name)
+        return Reproduction(name, f"Figure {name[-1]}: {title}", _pictures(out / name))
     if name in printed.figures:
         figure, notes = figures.draw_figure(printed.figures[name], studies, like)
         title = f"Figure {name[-1]}: {printed.figures[name].title}"
         written: tuple[Path, ...] = ()
         if figure is not None:
             plots.save(figure, out / name)
-            written = (out / f"{name}.png", out / f"{name}.svg")
+            written = _pictures(out / name)
         return Reproduction(name, "\n\n".join([title, *notes]), written)
     if name in printed.tables:
         text = tables.metrics_table(name, printed.tables[name], studies, like)
@@ -90,3 +95,8 @@ def reproduce_one(name: str, studies: StudyRuns, like: bool) -> Reproduction:
     path = out / f"{name}.md"
     files.write_text(path, f"{text}\n")
     return Reproduction(name, text, (path,))
+
+
+def _pictures(stem: Path) -> tuple[Path, ...]:
+    """The files that `plots.save` writes."""
+    return stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")

@@ -1,5 +1,6 @@
 """The paper's printed tables and figures, and the study behind each row: `paper.yaml`, checked."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -115,11 +116,12 @@ class Paper(_Part):
         """The names of tables and figures, as ``table1`` and ``figure3``."""
         return [*sorted([*self.tables, *self.summaries]), *self.figures]
 
-    def chosen(self, name: str) -> list[str]:
+    def chosen(self, name: str, diagrams: Iterable[str] = ()) -> list[str]:
         """List the tables and figures that a user names.
 
         Args:
             name: A table or figure, as ``table1``, or ``all``.
+            diagrams: The names of further figures, which need no study.
 
         Returns:
             Their names.
@@ -131,10 +133,11 @@ class Paper(_Part):
             >>> paper().chosen("table4")
             ['table4']
         """
+        known = [*self.names, *diagrams]
         if name == "all":
-            return self.names
-        if name not in self.names:
-            names = [*self.names, "all"]
+            return known
+        if name not in known:
+            names = [*known, "all"]
             raise InputError(
                 f"there is no {name!r} in the paper; choose from {listed(names, 20)}."
                 f"{did_you_mean(name, names)}"
