@@ -35,6 +35,7 @@ from mcstl.groups import (
     load_scheme,
     settled,
 )
+from mcstl.groups.combined import IntersectedScheme
 from mcstl.groups.side_neutral import NEUTRAL, neutralise_sides
 
 PEOPLE = pd.DataFrame(
@@ -468,6 +469,8 @@ def test_names_are_given_to_clusters_with_the_same_words_alone(encoder: Encoder)
     pairs = IntersectConfig(intersect=(config, RationaleConfig(k=2)))
     first = fit_scheme(pairs, data, encoder)
     again = fit_scheme(settled(pairs, first), rows, encoder).named_like(first)
+    assert isinstance(first, IntersectedScheme)
+    assert isinstance(again, IntersectedScheme)
     assert set(again.names) <= {f"{a} & {b}" for a in named.names for b in first.members[1].names}
     assert lists(again, rows, encoder) == [
         [f"{a} & {b}" for a, b in zip(*pair, strict=True)]

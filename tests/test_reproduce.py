@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from typer.testing import CliRunner
 
 from mcstl._support.errors import InputError
@@ -379,7 +378,7 @@ def test_the_diagrams_need_no_data(name: str, tmp_path: Path) -> None:
     title, draw = DIAGRAMS[name]
     assert outcome.text == f"Figure {name[-1]}: {title}"
     figure = draw()
-    FigureCanvasAgg(figure).draw()
+    figure.draw_without_rendering()
     for text in figure.axes[0].texts:
         box = text.get_window_extent().transformed(figure.transFigure.inverted())
         assert 0 <= box.x0 <= box.x1 <= 1, text.get_text()

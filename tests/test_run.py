@@ -276,9 +276,9 @@ def test_annotations_per_item_are_the_papers_m_in_the_whole_data_set(cache: Path
     frame, problem = prepared.annotations.frame, prepared.problem
     counts = frame["item"].value_counts()
     assert problem.annotations_per_item == pytest.approx(counts.mean())
-    of_text = dict(
-        zip(prepared.annotations.distinct_texts()[0], problem.annotations_of_text, strict=True)
-    )
+    assert problem.annotations_of_text is not None
+    texts = prepared.annotations.distinct_texts()[0]
+    of_text = dict(zip(texts, problem.annotations_of_text, strict=True))
     for item, text in zip(frame["item"], frame["text"], strict=True):
         assert of_text[text] == counts[item]
     assert len(prepared.part("test")) == len(prepared.parts.test)

@@ -61,7 +61,9 @@ def show(
     from mcstl.studies.study_groups import form_groups
 
     client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
-    summariser = client and summaries.Summariser(client, Template("summary", prompt), brief)
+    summariser = None
+    if client is not None:
+        summariser = summaries.Summariser(client, Template("summary", prompt), brief)
     read = Study.read(study)
     with display(quiet) as progress:
         scheme, S, data, encoder = form_groups(read, data_dir, progress)
@@ -118,7 +120,9 @@ def compare(
         data, encoder = training_data(read, data_dir)
         config = rationale_config(read.groups_for(data)) or RationaleConfig()
         client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
-        summariser = client and Summariser(client, Template("summary", prompt), brief)
+        summariser = None
+        if client is not None:
+            summariser = Summariser(client, Template("summary", prompt), brief)
         if summariser is not None and dry_run:
             prompts = choose_k.prompts_for(config, data, encoder, ks, summariser)
             print_count(summariser.client.count(prompts))

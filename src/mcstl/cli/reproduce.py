@@ -47,8 +47,10 @@ def reproduce(
     from mcstl.reproduce import StudyRuns, paper
     from mcstl.reproduce import reproduce as reproduce_paper
 
-    client = make_client(model, base_url, api_key, workers) if llm else None
-    summariser = client and Summariser(client, Template("summary", prompt), brief)
+    summariser = None
+    if llm:
+        client = make_client(model, base_url, api_key, workers)
+        summariser = Summariser(client, Template("summary", prompt), brief)
     with display(quiet) as progress:
         studies = StudyRuns(paper(), out, data_dir, seeds, jobs, progress, irpm, summariser)
         for outcome in reproduce_paper(name, studies, like):

@@ -42,8 +42,9 @@ def _check_k(k: int | str) -> int | str:
 def _read_names(names: object) -> object:
     if isinstance(names, str):
         return read_names(names)
-    is_mapping = isinstance(names, dict) and all(isinstance(name, str) for name in names.values())
-    return check_names(names) if is_mapping else names
+    if isinstance(names, dict) and all(isinstance(name, str) for name in names.values()):
+        return check_names(names)
+    return names
 
 
 class RationaleConfig(Config):

@@ -5,6 +5,7 @@ the sizes of a scheme that is fitted and of a network that is made for the drawi
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,11 +158,12 @@ def _canvas(figure: Figure, width: float, height: float) -> Axes:
 
 def _box(axes: Axes, place: tuple[float, float, float, float], text: str) -> None:
     x, y, width, height = place
-    look = {"boxstyle": "round,pad=0,rounding_size=0.12", "facecolor": "none", "edgecolor": _BOX}
-    axes.add_patch(FancyBboxPatch((x, y), width, height, **look))
+    corners = "round,pad=0,rounding_size=0.12"
+    box = FancyBboxPatch((x, y), width, height, corners, facecolor="none", edgecolor=_BOX)
+    axes.add_patch(box)
     axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=6.8)
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    look = {"arrowstyle": "-|>", "mutation_scale": 7, "linewidth": 0.7, "color": plots.INK}
-    axes.add_patch(FancyArrowPatch(start, end, shrinkA=1, shrinkB=1, **look))
+    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 7, "linewidth": 0.7}
+    axes.add_patch(FancyArrowPatch(start, end, shrinkA=1, shrinkB=1, color=plots.INK, **look))
