@@ -156,7 +156,7 @@ class MultilevelNetwork(BaseNetwork):
             The fitted network.
         """
         if like is None:
-            center, components = _principal_components(train)
+            center, components = principal_components(train)
         else:
             center, components = like.center.numpy(), like.components.numpy()
         z = ((train.vectors - center) @ components).astype(np.float32)
@@ -496,8 +496,16 @@ def _with_level(z: Tensor, width: int, preference: bool) -> Tensor:
     return torch.cat([torch.ones_like(z[..., :1]), z[..., : width - 1]], -1)
 
 
-def _principal_components(train: Examples) -> tuple[Float32Array, Float32Array]:
-    """Return the mean (d,) of the texts and the directions (d, D) of their features."""
+def principal_components(train: Examples) -> tuple[Float32Array, Float32Array]:
+    """Find the principal components of rows' texts.
+
+    Args:
+        train: The rows.
+
+    Returns:
+        The mean vector of the distinct texts, (d,), and the directions (d, D) of the components,
+        scaled so that the sum of their variances is 1.
+    """
     texts = train.vectors[np.unique(train.positions)]
     center = texts.mean(axis=0)
     centred = (texts - center).astype(np.float64)
