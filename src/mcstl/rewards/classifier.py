@@ -225,8 +225,8 @@ def as_classifier(
         classifier.linear.bias.zero_()
         for share, regression in linear:
             slope, intercept = regression.reward_function(shares @ S)
-            classifier.linear.weight += share * slope
-            classifier.linear.bias += share * intercept
+            classifier.linear.weight.add_(share * slope)
+            classifier.linear.bias.add_(share * intercept)
     return classifier.eval(), tokenizer
 
 
