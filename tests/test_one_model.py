@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mcstl.data.labels import Task
 from mcstl.data.splits import split
 from mcstl.datasets import simulated
 from mcstl.models.model import Model
+from mcstl.serving.prediction import predict_file
 from mcstl.studies import results
 from mcstl.studies.build_model import method_of_model
 from mcstl.studies.new_table import evaluate_into
@@ -384,6 +386,12 @@ def test_a_table_with_a_row_per_annotation_is_read_whatever_the_model_was_traine
         data = load_for(model, tmp_path / file)
         assert (len(data), data.labels.sum()) == (60, 30)
         assert mcstl.evaluate(model, data)["metrics"]["nll"] > 0
+        out = tmp_path / f"p-{file}"
+        predict_file(model, tmp_path / file, out)
+        read = pd.read_csv if file == "long.csv" else partial(pd.read_json, lines=True)
+        answered = read(out).drop_duplicates("text")  # a row per row of the file
+        p = model.predict_proba(list(answered["text"]))[:, 0, 1]
+        np.testing.assert_allclose(answered[f"p({model.classes[1]})"], p, atol=1e-6)
 
 
 def test_a_fit_stops_by_another_table(cache: Path, reviews: pd.DataFrame) -> None:
