@@ -1,7 +1,7 @@
 """The paper again: its tables and figures from studies of ours, beside what it prints.
 
 `paper.yaml` has what the paper prints and the study behind every row, `runs` runs each study once,
-`tables` and `figures` show what came out.
+`tables` and `figures` show what came out. `lewidi` enters the field's shared task.
 """
 
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mcstl._support import files
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, listed
 from mcstl._support.progress import Progress, silent
 from mcstl.reporting import plots
 from mcstl.reproduce import figures, tables
+from mcstl.reproduce.lewidi import editions, enter
 from mcstl.reproduce.paper import paper
 from mcstl.reproduce.runs import StudyRuns
 
@@ -20,10 +21,10 @@ __all__ = ["Reproduction", "StudyRuns", "paper", "reproduce", "reproduce_one"]
 
 
 class Reproduction(NamedTuple):
-    """A table or figure of the paper, made again.
+    """A table or figure of the paper, made again; or a data set of LeWiDi.
 
     Attributes:
-        name: The table or figure, as ``table1``.
+        name: The table or figure, as ``table1``, or the data set.
         text: What is to be read: the table, or the figure's title, with the leak checks of the
             studies and what is missing.
         files: The files that were written.
@@ -42,30 +43,43 @@ def reproduce(
     like: bool = False,
     seeds: int = 5,
     jobs: int = 1,
+    dataset: str | None = None,
     progress: Progress = silent,
 ) -> Iterator[Reproduction]:
-    """Run what is behind a table or figure of the paper, and make it again.
+    """Run what is behind a table or figure of the paper, and make it again; or enter LeWiDi.
 
     A study that several need is run once, in a folder of its own below `out`, and is not run again
     by the next command. What cannot be run, for lack of data or of a method, is named in its place,
     and the rest goes on.
 
     Args:
-        name: The table or figure, as ``table1``, or ``all``.
+        name: The table or figure, as ``table1``, or ``all``; or an edition, as ``lewidi2025``,
+            whose splits are the organisers' and whose seed is 0 (`mcstl.reproduce.lewidi`).
         out: The folder for the results.
         data_dir: The folder with the data sets.
         like: Take open data of the same structure instead of the paper's.
         seeds: How many seeds each study has.
         jobs: How many seeds run at once.
+        dataset: The one data set of an edition, None for all.
         progress: Called with what is being done, how many steps are finished and how many there
             are.
 
     Yields:
-        Each table and figure as soon as it is done.
+        Each table and figure, or data set, as soon as it is done.
 
     Raises:
         InputError: If the name is unknown, and at the end if nothing at all could be run.
     """
+    if name in editions():
+        has_run = False
+        for entered in enter(editions()[name], dataset, Path(out) / name, data_dir, progress):
+            has_run |= entered.has_run
+            yield Reproduction(entered.name, entered.text, entered.files)
+        if not has_run:
+            raise InputError(f"none of the data sets of {name} is here; what each needs is above")
+        return
+    if dataset is not None:
+        raise InputError(f"--dataset names a data set of {listed(editions())}; {name} has none")
     studies = StudyRuns(paper(), Path(out), data_dir, seeds, jobs, progress)
     for each in studies.paper.chosen(name):
         yield reproduce_one(each, studies, like)
