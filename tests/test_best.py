@@ -20,6 +20,7 @@ from mcstl.methods.fitting import fit_method
 from mcstl.models import training
 from mcstl.models.examples import WeightedExamples
 from mcstl.models.model import Model
+from mcstl.models.multilevel import MultilevelNetwork
 from mcstl.models.networks import Network
 from mcstl.models.stack import StackNetwork, level_logits
 from mcstl.rewards import RewardFunction
@@ -91,13 +92,35 @@ def test_a_model_of_several_networks_is_saved(task: Task, encoder: Encoder, tmp_
             Model.load(tmp_path / "model", encoder=encoder)
 
 
-def test_rewards_of_several_networks_and_no_classifier(encoder: Encoder) -> None:
+def test_rewards_of_several_networks(encoder: Encoder) -> None:
     model = stacked("preference", encoder)
     first, second = RewardFunction(model, ["Order"])(["", ""], TEXTS[:2])
     p = model.predict_proba([(TEXTS[0], TEXTS[1])], [["Order"]])[0, 0, 1]
     close(p, 1 / (1 + np.exp(second - first)))
-    with pytest.raises(InputError, match="this model is of another method"):
+    with pytest.raises(InputError, match="this one is of another method"):
         as_classifier(model, ["Order"])
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_classifier_of_best_gives_its_rewards(alone: bool, encoder: Encoder) -> None:
+    model = made("preference", encoder)
+    sizes = {"features": 20, "group_features": 6, "person_features": 2, "annotators": 0}
+    config = {"sizes": {**sizes, "texts": 0, "draws": 3}}
+    regression = MultilevelNetwork.from_config(config, (384, model.network.n_groups, 1), True)
+    random = torch.Generator().manual_seed(0)
+    for buffer in regression.buffers():
+        buffer.copy_(torch.randn(buffer.shape, generator=random))
+    network = StackNetwork([regression, *([] if alone else [model.network])], 1).eval()
+    network.weights[0] = network.weights.new_tensor([0.8] if alone else [0.8, 0.3])
+    model = replace(model, network=network)
+    mixture = {"Comfort": 3, "Wonder": 1}
+    expected = RewardFunction(model, mixture=mixture)([""] * len(TEXTS), list(TEXTS))
+    classifier, tokenizer = as_classifier(model, mixture=mixture)
+    inputs = tokenizer(list(TEXTS), return_tensors="pt", padding=True)
+    with torch.inference_mode():
+        logits = classifier(**inputs).logits[:, 0].numpy()
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-3)
 
 
 # The method

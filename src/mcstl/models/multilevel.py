@@ -307,9 +307,23 @@ class MultilevelNetwork(BaseNetwork):
 
     def rewards(self, e: Tensor, S: Tensor) -> Tensor:
         """See `BaseNetwork.rewards`."""
-        z = self._features(e)
-        of_groups = self._of_groups(z) @ (S @ self.group[0]).T
-        return (z @ self.text[0])[:, None] + of_groups
+        slopes, intercepts = self.reward_function(S)
+        return e @ slopes.T + intercepts
+
+    def reward_function(self, S: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the linear function of a text's vector that each perspective's reward is.
+
+        Args:
+            S: The membership of each perspective, (P, K) or (K,).
+
+        Returns:
+            The slopes, (P, d) or (d,), and what is added, (P,) or ().
+        """
+        of_groups = S @ self.group[0]
+        rest = self.text.shape[1] - of_groups.shape[-1]
+        effects = self.text[0] + torch.nn.functional.pad(of_groups, (0, rest))
+        slopes = effects @ self.components.T
+        return slopes, -(slopes @ self.center)
 
     def _integrated(self, scores: Tensor, variance: Tensor) -> Tensor:
         """Return class probabilities (..., L) of draws of scores (..., 1 + R), the mean first."""

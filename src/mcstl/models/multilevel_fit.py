@@ -13,22 +13,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from mcstl._support.arrays import FloatArray, IntArray
 from mcstl._support.progress import Progress, silent
 
-#: Rounds of EM at most, and by how much (in logarithms) variances may still change at the end.
-_ROUNDS, _ROUNDS_FROM_START = 30, 3
-_CHANGE = 0.03
+#: Rounds of EM at most, and by how much the standard deviation that a kind of effect gives to scores
+#: may still change at the end.
+_ROUNDS, _ROUNDS_FROM_START = 40, 3
+_CHANGE = 0.01
 #: A variance below this has no effect that could be seen.
 _LEAST_VARIANCE = 1e-6
 #: Draws from the posterior while variances are learnt.
 _DRAWS_IN_EM = 8
-#: Relative accuracy of the mean and of draws.
+#: Relative accuracy of the mean and of draws. A few steps are always made: an old solution within the
+#: accuracy is off in the same direction for all effects of a kind, which variances would follow.
 _TOLERANCE = 0.01
-_STEPS = 200
+_FEWEST_STEPS, _STEPS = 3, 200
 #: Nodes and weights by which the likelihood is averaged over the posterior of a score.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -72,11 +74,13 @@ class Term:
         Returns:
             What each effect adds to each row's score, (n, U d).
         """
-        units, d = self.units.tocoo(), self.features.shape[1]
-        rows = np.repeat(units.row, d)
-        columns = (units.col[:, None].astype(np.int64) * d + np.arange(d)).ravel()
-        values = (units.data[:, None] * self.features[units.row]).ravel()
-        return csr_matrix((values, (rows, columns)), shape=(self.units.shape[0], self.size))
+        (n, _), d = self.units.shape, self.features.shape[1]
+        rows = np.repeat(np.arange(n), np.diff(self.units.indptr))
+        index = np.int32 if max(self.size, len(rows) * d) < 2**31 else np.int64
+        columns = self.units.indices[:, None].astype(index) * d + np.arange(d, dtype=index)
+        values = self.features[rows] * self.units.data[:, None]
+        starts = self.units.indptr.astype(index) * d
+        return csr_matrix((values.ravel(), columns.ravel(), starts), shape=(n, self.size))
 
 
 @dataclass(frozen=True)
@@ -127,21 +131,28 @@ class _Matrix:
         self.text, self.cell = design.text, design.cell
         n, (m, self.width) = len(design.y), design.text.shape
         self.of_cells = csr_matrix((np.ones(n), (design.cell, np.arange(n))), shape=(m, n))
-        matrices = [term.matrix() for term in design.terms]
-        self.sparse = hstack([csr_matrix((n, 0)), *matrices], format="csr")
+        self.terms = [term.matrix() for term in design.terms]
         ends = np.cumsum([self.width, *(term.size for term in design.terms)])
         self.slices = [slice(0, self.width), *map(slice, ends[:-1], ends[1:])]
         self.size = int(ends[-1])
 
     def times(self, effects: FloatArray) -> FloatArray:
         """Return X effects, (n, R), of effects (size, R)."""
-        of_text = (self.text @ effects[: self.width])[self.cell]
-        return np.asarray(of_text + self.sparse @ effects[self.width :])
+        scores = (self.text @ effects[: self.width])[self.cell]
+        for matrix, piece in zip(self.terms, self.slices[1:], strict=True):
+            scores += matrix @ effects[piece]
+        return np.asarray(scores)
 
     def transposed_times(self, rows: FloatArray) -> FloatArray:
         """Return X' rows, (size, R), of rows (n, R)."""
         of_text = self.text.T @ (self.of_cells @ rows)
-        return np.concatenate([of_text, self.sparse.T @ rows])
+        return np.concatenate([of_text, *(matrix.T @ rows for matrix in self.terms)])
+
+    def mean_squares(self) -> FloatArray:
+        """Return the mean square, over rows, of what each effect is multiplied by, (size,)."""
+        of_text = self.text.T**2 @ np.asarray(self.of_cells.sum(axis=1)).ravel()
+        of_terms = [np.asarray(matrix.power(2).sum(axis=0)).ravel() for matrix in self.terms]
+        return np.concatenate([of_text, *of_terms]) / len(self.cell)
 
 
 def fit(
@@ -174,6 +185,7 @@ def fit(
         ]
         variances = np.bincount(bands, np.concatenate([start[0], *of_effects])) / counts
     rounds = _ROUNDS if start is None else _ROUNDS_FROM_START
+    in_scores = np.bincount(bands, X.mean_squares())
     random = np.random.default_rng(seed)
     noise = _Noise.drawn(random, len(design.y), X.size, _DRAWS_IN_EM)
     effects, deviations = np.zeros((X.size, 1)), np.zeros((X.size, _DRAWS_IN_EM))
@@ -197,7 +209,7 @@ def fit(
         if start is None or done > 1:  # the first mean is not yet near its place
             variances = _learnt(effects[:, 0], deviations, bands, counts, variances, done > 1)
         progress("fitting", done, rounds)
-        changes = np.abs(np.log(variances / before))[variances > 1e-4]
+        changes = np.sqrt(in_scores) * np.abs(np.sqrt(variances) - np.sqrt(before))
         if done > 5 and changes.max(initial=0) < _CHANGE:
             break
     progress("fitting", rounds, rounds)
@@ -266,7 +278,7 @@ def _learnt(
     """Return the variance of each kind of effect, by what is known of its effects now.
 
     EM's own step is sure and slow where little is known of each effect; MacKay's has the same fixed
-    point. Their geometric mean is taken, within a factor of two of EM's.
+    point and is fast, but for the noise of few draws: the noisier, the nearer the step is to EM's.
     """
     n = len(counts)
     squares = np.bincount(bands, effects**2, n) + _PRIOR_EFFECTS * _PRIOR_VARIANCE
@@ -277,7 +289,9 @@ def _learnt(
         return np.asarray(em)
     determined = np.maximum(total - unknown / variances, 1e-3 * total)
     mackay = np.clip(squares / determined, em / 4, em * 4)
-    return np.clip(np.sqrt(em * mackay), _LEAST_VARIANCE, 100)
+    noise = 2 * total / deviations.shape[1]
+    share = determined**2 / (determined**2 + noise)
+    return np.clip(em ** (1 - share) * mackay**share, _LEAST_VARIANCE, 100)
 
 
 def _first_cuts(design: Design) -> FloatArray:
@@ -364,8 +378,8 @@ def _solver(
         scale = np.maximum((b * precondition(b)).sum(axis=0), 1e-300)
         direction = step = precondition(residual)
         size = (residual * step).sum(axis=0)
-        for _ in range(_STEPS):
-            if (size <= _TOLERANCE**2 * scale).all():
+        for done in range(_STEPS):
+            if done >= _FEWEST_STEPS and (size <= _TOLERANCE**2 * scale).all():
                 break
             image = matrix(direction)
             length = size / np.maximum((direction * image).sum(axis=0), 1e-300)
@@ -389,13 +403,13 @@ def _preconditioner(
     many: list[tuple[slice, FloatArray]] = []
     n = len(weight)
     some = np.arange(0, n, -(-n // _ROWS_OF_BLOCKS))
-    for term, piece in zip(design.terms, X.slices[1:], strict=True):
+    for term, matrix, piece in zip(design.terms, X.terms, X.slices[1:], strict=True):
         U, d = term.units.shape[1], term.features.shape[1]
         if not U:
             continue
         prior = precision[piece]
         if U * d <= _LARGEST_BLOCK:
-            columns = X.sparse[some, slice(piece.start - X.width, piece.stop - X.width)].toarray()
+            columns = matrix[some].toarray()
             block = (columns.T * (weight[some] * (n / len(some)))) @ columns
             whole.append((piece, np.linalg.inv(block + np.diag(prior))))
             continue

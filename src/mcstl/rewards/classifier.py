@@ -24,7 +24,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from mcstl._support.errors import InputError, listed
 from mcstl.models.model import Model
-from mcstl.models.networks import Layer, Network
+from mcstl.models.multilevel import MultilevelNetwork
+from mcstl.models.networks import BaseNetwork, Layer, Network
 from mcstl.models.stack import StackNetwork
 from mcstl.rewards.function import weighted_memberships
 
@@ -50,7 +51,7 @@ class RewardConfig(PreTrainedConfig):
         normalize: Whether embeddings are scaled to length 1.
         hidden: The width of the head.
         layer: The form of the head's layer, as in `mcstl.models.networks`.
-        n_views: P, how many memberships the reward is a mean over.
+        n_views: P, how many memberships the reward is a mean over; 0 without a network.
         most_tokens: How many tokens the encoder reads, special tokens among them.
         cls_token_id: The token that a text starts with, if any.
         sep_token_id: The token that a text ends with, if any.
@@ -77,7 +78,9 @@ class RewardConfig(PreTrainedConfig):
 
 
 class RewardModel(PreTrainedModel):
-    """Computes r = sum over P views of weight o(e + V) / t, of a text's embedding e (§2.4).
+    """Computes r = sum over P views of weight o(e + V) / t (§2.4), plus a linear function of e.
+
+    The network of MC-STL is the sum, the multilevel model is linear in a text's embedding e.
 
     Args:
         config: The sizes of the encoder and of the head.
@@ -98,6 +101,7 @@ class RewardModel(PreTrainedModel):
         self.score = nn.Linear(config.hidden, 1, bias=False)
         self.shift = nn.Parameter(torch.zeros(config.n_views, config.hidden))
         self.weight = nn.Parameter(torch.ones(config.n_views))
+        self.linear = nn.Linear(size, 1)
         self.post_init()
 
     def forward(
@@ -126,7 +130,7 @@ class RewardModel(PreTrainedModel):
             e = nn.functional.normalize(e, dim=-1)
         units = self.active(self.norm(self.first(e)[:, None] + self.shift[None]))
         logits = self.score(units).squeeze(-1) @ self.weight
-        return SequenceClassifierOutput(logits=logits[:, None])
+        return SequenceClassifierOutput(logits=logits[:, None] + self.linear(e))
 
     def _framed(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Cut tokens and put special tokens around them, as the encoder was trained to read them.
@@ -179,13 +183,15 @@ def as_classifier(
         InputError: As `RewardFunction` does, and if the network or the encoder has another form.
     """
     memberships, weights = weighted_memberships(model, perspective, mixture)
-    network, slope = model.network, 1.0
-    if isinstance(network, StackNetwork) and len(network.members) == 1:  # recalibrated
-        slope, network = float(network.slope), network.members[0]
-    if not isinstance(network, Network):
+    S = torch.from_numpy(memberships.toarray().astype(np.float32))
+    shares = torch.from_numpy(weights).float()
+    members = _weighted_members(model.network)
+    networks = [(share, each) for share, each in members if isinstance(each, Network)]
+    linear = [(share, each) for share, each in members if isinstance(each, MultilevelNetwork)]
+    if len(networks) > 1 or len(networks) + len(linear) < len(members):
         raise InputError(
-            "a classifier needs one network of the form o(e + V), as mc-stl's; this model is of "
-            "another method. Use RewardFunction, which needs nothing, or fit the method mc-stl"
+            "a classifier is made of a model of best, multilevel, mc-stl or none; this one is of "
+            "another method. Use RewardFunction, which needs nothing, or fit one of these"
         )
     pooling, normalize, length = _encoder_form(model)
     folder = str(model.encoder.folder)
@@ -197,25 +203,39 @@ def as_classifier(
         encoder_config=encoder.config,
         pooling=pooling,
         normalize=normalize,
-        hidden=network.first.out_features,
-        layer=network.layer,
-        n_views=len(weights),
+        hidden=networks[0][1].first.out_features if networks else 1,
+        layer=networks[0][1].layer if networks else "smooth",
+        n_views=len(weights) if networks else 0,
         most_tokens=length,
         cls_token_id=tokenizer.cls_token_id,
         sep_token_id=tokenizer.sep_token_id,
     )
     config.num_labels, config.pad_token_id = 1, tokenizer.pad_token_id
     classifier = RewardModel(config)
-    S = torch.from_numpy(memberships.toarray().astype(np.float32))
     with torch.no_grad():
         classifier.encoder.load_state_dict(encoder.state_dict())
-        classifier.first.load_state_dict(network.first.state_dict())
-        classifier.norm.load_state_dict(network.rest[0].state_dict())  # GELU has none
-        classifier.score.load_state_dict(network.rest[-1].state_dict())
-        shift, t = network.effects(S)
-        classifier.shift.copy_(shift)
-        classifier.weight.copy_(slope * torch.from_numpy(weights).float() / t)
+        for share, network in networks:
+            classifier.first.load_state_dict(network.first.state_dict())
+            classifier.norm.load_state_dict(network.rest[0].state_dict())  # GELU has none
+            classifier.score.load_state_dict(network.rest[-1].state_dict())
+            shift, scale = network.effects(S)
+            classifier.shift.copy_(shift)
+            classifier.weight.copy_(share * shares / scale)
+        classifier.linear.weight.zero_()
+        classifier.linear.bias.zero_()
+        for share, regression in linear:
+            slope, intercept = regression.reward_function(shares @ S)
+            classifier.linear.weight += share * slope
+            classifier.linear.bias += share * intercept
     return classifier.eval(), tokenizer
+
+
+def _weighted_members(network: BaseNetwork) -> list[tuple[float, BaseNetwork]]:
+    """Return what a network's reward is the weighted sum of."""
+    if not isinstance(network, StackNetwork):
+        return [(1.0, network)]
+    weights = (network.slope * network.weights[0]).tolist()
+    return [each for each in zip(weights, network.members, strict=True) if each[0]]
 
 
 def load_classifier(folder: str | Path) -> tuple[RewardModel, Any]:
