@@ -201,6 +201,17 @@ def test_the_last_part_alone_by_hand_and_chosen(cache: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(model.predict_proba(asked)[:, 0, 1], p, atol=1e-6)
 
 
+def test_a_view_of_ngrams_alone_is_fitted_to_training_texts(cache: Path, tmp_path: Path) -> None:
+    plan = study(tmp_path, encoder="word-ngrams", parts="joined")
+    assert plan.encoder == ("word-ngrams",)
+    prepared = prepare(plan, plan.load(), load_encoder(plan.encoder_name), 0)
+    assert prepared.encoder.name == "word-ngrams"
+    texts, positions = prepared.annotations.distinct_texts()
+    train = [texts[i] for i in np.unique(positions[prepared.parts.train])]
+    by_hand = NgramEncoder.fit("word-ngrams", train)
+    np.testing.assert_allclose(prepared.encoder.encode(texts), by_hand.encode(texts), atol=1e-6)
+
+
 def test_several_encoders_are_named_once_and_not_for_multilabel(tmp_path: Path) -> None:
     plan = study(tmp_path, encoder=["all-MiniLM-L6-v2", "all-MiniLM-L6-v2"])
     with pytest.raises(InputError, match="name one or several different ones"):
