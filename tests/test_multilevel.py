@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fastapi.testclient import TestClient
 from scipy.sparse import csr_matrix, hstack
 from scipy.special import expit
 from typer.testing import CliRunner
@@ -24,6 +25,8 @@ from mcstl.models.known_texts import codes, hashes
 from mcstl.models.model import Model
 from mcstl.models.multilevel import MultilevelNetwork
 from mcstl.models.multilevel_fit import Design, Term
+from mcstl.serving.api import create_app
+from mcstl.serving.prediction import predict_file
 
 LEVELS = np.array([-1.0, 1.0])
 
@@ -344,14 +347,35 @@ def test_intervals_are_around_what_is_predicted(town: Model) -> None:
     asked = [[name] for name in town.group_names]
     p = town.predict_proba(TEXTS, asked)
     views = town.views(TEXTS, asked, level=0.95)
-    assert views.low is not None
-    assert views.high is not None
-    assert (views.low < p).all()
-    assert (p < views.high).all()
-    narrow = town.predict_interval(TEXTS, asked, level=0.5)
-    assert (narrow[1] - narrow[0] < views.high - views.low).all()
+    assert views.ends is not None
+    low, high = views.ends  # the population's first
+    shown = np.concatenate([views.population[:, None], p], axis=1)
+    assert (low < shown).all()
+    assert (shown < high).all()
+    narrow = town.predict_interval(TEXTS, [[], *asked], level=0.5)
+    assert (narrow[1] - narrow[0] < high - low).all()
     with pytest.raises(InputError, match="a level is between 0 and 1"):
         town.predict_interval(TEXTS, level=1)
+
+
+def test_a_table_and_the_service_have_the_intervals(town: Model, tmp_path: Path) -> None:
+    name, last = town.group_names[0], town.classes[-1]
+    views = town.views(TEXTS, [[name]], level=0.9)
+    assert views.ends is not None
+    pd.DataFrame({"text": TEXTS}).to_csv(tmp_path / "in.csv", index=False)
+    town.level = 0.9
+    predict_file(town, tmp_path / "in.csv", tmp_path / "out.csv", perspectives=[name])
+    town.level = None
+    table = pd.read_csv(tmp_path / "out.csv")
+    with TestClient(create_app(town, page=False)) as client:
+        question = {"texts": TEXTS, "perspectives": [name], "interval": 0.9}
+        answers = client.post("/predict", json=question).json()["answers"]
+    for end, ends in zip(("low", "high"), views.ends, strict=True):
+        np.testing.assert_allclose(table[f"{end}({last})"], ends[:, 0, -1], atol=1e-6)
+        np.testing.assert_allclose(table[f"{end}({last} | {name})"], ends[:, 1, -1], atol=1e-6)
+        for answer, of_text in zip(answers, ends, strict=True):
+            np.testing.assert_allclose(answer[f"population_{end}"], of_text[0], atol=1e-6)
+            np.testing.assert_allclose(answer[end], of_text[1:], atol=1e-6)
 
 
 def test_a_population_of_ones_own(town: Model) -> None:

@@ -300,8 +300,8 @@ class Model(EverydayModel, OnTheHub):
         views = Views(names, self.classes, p[:, :-1], p[:, -1], unseen, encoded.cut)
         if level is None:
             return views
-        low, high = self._interval(encoded, respondents, level, progress)
-        return replace(views, low=low[:, :-1], high=high[:, :-1])
+        ends = np.stack(self._interval(encoded, respondents, level, progress))
+        return replace(views, ends=np.roll(ends, 1, axis=2))  # the population, which is last
 
     def disagreement(
         self,

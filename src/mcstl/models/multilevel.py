@@ -7,6 +7,7 @@ say of this very text. All effects are normal, each kind with a variance of its 
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -63,13 +64,15 @@ class MultilevelNetwork(BaseNetwork):
     """
 
     kind = "multilevel"
-    #: What makes scores differ, in the order of `sds`.
-    SOURCES = (
-        "what the text says",
-        "groups",
-        "people",
-        "the text beyond its words' meaning",
-        "what groups say of a single text",
+    #: What makes scores differ, in the order of `sds`: each kind of effect, and its plain name.
+    SOURCES = MappingProxyType(
+        {
+            "text": "what the text says",
+            "group": "groups",
+            "person": "people",
+            "text by itself": "the text beyond its words' meaning",
+            "text and group": "what groups say of a single text",
+        }
     )
 
     center: Tensor
@@ -153,7 +156,7 @@ class MultilevelNetwork(BaseNetwork):
             The fitted network.
         """
         if like is None:
-            center, components = _principal_components(train)
+            center, components = principal_components(train)
         else:
             center, components = like.center.numpy(), like.components.numpy()
         z = ((train.vectors - center) @ components).astype(np.float32)
@@ -236,7 +239,7 @@ class MultilevelNetwork(BaseNetwork):
 
     def sources(self) -> dict[str, float]:
         """See `BaseNetwork.sources`."""
-        sds = dict(zip(self.SOURCES, self.sds.tolist(), strict=True))
+        sds = dict(zip(self.SOURCES.values(), self.sds.tolist(), strict=True))
         return {source: sd for source, sd in sds.items() if sd > 0}
 
     def at_its_mean(self) -> Self:
@@ -493,8 +496,16 @@ def _with_level(z: Tensor, width: int, preference: bool) -> Tensor:
     return torch.cat([torch.ones_like(z[..., :1]), z[..., : width - 1]], -1)
 
 
-def _principal_components(train: Examples) -> tuple[Float32Array, Float32Array]:
-    """Return the mean (d,) of the texts and the directions (d, D) of their features."""
+def principal_components(train: Examples) -> tuple[Float32Array, Float32Array]:
+    """Find the principal components of rows' texts.
+
+    Args:
+        train: The rows.
+
+    Returns:
+        The mean vector of the distinct texts, (d,), and the directions (d, D) of the components,
+        scaled so that the sum of their variances is 1.
+    """
     texts = train.vectors[np.unique(train.positions)]
     center = texts.mean(axis=0)
     centred = (texts - center).astype(np.float64)
@@ -522,5 +533,5 @@ def _sds(design: Design, posterior: Posterior) -> Tensor:
     for term, variances in zip(design.terms, posterior.variances[1:], strict=True):
         share = np.asarray(term.units.multiply(term.units).sum(axis=1)).ravel()
         by_name[term.name] = expected(term.features, variances, share)
-    order = ("text", "group", "person", "text by itself", "text and group")
-    return torch.tensor([by_name.get(name, 0.0) for name in order]).sqrt().float()
+    sds = [by_name.get(name, 0.0) for name in MultilevelNetwork.SOURCES]
+    return torch.tensor(sds).sqrt().float()

@@ -19,16 +19,16 @@ from scipy.special import expit
 from mcstl._support.arrays import FloatArray, IntArray
 from mcstl._support.progress import Progress, silent
 
-#: Rounds of EM at most, and by how much the standard deviation that a kind of effect gives to scores
-#: may still change at the end.
+#: Rounds of EM at most, and by how much the standard deviation that a kind of effect gives to
+#: scores may still change at the end.
 _ROUNDS, _ROUNDS_FROM_START = 40, 3
 _CHANGE = 0.01
 #: A variance below this has no effect that could be seen.
 _LEAST_VARIANCE = 1e-6
 #: Draws from the posterior while variances are learnt.
 _DRAWS_IN_EM = 8
-#: Relative accuracy of the mean and of draws. A few steps are always made: an old solution within the
-#: accuracy is off in the same direction for all effects of a kind, which variances would follow.
+#: Relative accuracy of the mean and of draws. A few steps are always made: an old solution within
+#: the accuracy is off in the same direction for all effects of a kind, and variances would follow.
 _TOLERANCE = 0.01
 _FEWEST_STEPS, _STEPS = 3, 200
 #: Nodes and weights by which the likelihood is averaged over the posterior of a score.

@@ -196,8 +196,8 @@ class Views:
             their groups are added alone.
         truncated: Whether the encoder did not read a text to its end, (n,); None where that is not
             known.
-        low: The lower ends of the perspectives' intervals, (n, P, L); None where none were asked.
-        high: The upper ends.
+        ends: The lower and the upper ends of intervals, of the population and then of each
+            perspective, (2, n, 1 + P, L); None where none were asked.
     """
 
     names: tuple[str, ...]
@@ -206,8 +206,7 @@ class Views:
     population: FloatArray
     unseen: tuple[str, ...] = ()
     truncated: BoolArray | None = None
-    low: FloatArray | None = None
-    high: FloatArray | None = None
+    ends: FloatArray | None = None
 
     @property
     def disagreement(self) -> FloatArray:
@@ -260,10 +259,8 @@ class Views:
             The views of all texts from these.
         """
         unseen = tuple(name for name in self.unseen if name in self.names[:n])
-        low, high = (x if x is None else x[:, :n] for x in (self.low, self.high))
-        return replace(
-            self, names=self.names[:n], p=self.p[:, :n], unseen=unseen, low=low, high=high
-        )
+        ends = None if self.ends is None else self.ends[:, :, : 1 + n]
+        return replace(self, names=self.names[:n], p=self.p[:, :n], unseen=unseen, ends=ends)
 
     def of_texts(self, texts: slice) -> "Views":
         """Keep some texts only.
@@ -275,14 +272,12 @@ class Views:
             The views of these from all perspectives.
         """
         truncated = None if self.truncated is None else self.truncated[texts]
-        low, high = (x if x is None else x[texts] for x in (self.low, self.high))
         return replace(
             self,
             p=self.p[texts],
             population=self.population[texts],
             truncated=truncated,
-            low=low,
-            high=high,
+            ends=None if self.ends is None else self.ends[:, texts],
         )
 
     def table(self) -> pd.DataFrame:

@@ -79,7 +79,9 @@ class Answer(BaseModel):
         population: L probabilities of the training population.
         mix: L probabilities of the stated population, if there is one.
         perspectives: L probabilities of each of the P perspectives.
-        low: The lower ends of their intervals, if asked for.
+        population_low: The lower ends of the population's intervals, if asked for.
+        population_high: The upper ends.
+        low: The lower ends of the perspectives' intervals, if asked for.
         high: The upper ends.
         disagreement: How much the perspectives disagree, from 0, all agree, to 1.
         truncated: Whether the encoder did not read the text to its end.
@@ -88,6 +90,8 @@ class Answer(BaseModel):
     population: list[float]
     mix: list[float] | None
     perspectives: list[list[float]]
+    population_low: list[float] | None
+    population_high: list[float] | None
     low: list[list[float]] | None
     high: list[list[float]] | None
     disagreement: float = Field(description="From 0, all agree, to 1.")
@@ -229,9 +233,9 @@ def create_app(
         texts, query = batcher.check(question.texts, question.perspectives, question.mix)
         views = await batcher.views(texts, query.perspectives)
         if question.interval is not None:
-            shown = query.perspectives[: query.n_shown]
-            low, high = await batcher.intervals(texts, shown, question.interval)
-            views = replace(views, low=low, high=high)
+            shown: list[list[str]] = [[], *query.perspectives[: query.n_shown]]
+            ends = await batcher.intervals(texts, shown, question.interval)
+            views = replace(views, ends=ends)
         metrics.texts.inc(len(texts))
         return _predictions(views, query)
 
@@ -322,7 +326,7 @@ def _predictions(views: Views, query: Query) -> Predictions:
     n = len(views.population)
     mixes = views.mixture(query.mix).tolist() if query.mix else [None] * n
     shown = views.first_perspectives(query.n_shown)
-    low, high = ([None] * n if x is None else x.tolist() for x in (shown.low, shown.high))
+    low, high = [[None] * n] * 2 if shown.ends is None else shown.ends.tolist()
     return Predictions(
         classes=list(shown.classes),
         perspectives=list(shown.names),
@@ -332,8 +336,10 @@ def _predictions(views: Views, query: Query) -> Predictions:
                 population=population,
                 mix=mix,
                 perspectives=p,
-                low=lower,
-                high=upper,
+                population_low=lower and lower[0],
+                population_high=upper and upper[0],
+                low=lower and lower[1:],
+                high=upper and upper[1:],
                 disagreement=disagreement,
                 truncated=truncated,
             )

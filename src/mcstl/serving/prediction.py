@@ -284,7 +284,7 @@ class _Job:
             truncated += 0 if views.truncated is None else int(views.truncated.sum())
             mixed = [views.mixture(query.mix)] if query.mix else []
             shown = views.first_perspectives(query.n_shown)
-            answers = [shown.p, *(x for x in (shown.low, shown.high) if x is not None)]
+            answers = [shown.p, *(() if shown.ends is None else shown.ends)]
             flat = [each.reshape(len(block), -1) for each in answers]
             numbers.append(
                 np.hstack([views.population, *mixed, *flat, shown.disagreement[:, None]])

@@ -79,16 +79,18 @@ def probability_columns(
         classes: The names of the L classes.
         perspectives: The names of the P perspectives.
         mixed: Whether a stated population stands between the training population and them.
-        intervals: Whether the perspectives' intervals stand behind them.
+        intervals: Whether the intervals of the population and the perspectives stand behind them.
 
     Returns:
         The L columns of the training population, L of the stated population if `mixed`, the P times
-        L columns of the perspectives and, if `intervals`, as many of the lower and of the upper
-        ends.
+        L columns of the perspectives and, if `intervals`, the lower ends of the population's and
+        the perspectives' intervals and then the upper ones, (1 + P) L each.
     """
-    shown = ("p", "low", "high") if intervals else ("p",)
+    of_each = [f"({c} | {name})" for name in perspectives for c in classes]
+    of_all = [f"({c})" for c in classes]
     return [
-        *(f"p({c})" for c in classes),
-        *(f"p_mix({c})" for c in classes if mixed),
-        *(f"{what}({c} | {name})" for what in shown for name in perspectives for c in classes),
+        *(f"p{each}" for each in of_all),
+        *(f"p_mix{each}" for each in of_all if mixed),
+        *(f"p{each}" for each in of_each),
+        *(f"{end}{each}" for end in ("low", "high") if intervals for each in of_all + of_each),
     ]
