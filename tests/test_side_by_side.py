@@ -146,7 +146,7 @@ def test_rationales_that_are_read_predict_and_others_do_not(cache: Path, tmp_pat
     predict_file(model, tmp_path / "new.csv", tmp_path / "out.csv")
     rows = frame[["post", "reply", "why"]].fillna("").to_numpy().tolist()
     written = pd.read_csv(tmp_path / "out.csv")
-    column = next(name for name in written if name.startswith("p("))
+    column = next(str(name) for name in written if str(name).startswith("p("))
     expected = model.predict_proba(rows)[:, 0, [0, 1]]
     assert min(abs(written[column] - expected[:, k]).max() for k in (0, 1)) < 1e-5
 

@@ -116,7 +116,7 @@ class NgramEncoder(Encoder):
         counts.data = 1 + np.log(counts.data)
         vectors = counts @ self.directions.T
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+        return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
 def check_directions(name: str, directions: Float32Array) -> None:

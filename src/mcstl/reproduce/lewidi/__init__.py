@@ -123,8 +123,8 @@ def _score(
             p_test = predicted(target, chosen, data, (rows, test), progress)
             written += write_submission(where, name, "test", p_test, data.take(test), target)
             if is_labelled:
-                of_test = scores(p_test, data.take(test), target)
-                content["test"][f"mcstl, {title}"] = _figures(of_test)
+                ours_on_test = scores(p_test, data.take(test), target)
+                content["test"][f"mcstl, {title}"] = _figures(ours_on_test)
         content["files"] += [str(each.relative_to(folder)) for each in written]
     return content
 

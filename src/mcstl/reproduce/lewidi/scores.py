@@ -55,10 +55,10 @@ def decided(p: FloatArray, target: Target) -> IntArray:
         (n, L) whether yes.
     """
     if target.task == "multilabel":
-        return (p > 1 - _HALF).astype(np.int64)
+        return np.asarray(p > 1 - _HALF, dtype=np.int64)
     if target.soft == "wasserstein":
         return np.asarray((np.cumsum(p, axis=1) < _HALF).sum(axis=1), dtype=np.int64)
-    return np.argmax(p, axis=1).astype(np.int64)
+    return np.asarray(np.argmax(p, axis=1), dtype=np.int64)
 
 
 def scores(p: FloatArray, data: Annotations, target: Target) -> Scores:
