@@ -88,7 +88,7 @@ def real(name: str, data_dir: str, seed: int = 0) -> Task:
         plan.training,
         len(prepared.annotations.classes),
         prepared.annotations.task == "preference",
-        prepared.annotations_per_item,
+        prepared.problem.annotations_per_item or 1.0,
     )
 
 

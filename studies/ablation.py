@@ -30,6 +30,7 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 KL_PARTS: dict[str, dict[str, Any]] = {
     "no KL": {"kl": "none"},
+    "lambda_1 per item": {"lambda_1": "per-item"},
     "KL, lambda_1 = 10": {"lambda_1": 10},
     "KL, lambda_1 = 100": {"lambda_1": 100},
     "mean KL": {"kl": "mean"},

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import mcstl
 from mcstl import cli, datasets
 from mcstl.datasets import simulated
 from model_server import Mishap, serving
@@ -182,6 +183,53 @@ def test_groups_from_a_look_to_agreement(command: Command, town: Path) -> None:
     assert "Krippendorff's alpha over 6 shared instances" in out or "no alpha" in out
     code, out, err = command("groups", "compare", study, "--k", "6-2", "--out", town / "r")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def test_clusters_get_names_that_appear_everywhere(command: Command, town: Path) -> None:
+    study, names, fields = town / "town.yaml", town / "names.csv", "{by: rationale, k: 3%s}"
+    text = (
+        "data: {dataset: simulated, annotations: 300}\ngroups: %s\nseeds: 2\n"
+        "methods: [mc-stl, none]\ntraining: {epochs: 2, hidden: 8}\n"
+    )
+    study.write_text(text % (fields % ""))
+    code, out, err = command("groups", "name", study, "--out", names, "-q")
+    assert code == 0, err
+    assert out.count("(no name yet)") == 3
+    assert pd.read_csv(names)["name"].isna().all()
+    code, out, err = command("groups", "name", study, "--out", names, "--name", "2=Old ties", "-q")
+    assert code == 0, err
+    with serving(lambda *_: '["Care", "Own way", "Safety"]') as server:
+        options = ("--llm", "--model", "m", "--base-url", server.url, "--out", names, "-q")
+        code, out, err = command("groups", "name", study, *options, "--dry-run")
+        assert (code, server.requests) == (0, 0), err
+        code, out, err = command("groups", "name", study, *options, "--name", "2=Old ties")
+        assert code == 0, err
+        assert server.requests == 1
+    # What was given by hand goes before what the language model says.
+    assert [line.split("->")[1].strip() for line in out.splitlines()[:3]] == [
+        *("Care", "Old ties", "Safety"),
+    ]
+    study.write_text(text % (fields % ", names: names.csv"))
+    code, out, err = command("groups", "show", study, "--out", town / "groups.html", "-q")
+    assert code == 0, err
+    assert [line.split(":")[0] for line in out.splitlines()[:3]] == ["Care", "Old ties", "Safety"]
+    assert "Old ties" in (town / "groups.html").read_text()
+    code, out, err = command("groups", "review", study, "--out", town / "sheets", "-q")
+    assert code == 0, err
+    sheet = pd.read_csv(town / "sheets" / "sheet-1.csv")
+    assert set(sheet["class"]) == {"Care", "Old ties", "Safety"}
+    assert sheet["definition"].str.startswith("annotations whose rationales say").all()
+    code, out, err = command("run", study, "--out", town / "out", "-q")
+    assert code == 0, err
+    assert "Old ties" in (town / "out" / "report.html").read_text()
+    assert mcstl.Model.load(town / "out" / "model").group_names == ("Care", "Old ties", "Safety")
+    predictions = pd.read_parquet(town / "out" / "predictions.parquet")
+    assert set(predictions["groups"].explode()) <= {"Care", "Old ties", "Safety"}  # of both seeds
+    # The study in the results has the names themselves.
+    assert "Old ties" in (town / "out" / "study.yaml").read_text()
+    code, out, err = command("groups", "name", study, "--out", names, "--name", "7=Care", "-q")
+    assert code == 2
+    assert "expected the number of a group and its name, as 1=Care" in err
 
 
 def test_infer_from_the_command_line(command: Command, town: Path) -> None:

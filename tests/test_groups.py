@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from mcstl import datasets
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, Notice
 from mcstl.data.annotations import Annotations
 from mcstl.data.splits import split
 from mcstl.encoding.encoders import Encoder, load_encoder
@@ -33,7 +33,9 @@ from mcstl.groups import (
     TaxonomyConfig,
     fit_scheme,
     load_scheme,
+    settled,
 )
+from mcstl.groups.combined import IntersectedScheme
 from mcstl.groups.side_neutral import NEUTRAL, neutralise_sides
 
 PEOPLE = pd.DataFrame(
@@ -446,6 +448,49 @@ def test_clusters_of_another_fit_take_the_names_of_the_nearest(encoder: Encoder)
     assert alike.names == first.names
     assert lists(alike, data, encoder) == lists(first, data, encoder)
     assert [group.size for group in alike.groups] == [2, 4, 3]
+
+
+def test_names_are_given_to_clusters_with_the_same_words_alone(encoder: Encoder) -> None:
+    data = explained(*CHESS, *COOKS, *SAILORS)
+    plain = fit_scheme(RationaleConfig(k=3), data, encoder)
+    names = {plain.names[0]: "Cooks", plain.names[2]: "Sailing  well"}
+    config = RationaleConfig(k=3, names=names)
+    named = fit_scheme(config, data, encoder)
+    assert named.names == ("Cooks", plain.names[1], "Sailing well")
+    assert [g.description for g in named.groups] == [g.description for g in plain.groups]
+    assert saved_and_loaded(named).names == named.names
+    others = explained(*CHESS, *SAILORS[:2])
+    with pytest.warns(Notice, match="no group is called as"):
+        fit_scheme(config, others, encoder)
+    # Another seed's clusters get the names by their centroids.
+    rows = explained(*CHESS, *COOKS[:2], *SAILORS)
+    later = fit_scheme(settled(config, named), rows, encoder).named_like(named)
+    assert later.names == named.names
+    pairs = IntersectConfig(intersect=(config, RationaleConfig(k=2)))
+    first = fit_scheme(pairs, data, encoder)
+    again = fit_scheme(settled(pairs, first), rows, encoder).named_like(first)
+    assert isinstance(first, IntersectedScheme)
+    assert isinstance(again, IntersectedScheme)
+    assert set(again.names) <= {f"{a} & {b}" for a in named.names for b in first.members[1].names}
+    assert lists(again, rows, encoder) == [
+        [f"{a} & {b}" for a, b in zip(*pair, strict=True)]
+        for pair in zip(*(lists(m, rows, encoder) for m in again.members), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "error"),
+    [
+        ({"1: a": " "}, "expected 1 to 60"),
+        ({"1: a": "x" * 61}, "of 61 characters"),
+        ({"1: a": "Care", "2: b": "care"}, "two groups have the same name"),
+        ("nowhere.csv", "nowhere.csv"),
+        (["Care"], "valid dictionary"),
+    ],
+)
+def test_names_that_cannot_be_used(names: object, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        RationaleConfig.model_validate({"names": names})
 
 
 def test_a_centroid_is_the_mean_of_all_that_was_said(encoder: Encoder) -> None:

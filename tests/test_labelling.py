@@ -357,6 +357,12 @@ def test_groups_by_a_language_model_never_show_it_the_label(
         sent = json.dumps(server.bodies)
         assert "oppose" not in sent
         assert "support" not in sent
+        explained = data_of(town.iloc[:3].assign(explanation=["It is kind.", "", "Why not?"]))
+        assert explained.attributes == data.attributes
+        fit_scheme(config, explained)
+        prompts = [body["messages"][-1]["content"] for body in server.bodies[asked:]]
+        assert ["Explanation of the context" in each for each in prompts] == [True, True]
+        assert all("It is kind." in each or "Why not?" in each for each in prompts)
     with serving(lambda *_: Mishap(400, content="no")) as server:
         config = config.model_copy(update={"model": "h", "base_url": server.url})
         with pytest.raises(InputError, match=r"cannot be used: .*no"):

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ from typer.testing import CliRunner
 from mcstl._support.errors import InputError
 from mcstl.cli import app
 from mcstl.evaluation.verdict import LABEL_LEAKS
+from mcstl.groups.review.summaries import Summariser
+from mcstl.labelling.llm import Client, Template
 from mcstl.reporting import plots
 from mcstl.reporting.plots import CalibrationData
 from mcstl.reproduce import StudyRuns, paper, reproduce, reproduce_one
+from mcstl.reproduce.diagrams import DIAGRAMS
 from mcstl.reproduce.paper import Paper
 from mcstl.studies.study_file import Study
+from model_server import serving
+from tiny_transformers import tiny
 
 TINY: dict[str, Any] = {
     "data": {"dataset": "simulated", "annotations": 400},
@@ -104,7 +110,8 @@ def test_the_papers_figures_are_those_of_its_tables() -> None:
     assert found["table7"]["DICES-990 (Ordinal)"]["irpm"][3] == 2.47
     assert found["table8"]["VP-Value (Ordinal)"]["majority"][-1] == 0.54
     assert found["table7"]["D3 (Binary)"]["mc-stl"] == found["table3"]["D3 (Binary)"]["mc-stl"]
-    assert sum(len(block.printed) for table in tables.values() for block in table.blocks) == 34
+    blocks = [block for table in tables.values() for block in table.blocks if block.studies]
+    assert sum(len(block.printed) for block in blocks) == 34
     assert [len(paper().summaries[f"table{k}"].printed) for k in (4, 5, 6)] == [4, 5, 4]
 
 
@@ -112,7 +119,7 @@ def test_every_row_has_a_study_of_its_data_and_one_of_open_data() -> None:
     known, open_data = (
         paper().studies,
         {
-            *("valueeval23", "popquorn", "ukpconvarg1", "livenli-single", "awa"),
+            *("valueeval23", "popquorn", "ukpconvarg1", "livenli-single", "awa", "cade"),
         },
     )
     rows = [
@@ -135,6 +142,9 @@ def test_every_row_has_a_study_of_its_data_and_one_of_open_data() -> None:
             name: value for name, value in fields.items() if name not in ("encoder", "methods")
         }
         assert Study(**plain).data.dataset == paper().studies[key]["data"]["dataset"], key
+        named = "methods" in fields
+        methods = [method.name for method in paper().study(key, 1).methods]
+        assert named or methods == ["mc-stl", "none", "majority"], key
 
 
 def cells(text: str, line: str) -> list[str]:
@@ -209,6 +219,51 @@ def test_summaries_are_those_of_the_groups(studies: StudyRuns) -> None:
     assert "gone was not run" in reproduce_one("table4", studies, like=True).text
 
 
+def test_a_language_model_summarises_the_groups_where_one_is_named(studies: StudyRuns) -> None:
+    groups = studies.results("three").results["groups"]
+    with serving(lambda text, _: f"A theme of {text.count('- ')} reasons.") as server:
+        client = Client("m", base_url=server.url)
+        asking = replace(studies, summariser=Summariser(client, Template("summary")))
+        text = reproduce_one("table4", asking, like=False).text
+    assert server.requests == len(groups)
+    for group in groups:
+        assert f"{group['name']}: A theme of " in text
+        assert group["description"] not in text
+    # A server that is gone leaves the summaries that need none.
+    client = Client("other", base_url=server.url, retries=0)
+    asking = replace(studies, summariser=Summariser(client, Template("summary")))
+    text = reproduce_one("table4", asking, like=False).text
+    assert "These summaries are made without a language model: " in text
+    assert groups[0]["description"] in text
+
+
+def test_irpm_is_left_out_or_trained_with_the_transformer_that_is_named(
+    cache: Path, tmp_path: Path
+) -> None:
+    printed = SMALL.model_dump()
+    printed["studies"]["transformer"] = {**TINY, "methods": ["irpm"]}
+    printed["tables"]["table1"]["blocks"] = [
+        {
+            "title": "Three classes",
+            "studies": ["three", "transformer"],
+            "like": ["three"],
+            "printed": {"irpm": [0.60, 0.61, 0.03, 0.89, 0.05, -0.02, 0.04, 0.4]},
+        }
+    ]
+    studies = StudyRuns(Paper.model_validate(printed), tmp_path / "a", tmp_path, 1, irpm="none")
+    text = reproduce_one("table1", studies, like=False).text
+    assert "transformer was not run. It trains a transformer" in text
+    assert "| IRPM " in text
+    roberta = tiny(tmp_path / "tiny-roberta")
+    studies = StudyRuns(studies.paper, tmp_path / "b", tmp_path, 1, irpm=str(roberta))
+    text = reproduce_one("table1", studies, like=False).text
+    assert "| IRPM (tiny-roberta) | ours  | 0." in text
+    assert "IRPM trains tiny-roberta here, and RoBERTa in the paper." in text
+    # The whole paper leaves it out unless a transformer is named.
+    name, *_ = reproduce("all", StudyRuns(studies.paper, tmp_path / "c", tmp_path, 1))
+    assert "transformer was not run. It trains a transformer" in name.text
+
+
 def test_figures_are_drawn_from_what_there_is(studies: StudyRuns) -> None:
     outcome = reproduce_one("figure3", studies, like=False)
     assert "Gone: gone was not run" in outcome.text
@@ -266,6 +321,19 @@ def test_small_panels_hold_every_dot_and_number() -> None:
     # Nine groups are five and four, not seven and two.
     tops = [round(axes.get_position().y0, 3) for axes in figure.axes[:9]]
     assert [tops.count(y) for y in dict.fromkeys(tops)] == [5, 4]
+    # Numbers stand above their panel, and no two of them in one place.
+    for axes in figure.axes:
+        places = [text.get_position() for text in axes.texts]
+        assert all(up > 1 for _, up in places)
+        assert len(set(places)) == len(places)
+    # The longest line fills the width.
+    few = data._replace(
+        points=points[points["group"].isin(groups[:3])],
+        lines=lines[lines["group"].isin(groups[:3])],
+    )
+    panels = plots.plot_calibration_small([("Three", few)]).axes
+    assert len(panels) == 3
+    assert max(axes.get_position().x1 for axes in panels) > 0.95
     boxes = [axes.get_position() for axes in figure.axes]
     assert min(box.y0 for box in boxes) > 0
     assert max(box.x1 for box in boxes) < 1
@@ -302,6 +370,23 @@ def test_without_data_everything_is_told_and_nothing_stops(
     assert "0.76" in done.output
 
 
+@pytest.mark.parametrize("name", ["figure1", "figure2"])
+def test_the_diagrams_need_no_data(name: str, tmp_path: Path) -> None:
+    """Their texts stay within the picture, and what they show is the library's."""
+    outcome = reproduce_one(name, StudyRuns(SMALL, tmp_path, None, 1), like=False)
+    svg = outcome.files[1].read_text(encoding="utf-8")
+    title, draw = DIAGRAMS[name]
+    assert outcome.text == f"Figure {name[-1]}: {title}"
+    figure = draw()
+    figure.draw_without_rendering()
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent().transformed(figure.transFigure.inverted())
+        assert 0 <= box.x0 <= box.x1 <= 1, text.get_text()
+        assert 0 <= box.y0 <= box.y1 <= 1, text.get_text()
+    for expected in {"figure1": ["Maj(Y)", "MC-STL"], "figure2": ["linear 384 → 256"]}[name]:
+        assert expected in svg
+
+
 def test_an_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no 'tabel1' in the paper; .* Did you mean 'table1'"):
-        next(reproduce("tabel1", tmp_path))
+        next(reproduce("tabel1", StudyRuns(paper(), tmp_path, None, 1)))

@@ -18,6 +18,7 @@ from mcstl.groups import AttributesConfig, RationaleConfig, TaxonomyConfig, fit_
 from mcstl.groups.combined import CombineConfig, settled
 from mcstl.groups.label_leakage import label_auc, leakage_message
 from mcstl.groups.review import choose_k, expert_sheets, summaries
+from mcstl.groups.review.summaries import Summariser
 from mcstl.labelling import inferred_rationales
 from mcstl.labelling.llm import Client, Template
 from model_server import serving
@@ -87,9 +88,10 @@ def test_a_language_model_summarises_what_belongs_to_a_group(
     scheme = fit_scheme(RationaleConfig(k=3), data, encoder)
     S = scheme.assign(data, encoder)
     found = summaries.summarise(scheme.groups, S, data, encoder)
-    asked = summaries.summary_prompts(scheme.groups, S, data, encoder, Template("summary"))
     with serving(lambda text, _: "Of boats." if "harbour" in text else " ") as server:
         client = Client("m", base_url=server.url)
+        asker = Summariser(client, Template("summary"))
+        asked = summaries.summary_prompts(scheme.groups, S, data, encoder, asker)
         said = [each.llm_summary for each in summaries.add_llm_summaries(found, asked, client)]
     assert said.count("Of boats.") == 1
     assert sum("no usable reply" in each for each in said) == 2
@@ -108,9 +110,12 @@ def test_a_brief_summary_is_of_the_sixty_nearest_rationales(encoder: Encoder) ->
     table["rationale"] = [f"reason {i}" for i in range(100)]
     rows = Annotations.from_frame(table)
     scheme = fit_scheme(AttributesConfig(min_size=1), rows)
-    S, template = scheme.assign(rows), Template("summary")
-    (whole,) = summaries.summary_prompts(scheme.groups, S, rows, encoder, template)
-    (brief,) = summaries.summary_prompts(scheme.groups, S, rows, encoder, template, brief=True)
+    S = scheme.assign(rows)
+    asker = Summariser(Client("m", base_url="http://localhost"), Template("summary"))
+    (whole,) = summaries.summary_prompts(scheme.groups, S, rows, encoder, asker)
+    (brief,) = summaries.summary_prompts(
+        scheme.groups, S, rows, encoder, asker._replace(brief=True)
+    )
     reasons = [line for line in whole.user.splitlines() if line.startswith("- ")]
     assert len(reasons) == 100
     assert [x for x in brief.user.splitlines() if x.startswith("- ")] == reasons[:60]
@@ -122,8 +127,8 @@ def test_a_brief_summary_is_of_the_sixty_nearest_rationales(encoder: Encoder) ->
 
 def test_the_page_and_its_form(tmp_path: Path, data: Annotations, encoder: Encoder) -> None:
     with serving(lambda text, _: f"Theme of {len(text)} letters.") as server:
-        client = Client("k", base_url=server.url)
-        found = choose_k.compare_options(RationaleConfig(), data, encoder, range(2, 5), client)
+        asker = Summariser(Client("k", base_url=server.url), Template("summary"))
+        found = choose_k.compare_options(RationaleConfig(), data, encoder, range(2, 5), asker)
     assert [each.candidate.k for each in found] == [2, 3, 4]
     assert all(-1 <= each.summary_overlap <= 1 for each in found)
     page = choose_k.write_page(tmp_path, found, "mine").read_text()

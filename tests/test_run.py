@@ -271,10 +271,16 @@ def test_majority_learns_from_majority_labels_alone(cache: Path) -> None:
         assert np.array_equal(first, second) == same, name
 
 
-def test_annotations_per_item_is_the_papers_m(cache: Path) -> None:
+def test_annotations_per_item_are_the_papers_m_in_the_whole_data_set(cache: Path) -> None:
     prepared = prepare(tiny(), tiny().load(), load_encoder(), seed=0)
-    items = prepared.annotations.frame["item"].iloc[prepared.parts.train]
-    assert prepared.annotations_per_item == pytest.approx(items.value_counts().mean())
+    frame, problem = prepared.annotations.frame, prepared.problem
+    counts = frame["item"].value_counts()
+    assert problem.annotations_per_item == pytest.approx(counts.mean())
+    assert problem.annotations_of_text is not None
+    texts = prepared.annotations.distinct_texts()[0]
+    of_text = dict(zip(texts, problem.annotations_of_text, strict=True))
+    for item, text in zip(frame["item"], frame["text"], strict=True):
+        assert of_text[text] == counts[item]
     assert len(prepared.part("test")) == len(prepared.parts.test)
 
 

@@ -223,8 +223,11 @@ def test_what_a_run_writes_into_its_study_is_not_offered(tmp_path: Path) -> None
         ("methods: [{name: mc-stl, training: {epochs: x}}]", "methods.mc-stl.training.epochs: "),
         ("training: {epochs: three}", "training.epochs: Input should be a valid integer"),
         ("training: {epochs: 0}", "training.epochs: Input should be greater than or equal to 1"),
-        ("training: {lambda_1: papr}", "training.lambda_1: Input should be 'paper' or a valid num"),
-        ("training: {lambda_1: -1}", "'paper' or greater than or equal to 0 (got -1)"),
+        (
+            "training: {lambda_1: papr}",
+            "training.lambda_1: Input should be 'paper' or 'per-item' or",
+        ),
+        ("training: {lambda_1: -1}", "or 'per-item' or greater than or equal to 0 (got -1)"),
         ("training: {kl: papr}", "training.kl: Input should be 'paper', 'mean' or 'none'"),
         ("seeds: 0", "seeds: give a list of distinct whole numbers from 0, or how many"),
         ("seeds: [1, 1]", "seeds: give a list of distinct whole numbers"),

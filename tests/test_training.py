@@ -340,6 +340,44 @@ def test_lambda_1_is_the_papers(task: Task, n_thresholds: int) -> None:
         close(other, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("task", "n_thresholds"), [("binary", 1), ("ordinal", 2)])
+def test_lambda_1_per_item_is_each_groups_mean_over_its_annotations(
+    task: Task, n_thresholds: int
+) -> None:
+    rows, _ = simulated(task, 120, seed=4)
+    rows = replace(rows, w=np.random.default_rng(0).integers(1, 4, len(rows)).astype(np.float32))
+    m_i = np.random.default_rng(1).integers(1, 30, len(rows.vectors)).astype(float)
+    n_classes = n_thresholds + 1
+    weighted = WeightedExamples.from_examples(rows, n_classes, torch.device("cpu"))
+    alphas = {}
+    for lambda_1 in (1, "per-item"):
+        config = TrainingConfig(kl="mean", lambda_1=lambda_1)
+        problem = Problem(n_classes, annotations_of_text=m_i)
+        targets = Loss.of(weighted, problem, config).targets
+        assert targets is not None
+        alphas[lambda_1] = targets.alpha.numpy()
+    each = 1 / (7.4 * n_thresholds * m_i[rows.positions[:, 0]])
+    for k in range(rows.S.shape[1]):
+        inside = rows.S[:, [k]].toarray()[:, 0] > 0
+        expected = np.average(each[inside], weights=rows.w[inside])
+        assert alphas["per-item"][k] == pytest.approx(alphas[1][k] * expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("task", ["binary", "ordinal"])
+def test_lambda_1_per_item_is_the_mean_form_where_items_have_equally_many(task: Task) -> None:
+    rows, _ = simulated(task, 120, seed=4)
+    once = rows.take(np.unique(rows.positions[:, 0], return_index=True)[1])
+    problem = problem_of(task)
+    weighted = WeightedExamples.from_examples(once, problem.n_classes, torch.device("cpu"))
+    targets = [
+        Loss.of(weighted, problem, TrainingConfig(lambda_1=lambda_1)).targets
+        for lambda_1 in ("paper", "per-item")
+    ]
+    assert targets[0] is not None
+    assert targets[1] is not None
+    torch.testing.assert_close(targets[0].alpha, targets[1].alpha)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_every_form_of_the_kl_term_trains(task: Task) -> None:
     forms: tuple[KLForm, ...] = ("paper", "mean", "none")

@@ -43,6 +43,7 @@ def test_a_subset_is_the_rows_of_its_kind(root: Path, caplog: pytest.LogCaptureF
     assert data.frame["item"].tolist() == ["Feeding a stray cat", "Reading a diary,\nin secret"]
     assert data.labels.tolist() == [2, 0]
     assert data.attributes == ()
+    assert data.frame["explanation"].tolist() == ["Cats live.", "It is private."]
     assert "vp-rights has 2 annotations where the source has about 49,000" in caplog.text
 
 

@@ -291,8 +291,9 @@ def kl_term(
 def lambda_1(n_thresholds: int, annotations_per_item: float) -> float:
     """Compute the paper's weight of the KL term, 1 / (7.4 T m) (A.2).
 
-    The paper prints m_i, the annotations of item i, but lambda_1 multiplies a sum over groups; m
-    is taken as the mean number of annotations per training item.
+    The paper prints m_i, the annotations of item i in the data set, but lambda_1 multiplies a sum
+    over groups. Here m is their mean over all items of the data set; ``lambda_1: per-item`` in a
+    study weighs a group's term with the mean of 1 / (7.4 T m_i) over its annotations.
 
     Args:
         n_thresholds: The number of levels, T.

@@ -1,4 +1,4 @@
-"""The commands around value groups: groups show, compare, choose, review, agreement, infer."""
+"""The commands around value groups: show, compare, choose, name, review, agreement, infer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,17 +61,21 @@ def show(
     from mcstl.studies.study_groups import form_groups
 
     client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
+    summariser = None
+    if client is not None:
+        summariser = summaries.Summariser(client, Template("summary", prompt), brief)
     read = Study.read(study)
     with display(quiet) as progress:
         scheme, S, data, encoder = form_groups(read, data_dir, progress)
         summarised = summaries.summarise(scheme.groups, S, data, encoder, progress=progress)
-        if client is not None:
-            template = Template("summary", prompt)
-            prompts = summaries.summary_prompts(scheme.groups, S, data, encoder, template, brief)
+        if summariser is not None:
+            prompts = summaries.summary_prompts(scheme.groups, S, data, encoder, summariser)
             if dry_run:
-                print_count(client.count(prompts))
+                print_count(summariser.client.count(prompts))
                 return
-            summarised = summaries.add_llm_summaries(summarised, prompts, client, progress)
+            summarised = summaries.add_llm_summaries(
+                summarised, prompts, summariser.client, progress
+            )
     leakage = leakage_message(label_auc(S, data))
     summaries.write_page(out, read.name, scheme, summarised, leakage)
     for each in summarised:
@@ -96,6 +100,7 @@ def compare(
     model: Model = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
+    prompt: Prompt = None,
     workers: Workers = 8,
     dry_run: DryRun = False,
     data_dir: DataDir = None,
@@ -104,6 +109,8 @@ def compare(
     """Write one page with the groups of every K side by side, and a form for the choice (A.8)."""
     from mcstl.groups import RationaleConfig
     from mcstl.groups.review import choose_k
+    from mcstl.groups.review.summaries import Summariser
+    from mcstl.labelling.llm import Template
     from mcstl.studies.study_file import Study, rationale_config
     from mcstl.studies.study_groups import training_data
 
@@ -113,10 +120,14 @@ def compare(
         data, encoder = training_data(read, data_dir)
         config = rationale_config(read.groups_for(data)) or RationaleConfig()
         client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
-        if client is not None and dry_run:
-            print_count(client.count(choose_k.prompts_for(config, data, encoder, ks, brief)))
+        summariser = None
+        if client is not None:
+            summariser = Summariser(client, Template("summary", prompt), brief)
+        if summariser is not None and dry_run:
+            prompts = choose_k.prompts_for(config, data, encoder, ks, summariser)
+            print_count(summariser.client.count(prompts))
             return
-        options = choose_k.compare_options(config, data, encoder, ks, client, progress, brief)
+        options = choose_k.compare_options(config, data, encoder, ks, summariser, progress)
         page = choose_k.write_page(out, options, read.name)
     _print_options(options)
     typer.echo(f"k: auto takes {choose_k.suggested_k(options)}.")
@@ -132,6 +143,53 @@ def choose(form: Annotated[Path, typer.Argument(help="The form, filled in.")]) -
     record = choose_k.record_choice(form, choice)
     typer.echo(f"K = {choice.k}, chosen by {choice.who}: {choice.why}")
     typer.echo(f"Recorded in {record}. In the study: groups: {{by: rationale, k: {choice.k}}}")
+
+
+@groups_app.command(
+    epilog="Example:  mcstl groups name studies/ukpconvarg1.yaml --name 1=Evidence --out names.csv"
+)
+def name(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option(help="The table of names to write, or to fill further.")],
+    name: Annotated[
+        list[str] | None, typer.Option(help="Name of a group by its number, as 1=Care; repeatable.")
+    ] = None,
+    llm: Annotated[bool, typer.Option("--llm", help="Names by a language model.")] = False,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    api_key: ApiKey = None,
+    prompt: Prompt = None,
+    workers: Workers = 8,
+    dry_run: DryRun = False,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Give clusters of reasons names, by hand or by a language model, in a table that studies read.
+
+    Without --name and --llm the table is written for people to fill in. Names in a table that is
+    there already stay, unless they are given anew.
+    """
+    from mcstl.groups.review import naming
+    from mcstl.labelling.llm import Template
+    from mcstl.studies.study_file import Study
+    from mcstl.studies.study_groups import form_clusters
+
+    client = make_client(model, base_url, api_key, workers) if llm or dry_run else None
+    template = Template("name", prompt)
+    with display(quiet) as progress:
+        clusters = form_clusters(Study.read(study), data_dir, progress)
+        by_hand = naming.name_by_hand(name or [], clusters.scheme.groups)
+        by_llm: dict[str, str] = {}
+        if client is not None:
+            summarised = clusters.summaries(progress)
+            if dry_run:
+                print_count(client.count([naming.name_prompt(summarised, template)]))
+                return
+            by_llm = naming.name_by_llm(summarised, template, client, progress)
+    given = naming.write_names(out, clusters.scheme.groups, {**by_llm, **by_hand})
+    for group in clusters.scheme.names:
+        typer.echo(f"{group}  ->  {given.get(group, '(no name yet)')}")
+    typer.echo(f"Written: {out}. In the study, under groups: names: {out.name} (relative to it)")
 
 
 @groups_app.command(

@@ -77,9 +77,10 @@ class Annotations(Shown):
             questions answered with yes. Columns that it may have: ``weight`` (a
             number above 0: a row of weight 2 is trained on as two would be; metrics count it
             once), ``annotator`` (text, missing as None), ``rationale`` (text, missing as ""),
-            ``inferred`` (whether the rationale is a language model's guess), ``values`` (a list
-            of names), ``split`` (the part that the source puts the row into, as it is written),
-            and the `attributes` (text, missing as None).
+            ``explanation`` (text, missing as "": the rationale's context, which only a language
+            model that gives values reads), ``inferred`` (whether the rationale is a language
+            model's guess), ``values`` (a list of names), ``split`` (the part that the source puts
+            the row into, as it is written), and the `attributes` (text, missing as None).
         task: The task form.
         classes: Names of the L classes, lowest first; in multilabel those of the questions.
         attributes: Columns that describe the annotators.
@@ -267,8 +268,7 @@ class Annotations(Shown):
                 f"read_rationales: {self.source} {why}; a model reads the rationale of one text, "
                 "from a column that is mapped with columns: {rationale: ...}"
             )
-        pairs = zip(self.frame["text"], self.frame["rationale"], strict=True)
-        texts = objects([with_rationale(text, rationale) for text, rationale in pairs])
+        texts = objects(map(with_rationale, self.frame["text"], self.frame["rationale"]))
         return replace(self, frame=self.frame.assign(text=texts))
 
     def items(self) -> pd.DataFrame:
@@ -395,6 +395,7 @@ class Annotations(Shown):
         readers: dict[str, Callable[[object], object]] = {
             "annotator": cell_text,
             "rationale": lambda cell: cell_text(cell) or "",
+            "explanation": lambda cell: cell_text(cell) or "",
             "inferred": lambda cell: comparable(cell) == comparable(True),
             "values": as_values,
             "split": cell_text,
@@ -407,7 +408,7 @@ class Annotations(Shown):
         if "weight" in table.columns:
             table["weight"] = _weights(table, source)
         order = ["row", "item", *texts, "label", "flipped", "weight"]
-        order += ["annotator", "rationale", "inferred", "values", "split"]
+        order += ["annotator", "rationale", "explanation", "inferred", "values", "split"]
         order = [name for name in order if name in table.columns] + list(attributes)
         return cls(
             frame=table[order],

@@ -25,6 +25,7 @@ KNOWN_COLUMNS = (
     "label",
     "annotator",
     "rationale",
+    "explanation",
     "inferred",
     "values",
     "weight",

@@ -8,8 +8,10 @@ may be violent, sexual or discriminatory.
 The paper's three data sets are three registered ones, `vp-duties`, `vp-rights` and `vp-values`,
 each the rows whose ``vrd`` is Duty, Right or Value. Item and text are the situation, the label is
 the valence (ordinal: opposes < either < supports; binary leaves either out), and the rationale is
-the value, right or duty itself ("Right to privacy"), on which the paper clusters. The explanations
-were written after the label by the model that gave it, and are not used. There are no annotators.
+the value, right or duty itself ("Right to privacy"), on which the paper clusters. The explanation,
+where the files have it, is seen by nothing but a language model that gives values (A.4); it was
+written with the label by the model that gave both, and often says which it is. There are no
+annotators.
 
 `vp-schwartz` is all of it with the Schwartz values that each row appeals to, from ``schwartz.csv``
 beside it: the columns ``situation``, ``vrd`` and ``text`` of the rows and ``values``, names
@@ -42,7 +44,8 @@ def _read(folder: Path, task: Task, columns: Mapping[str, str], *, vrd: Vrd | No
     parts = []
     for path in sorted(folder.glob("full/*.csv")):
         try:
-            parts.append(read_columns(path, tuple(theirs))[list(theirs)])
+            part = read_columns(path, tuple(theirs))
+            parts.append(part[[*theirs, *part.columns.intersection(["explanation"])]])
         except InputError as error:
             raise InputError(
                 f"{error} If its columns have other names, map them with columns: {{situation: "
@@ -58,6 +61,8 @@ def _read(folder: Path, task: Task, columns: Mapping[str, str], *, vrd: Vrd | No
             "vrd": mapped(table["vrd"], _word),
         }
     )
+    if "explanation" in table.columns:
+        frame["explanation"] = table["explanation"]
     if vrd is None:
         return _with_values(frame, folder / _LABELLED).drop(columns="vrd")
     kept = frame[frame["vrd"] == vrd].drop(columns="vrd").reset_index(drop=True)

@@ -184,18 +184,22 @@ def fit_scheme(
 
 
 def settled(config: GroupsConfig, scheme: Scheme) -> GroupsConfig:
-    """Replace each ``k: auto`` of a `groups` section by the number that was chosen.
+    """Fix what a fitted scheme has decided of a `groups` section, for the same of other rows.
+
+    Each ``k: auto`` is the number that was chosen, and clusters have no names of their own: they
+    get those of the fitted scheme by `Scheme.named_like`.
 
     Args:
         config: The section.
         scheme: The scheme that was fitted by it.
 
     Returns:
-        The section with numbers.
+        The section with numbers and without names.
     """
     match config, scheme:
-        case rationale.RationaleConfig(k="auto"), rationale.RationaleScheme():
-            return config.model_copy(update={"k": len(scheme.groups)})
+        case rationale.RationaleConfig(), rationale.RationaleScheme():
+            k = len(scheme.groups) if config.k == "auto" else config.k
+            return config.model_copy(update={"k": k, "names": None})
         case CombineConfig(combine=members), _Composite():
             pairs = zip(members, scheme.members, strict=True)
             return CombineConfig(combine=tuple(settled(*pair) for pair in pairs))
@@ -324,6 +328,25 @@ class IntersectedScheme(_Composite):
 
     kind: ClassVar[str] = "intersect"
 
+    def named_like(self, other: Scheme) -> Scheme:
+        """See `Scheme.named_like`; a pair has the new names of its two groups."""
+        if not isinstance(other, IntersectedScheme):
+            return self
+        pairs = zip(self.members, other.members, strict=True)
+        first, second = (member.named_like(model) for member, model in pairs)
+        after = {
+            (_nameless(a), _nameless(b)): f"{a.name} & {b.name}"
+            for a in first.groups
+            for b in second.groups
+        }
+        new_names = {
+            f"{a.name} & {b.name}": after[_nameless(a), _nameless(b)]
+            for a in self.members[0].groups
+            for b in self.members[1].groups
+        }
+        groups = tuple(replace(group, name=new_names[group.name]) for group in self.groups)
+        return replace(self, groups=groups, members=(first, second))
+
     def assign(
         self,
         annotations: Annotations,
@@ -339,6 +362,11 @@ class IntersectedScheme(_Composite):
         first, second = self.members
         position = {name: i for i, name in enumerate(_pair_names(first, second))}
         return np.array([position[name] for name in self.names], dtype=np.int64)
+
+
+def _nameless(group: Group) -> Group:
+    """What `Scheme.named_like` leaves of a group, by which it is known again."""
+    return replace(group, name="")
 
 
 def _combine(members: list[Scheme]) -> CombinedScheme:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 from scipy.sparse import csr_matrix
 
@@ -27,6 +27,7 @@ from mcstl.groups.base import (
     without_sizes_of_few,
 )
 from mcstl.groups.class_tfidf import class_tfidf, words_for_name
+from mcstl.groups.given_names import check_names, read_names, renamed
 from mcstl.groups.side_neutral import neutralise_sides
 
 _PHRASES_IN_DESCRIPTION = 8
@@ -36,6 +37,14 @@ def _check_k(k: int | str) -> int | str:
     if k != "auto" and (isinstance(k, str) or k < 2):
         raise PydanticCustomError("k", "Input should be auto or greater than or equal to 2")
     return k
+
+
+def _read_names(names: object) -> object:
+    if isinstance(names, str):
+        return read_names(names)
+    if isinstance(names, dict) and all(isinstance(name, str) for name in names.values()):
+        return check_names(names)
+    return names
 
 
 class RationaleConfig(Config):
@@ -49,6 +58,8 @@ class RationaleConfig(Config):
         soft: Give each annotation its posteriors, which only a Gaussian mixture has.
         side_neutral: Replace the words for either side of a pair before clustering; None does so
             in preference.
+        names: Names for the clusters by their automatic ones, or a table of them as ``mcstl groups
+            name`` writes it.
     """
 
     by: Literal["rationale"] = "rationale"
@@ -56,6 +67,7 @@ class RationaleConfig(Config):
     algorithm: clustering.Algorithm = "k-means"
     soft: bool = False
     side_neutral: bool | None = None
+    names: Annotated[dict[str, str] | None, BeforeValidator(_read_names)] = None
 
     @model_validator(mode="after")
     def _has_posteriors(self) -> Self:
@@ -176,9 +188,9 @@ def fit(
     """Fit clusters to the embeddings of the distinct rationales, each weighted by its count.
 
     The groups come by falling size, named by the words that set them apart, as ``1: evidence,
-    facts, sources``. The paper (§3) has K-means and leaves starts and seed open. We take the best
-    of a few starts from a fixed seed, on rationales in alphabetical order, so that neither the
-    order of the rows nor the seed of a run changes the groups.
+    facts, sources``, unless the section names them. The paper (§3) has K-means and leaves starts
+    and seed open. We take the best of a few starts from a fixed seed, on rationales in alphabetical
+    order, so that neither the order of the rows nor the seed of a run changes the groups.
 
     Args:
         config: The section of the study file.
@@ -213,6 +225,7 @@ def fit(
     membership = clusters.membership(vectors, config.soft)
     tfidf = class_tfidf(rationales.texts, rationales.counts_per_group(membership))
     names, descriptions = _names_and_descriptions(tfidf.phrases())
+    names = renamed(names, config.names or {})
     groups = make_groups(rationales.to_annotations(membership), names, descriptions, annotations)
     return RationaleScheme(
         groups=without_sizes_of_few(groups),

@@ -42,7 +42,7 @@ def cases_of_annotations(annotations: Annotations) -> Cases:
     text is both texts of the pair in alphabetical order, which does not reveal which came first.
 
     Args:
-        annotations: Annotations with a column ``rationale``.
+        annotations: Annotations with a column ``rationale``, and perhaps ``explanation``.
 
     Returns:
         One case per annotation, in their order.
@@ -50,7 +50,9 @@ def cases_of_annotations(annotations: Annotations) -> Cases:
     frame = annotations.frame
     columns = [frame[name].tolist() for name in annotations.text_columns]
     texts = ["\n\n".join(sorted(map(readable, row))) for row in zip(*columns, strict=True)]
-    return Cases(frame["rationale"].tolist(), texts, [""] * len(frame))
+    explained = annotations.has("explanation")
+    explanations = frame["explanation"].tolist() if explained else [""] * len(frame)
+    return Cases(frame["rationale"].tolist(), texts, explanations)
 
 
 def cases_of_table(

@@ -58,7 +58,7 @@ class Template:
     """A prompt with gaps, in a file: a Jinja text whose user part follows ``=== user ===``.
 
     Args:
-        name: A template that comes with mcstl: label, summary or infer.
+        name: A template that comes with mcstl: label, summary, name or infer.
         file: A file of the user's own, which takes its place.
 
     Raises:
@@ -453,6 +453,34 @@ def list_of(labels: Sequence[str]) -> Callable[[str], list[str]]:
         if unknown := [each for each in literal if comparable(each) not in by_answer]:
             raise ValueError(f"{listed(unknown)} is none of the labels")
         return list(dict.fromkeys(by_answer[comparable(each)] for each in literal))
+
+    return parse
+
+
+def strings_of(count: int) -> Callable[[str], list[str]]:
+    """Make the parser of a reply that is one list of different texts and nothing else.
+
+    Args:
+        count: How many texts the list must have.
+
+    Returns:
+        A function that makes such a reply a list, and raises ValueError for any other.
+
+    Examples:
+        >>> strings_of(2)('["Care", "Safety"]')
+        ['Care', 'Safety']
+    """
+
+    def parse(reply: str) -> list[str]:
+        literal = _literal(answer_in(reply))
+        if not isinstance(literal, list) or not all(isinstance(each, str) for each in literal):
+            raise ValueError("it is not one list of texts and nothing else")
+        texts = [" ".join(each.split()) for each in literal]
+        if len(texts) != count or "" in texts:
+            raise ValueError(f"it has {len(texts)} texts, and {count} are asked for")
+        if len(set(map(comparable, texts))) < count:
+            raise ValueError("two of the texts are the same")
+        return texts
 
     return parse
 

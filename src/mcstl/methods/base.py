@@ -152,18 +152,22 @@ class Prepared:
 
     @property
     def problem(self) -> Problem:
-        """What a network has to learn: the classes, and the m of the paper's lambda_1."""
-        return Problem(
-            n_classes=len(self.annotations.classes),
-            preference=self.annotations.task == "preference",
-            annotations_per_item=self.annotations_per_item,
-        )
+        """What a network has to learn: the classes, and the m and m_i of the paper's lambda_1.
 
-    @property
-    def annotations_per_item(self) -> float:
-        """The m of the paper's lambda_1: mean annotations per training item, by weight."""
-        items = self.annotations.frame["item"].to_numpy()[self.parts.train]
-        return float(self.examples.w[self.parts.train].sum() / len(np.unique(items)))
+        Annotations are counted by weight and in the whole data set (A.2). Where several items
+        have the same text, its m_i is that of one of them.
+        """
+        data = self.annotations
+        items, weights = data.frame["item"], data.weights
+        texts, positions = data.distinct_texts()
+        of_text = np.ones(len(texts))
+        of_text[positions.T] = pd.Series(weights).groupby(items.to_numpy()).transform("sum")
+        return Problem(
+            n_classes=len(data.classes),
+            preference=data.task == "preference",
+            annotations_per_item=float(weights.sum() / items.nunique()),
+            annotations_of_text=of_text,
+        )
 
 
 class FittedMethod(NamedTuple):

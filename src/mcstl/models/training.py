@@ -45,7 +45,9 @@ class TrainingConfig(BaseModel):
         batch_size: Annotations per step.
         epochs: The most epochs.
         patience: Training stops after this many epochs without a lower validation NLL.
-        lambda_1: The weight of the KL term (A.2), or ``paper`` for 1 / (7.4 T m).
+        lambda_1: The weight of the KL term (A.2), ``paper`` for 1 / (7.4 T m) with m, the mean
+            annotations per item of the data set, or ``per-item`` for each group's mean of
+            1 / (7.4 T m_i).
         lambda_2: The weight of the embeddings' square (Eq. 2).
         kl: How the KL term takes Q_k from the predictions (`mcstl.equations.kl_term`).
         sharpness: The l of Eq. 3.
@@ -60,7 +62,7 @@ class TrainingConfig(BaseModel):
     batch_size: Annotated[int, Field(ge=1)] = 512
     epochs: Annotated[int, Field(ge=1)] = 200
     patience: Annotated[int, Field(ge=1)] = 10
-    lambda_1: Literal["paper"] | Annotated[float, Field(ge=0)] = "paper"
+    lambda_1: Literal["paper", "per-item"] | Annotated[float, Field(ge=0)] = "paper"
     lambda_2: Annotated[float, Field(ge=0)] = 0.0001
     kl: KLForm = "paper"
     sharpness: Annotated[float, Field(gt=0)] = 10_000
@@ -73,13 +75,16 @@ class Problem:
     Attributes:
         n_classes: The number of classes, L.
         preference: Whether the label says which of two texts is preferred (§2.4).
-        annotations_per_item: m of the paper's lambda_1; by default the rows' weight per distinct
-            text or pair.
+        annotations_per_item: m of the paper's lambda_1; by default the training rows' weight per
+            distinct text.
+        annotations_of_text: Its m_i: how many annotations, by weight, the item of each distinct
+            text has, (m,); by default how many of the training rows.
     """
 
     n_classes: int
     preference: bool = False
     annotations_per_item: float | None = None
+    annotations_of_text: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -249,14 +254,13 @@ class Loss:
 
     Attributes:
         config: The form of the KL term and lambda_2.
-        lambda_1: The weight of the KL term.
-        targets: What the KL term compares with; None where there is none, as in preference.
+        targets: What the KL term compares with, each group's alpha_k times lambda_1; None where
+            there is no such term, as in preference.
         total: The weight of all training rows. The penalties belong to the whole training set, and
             a batch pays its share of them.
     """
 
     config: TrainingConfig
-    lambda_1: float
     targets: GroupTargets | None
     total: float
 
@@ -274,19 +278,15 @@ class Loss:
         """
         total = float(examples.w.sum())
         if config.kl == "none" or problem.preference or not examples.patterns.shape[1]:
-            return cls(config, 0.0, None, total)
+            return cls(config, None, total)
         # Rows with the same groups and label count alike here: their sum is one row.
         pattern, label = (places := examples.pattern_labels.nonzero().T)
         weights = examples.pattern_labels[*places].to(examples.w.dtype)
         targets = equations.group_targets(
             examples.patterns[pattern], weights, label, problem.n_classes
         )
-        if config.lambda_1 == "paper":
-            m = problem.annotations_per_item or total / len(examples.positions.unique(dim=0))
-            lambda_1 = equations.lambda_1(problem.n_classes - 1, m)
-        else:
-            lambda_1 = config.lambda_1
-        return cls(config, lambda_1, targets, total)
+        lambda_1 = _lambda_1(examples, problem, config, total)
+        return cls(config, targets._replace(alpha=lambda_1 * targets.alpha), total)
 
     def __call__(self, network: Network, examples: WeightedExamples, numbers: Tensor) -> Tensor:
         """Compute the loss of a batch.
@@ -306,8 +306,32 @@ class Loss:
         if self.targets is not None:
             p, form = torch.sigmoid(logits), self.config
             kl = equations.kl_term(batch.S, w, p, self.targets, form.kl, form.sharpness)
-            loss = loss + self.lambda_1 * kl
+            loss = loss + kl
         return loss / w.sum() + network.penalty(self.config.lambda_2) / self.total
+
+
+def _lambda_1(
+    examples: WeightedExamples, problem: Problem, config: TrainingConfig, total: float
+) -> Tensor | float:
+    """The weight of the KL term, or that of each group's part of it, (K,)."""
+    T = problem.n_classes - 1
+    if config.lambda_1 == "paper":
+        m = problem.annotations_per_item or total / len(examples.positions.unique(dim=0))
+        return equations.lambda_1(T, m)
+    if config.lambda_1 != "per-item":
+        return config.lambda_1
+    text = examples.positions[:, 0]
+    if problem.annotations_of_text is None:
+        m_i = text.bincount(weights=examples.w)
+    else:
+        m_i = torch.from_numpy(problem.annotations_of_text).to(examples.w)
+    by_row = equations.lambda_1(T, 1) / m_i[text]
+    # The rows of a membership are summed first: as there are fewer, they need less memory.
+    n_patterns = len(examples.patterns)
+    count = examples.pattern.bincount(weights=examples.w, minlength=n_patterns)
+    weights = examples.pattern.bincount(weights=examples.w * by_row, minlength=n_patterns)
+    S = examples.patterns
+    return equations.group_means(S, count.to(S), (weights / count).to(S)[:, None])[:, 0]
 
 
 class _State:

@@ -165,7 +165,7 @@ def plot_calibration(data: CalibrationData, *, columns: int = 5) -> Figure:
     block_height = title_height + n_levels * (line + side) + 0.12
     width = left + columns * (side + gap)
     height = bottom + blocks * block_height + 0.05
-    with _style():
+    with style():
         figure = Figure(figsize=(width, height))
         for k, (group, title) in enumerate(zip(groups, titles, strict=True)):
             block, column = divmod(k, columns)
@@ -217,9 +217,9 @@ def plot_calibration_small(
 ) -> Figure:
     """Draw small panels of several data sets under their titles, as in Figures 3 and 5 to 7.
 
-    A data set's panels are wrapped to lines of equal length. The thresholds of ordered classes
-    share a panel, distinguished by colour and marker. Dots, lines and numbers are as in
-    `plot_calibration`.
+    A data set's panels are wrapped to lines of equal length, and the longest line fills the width.
+    The thresholds of ordered classes share a panel, distinguished by colour and marker. Dots, lines
+    and numbers are as in `plot_calibration`; the numbers stand above the panel, where no dots are.
 
     Args:
         data_sets: Titles of data sets, and the points and lines of their panels.
@@ -230,15 +230,17 @@ def plot_calibration_small(
         The figure.
     """
     left, gap, head, title_height, bottom = 0.4, 0.08, 0.24, 0.21, 0.36
-    side = (width - left) / columns - gap
-    line = side + title_height + 0.06
     grids = []
     for title, data in data_sets:
         names = list(dict.fromkeys(data.lines["group"]))
         n_lines = math.ceil(len(names) / columns)
         grids.append((title, data, names, n_lines, math.ceil(len(names) / n_lines)))
-    height = bottom + sum(head + n_lines * line for _, _, _, n_lines, _ in grids)
-    with _style():
+    side = (width - left) / max(in_line for *_, in_line in grids) - gap
+    line, note = side + title_height + 0.06, 0.1  # a line of panels, and of numbers above them
+    height = bottom + sum(
+        head + n_lines * (line + note * len(data.levels)) for _, data, _, n_lines, _ in grids
+    )
+    with style():
         figure = Figure(figsize=(width, height))
         y = height
         for title, data, names, _, in_line in grids:
@@ -247,13 +249,14 @@ def plot_calibration_small(
             _level_key(figure, data.levels, (width - 0.05) / width, (y + 0.07) / height)
             for k, name in enumerate(names):
                 if k % in_line == 0:
-                    y -= line
+                    y -= line + note * len(data.levels)
                 x = left + (k % in_line) * (side + gap)
                 axes = figure.add_axes((x / width, y / height, side / width, side / height))
-                _draw_small_panel(axes, data, name)
+                _draw_small_panel(axes, data, name, note / side)
                 # Names may break after a slash; a word that is cut in two is hard to read.
-                shown = _wrapped(name.replace("/", "/ "), 18, 2).replace("/ ", "/")
-                axes.set_title(shown, pad=2, y=1, fontsize=6, linespacing=1.05)
+                shown = _wrapped(name.replace("/", "/ "), int(22 * side), 2).replace("/ ", "/")
+                pad = 2 + 72 * note * len(data.levels)
+                axes.set_title(shown, pad=pad, y=1, fontsize=6, linespacing=1.05)
                 # A line above another of the same length needs no numbers of its own.
                 is_lowest = k + in_line >= len(names) and title == grids[-1][0]
                 axes.set_xticks(*(_TICKS if is_lowest else _NO_TICKS))
@@ -276,8 +279,8 @@ def _level_key(figure: Figure, levels: Sequence[str], x: float, y: float) -> Non
         x -= 0.008 * (len(levels[t]) + 4)
 
 
-def _draw_small_panel(axes: Axes, data: CalibrationData, group: str) -> None:
-    """Draw all thresholds of one group, and write their slopes and biases."""
+def _draw_small_panel(axes: Axes, data: CalibrationData, group: str, note_height: float) -> None:
+    """Draw all thresholds of one group, and write their slopes and biases above the panel."""
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), alpha=0.55)
     lines = data.lines[data.lines["group"] == group].set_index("threshold")
     points = data.points[data.points["group"] == group].sort_values("bin")
@@ -293,8 +296,9 @@ def _draw_small_panel(axes: Axes, data: CalibrationData, group: str) -> None:
             note = f"{rounded(slope, 2)}, {rounded(bias, 2)}"
         dots = axes.plot(x, y, linestyle="none", marker=marker, markersize=2.2, color=colour)
         dots[0].set_clip_on(False)
-        up = 0.04 + 0.13 * (len(data.levels) - 1 - t)
-        axes.text(0.97, up, note, ha="right", va="bottom", fontsize=6, color=colour)
+        up = 1.01 + note_height * (len(data.levels) - 1 - t)
+        text = axes.text(0.5, up, note, ha="center", va="bottom", transform=axes.transAxes)
+        text.set(fontsize=6, color=colour)
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
 
 
@@ -341,7 +345,7 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
     width = left + columns * (panel_width + 0.2)
     legend_height = 0.2 * math.ceil(len(studies) / columns)
     height = blocks * (panel_height + 0.62) + legend_height
-    with _style():
+    with style():
         figure = Figure(figsize=(width, height))
         for i, metric in enumerate(measures):
             block, column = divmod(i, columns)
@@ -417,7 +421,7 @@ def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 
     titles = {"calibration_error": "Calibration error", "one_minus_emd": "1-EMD of minority labels"}
     panels = {key: title for key, title in titles.items() if data[key].notna().any()}
     columns = min(columns, len(panels))
-    with _style():
+    with style():
         if columns > 1:
             figure = Figure(figsize=(7.6, 2.9))
             figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.25, wspace=0.16)
@@ -471,7 +475,7 @@ def plot_epochs(data: pd.DataFrame, title: str) -> Figure:
     rows = data[data["seed"] == data["seed"].min()].dropna()
     x, y = rows["calibration_error"].to_numpy(), rows["one_minus_emd"].to_numpy()
     epochs = rows["epoch"].to_numpy()
-    with _style():
+    with style():
         figure = Figure(figsize=(4.4, 3.1))
         axes = figure.add_axes((0.13, 0.14, 0.7, 0.76))
         axes.plot(x, y, color=INK, linewidth=0.6, alpha=0.4)
@@ -508,17 +512,17 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
     error = (trials["slope_mean"] - 1).abs() + trials["bias_mean"].abs()
     data = trials.assign(calibration_error=error)
     panels = {"calibration_error": "Calibration error", "one_minus_emd": "1-EMD of minority labels"}
-    with _style():
+    with style():
         figure = Figure(figsize=(7.6, 3.2))
         figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.26, wspace=0.16)
         for axes, (key, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
             for m, (method, rows) in enumerate(data.groupby("method", sort=False)):
                 colour, marker = _look(m)
                 best = rows.loc[[rows["nll"].idxmin()]]
-                style: dict[str, Any] = {"marker": marker, "edgecolors": colour, "linewidths": 0.8}
-                axes.scatter(rows["nll"], rows[key], s=18, facecolors="none", **style)
+                look: dict[str, Any] = {"marker": marker, "edgecolors": colour, "linewidths": 0.8}
+                axes.scatter(rows["nll"], rows[key], s=18, facecolors="none", **look)
                 label = _short(str(method))
-                axes.scatter(best["nll"], best[key], s=60, facecolors=colour, label=label, **style)
+                axes.scatter(best["nll"], best[key], s=60, facecolors=colour, label=label, **look)
             axes.set_title(title, loc="left", fontweight="bold")
             axes.set_xlabel("validation NLL")
             axes.grid(color=INK, alpha=0.15, linewidth=0.6)
@@ -538,7 +542,7 @@ def save(figure: Figure, stem: Path) -> str:
     Returns:
         The text of the SVG.
     """
-    with replacing(stem.with_name(f"{stem.name}.png")) as temporary, _style():
+    with replacing(stem.with_name(f"{stem.name}.png")) as temporary, style():
         figure.savefig(temporary, format="png", dpi=160)
     svg = to_svg(figure)
     write_text(stem.with_name(f"{stem.name}.svg"), svg)
@@ -558,7 +562,7 @@ def to_svg(figure: Figure) -> str:
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with _style(), mpl.rc_context({"svg.fonttype": "none"}):
+    with style(), mpl.rc_context({"svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
@@ -571,8 +575,12 @@ def to_svg(figure: Figure) -> str:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    """Apply our settings while a figure is made or drawn, and leave the user's as they were."""
+def style() -> Iterator[None]:
+    """Apply our settings while a figure is made or drawn, and leave the user's as they were.
+
+    Returns:
+        A context in which they hold.
+    """
     with warnings.catch_warnings(), mpl.rc_context(_STYLE):
         # A name in a script that the font lacks is still a name; browsers find another font.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

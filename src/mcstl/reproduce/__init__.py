@@ -5,14 +5,15 @@
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from mcstl._support import files
 from mcstl._support.errors import InputError, listed
-from mcstl._support.progress import Progress, silent
 from mcstl.reporting import plots
 from mcstl.reproduce import figures, tables
+from mcstl.reproduce.diagrams import DIAGRAMS
 from mcstl.reproduce.lewidi import editions, enter
 from mcstl.reproduce.paper import paper
 from mcstl.reproduce.runs import StudyRuns
@@ -36,33 +37,21 @@ class Reproduction(NamedTuple):
 
 
 def reproduce(
-    name: str,
-    out: str | Path,
-    *,
-    data_dir: str | Path | None = None,
-    like: bool = False,
-    seeds: int = 5,
-    jobs: int = 1,
-    dataset: str | None = None,
-    progress: Progress = silent,
+    name: str, studies: StudyRuns, like: bool = False, dataset: str | None = None
 ) -> Iterator[Reproduction]:
     """Run what is behind a table or figure of the paper, and make it again; or enter LeWiDi.
 
     A study that several need is run once, in a folder of its own below `out`, and is not run again
     by the next command. What cannot be run, for lack of data or of a method, is named in its place,
-    and the rest goes on.
+    and the rest goes on. IRPM, a transformer trained for each seed, is left out of ``all`` unless
+    the studies say which.
 
     Args:
         name: The table or figure, as ``table1``, or ``all``; or an edition, as ``lewidi2025``,
             whose splits are the organisers' and whose seed is 0 (`mcstl.reproduce.lewidi`).
-        out: The folder for the results.
-        data_dir: The folder with the data sets.
+        studies: Runs the studies behind it; an edition takes its folders.
         like: Take open data of the same structure instead of the paper's.
-        seeds: How many seeds each study has.
-        jobs: How many seeds run at once.
         dataset: The one data set of an edition, None for all.
-        progress: Called with what is being done, how many steps are finished and how many there
-            are.
 
     Yields:
         Each table and figure, or data set, as soon as it is done.
@@ -72,7 +61,8 @@ def reproduce(
     """
     if name in editions():
         has_run = False
-        for entered in enter(editions()[name], dataset, Path(out) / name, data_dir, progress):
+        folder = studies.out / name
+        for entered in enter(editions()[name], dataset, folder, studies.data_dir, studies.progress):
             has_run |= entered.has_run
             yield Reproduction(entered.name, entered.text, entered.files)
         if not has_run:
@@ -80,8 +70,9 @@ def reproduce(
         return
     if dataset is not None:
         raise InputError(f"--dataset names a data set of {listed(editions())}; {name} has none")
-    studies = StudyRuns(paper(), Path(out), data_dir, seeds, jobs, progress)
-    for each in studies.paper.chosen(name):
+    if name == "all" and studies.irpm is None:
+        studies = replace(studies, irpm="none")
+    for each in studies.paper.chosen(name, DIAGRAMS):
         yield reproduce_one(each, studies, like)
     if not studies.any_succeeded:
         raise InputError(
@@ -101,13 +92,17 @@ def reproduce_one(name: str, studies: StudyRuns, like: bool) -> Reproduction:
         The table or figure.
     """
     printed, out = studies.paper, studies.out
+    if name in DIAGRAMS:
+        title, draw = DIAGRAMS[name]
+        plots.save(draw(), out / name)
+        return Reproduction(name, f"Figure {name[-1]}: {title}", _pictures(out / name))
     if name in printed.figures:
         figure, notes = figures.draw_figure(printed.figures[name], studies, like)
         title = f"Figure {name[-1]}: {printed.figures[name].title}"
         written: tuple[Path, ...] = ()
         if figure is not None:
             plots.save(figure, out / name)
-            written = (out / f"{name}.png", out / f"{name}.svg")
+            written = _pictures(out / name)
         return Reproduction(name, "\n\n".join([title, *notes]), written)
     if name in printed.tables:
         text = tables.metrics_table(name, printed.tables[name], studies, like)
@@ -116,3 +111,8 @@ def reproduce_one(name: str, studies: StudyRuns, like: bool) -> Reproduction:
     path = out / f"{name}.md"
     files.write_text(path, f"{text}\n")
     return Reproduction(name, text, (path,))
+
+
+def _pictures(stem: Path) -> tuple[Path, ...]:
+    """The files that `plots.save` writes."""
+    return stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")

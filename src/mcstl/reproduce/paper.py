@@ -1,5 +1,6 @@
 """The paper's printed tables and figures, and the study behind each row: `paper.yaml`, checked."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from mcstl._support.errors import InputError, did_you_mean, listed
 from mcstl.reproduce.lewidi.editions import editions
 from mcstl.studies.study_file import Study
 
+#: The methods of a study that names none: the paper's, and its two baselines.
+PAPER_METHODS = ("mc-stl", "none", "majority")
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -21,14 +25,14 @@ class Block(_Part):
 
     Attributes:
         title: The data set.
-        studies: Keys of the studies behind the rows.
+        studies: Keys of the studies behind the rows; none for rows of open data alone.
         like: Keys of studies of open data with the same structure.
         printed: What the paper prints by method: overall, group mean and sd, slope mean and sd,
             bias mean and sd, 1-EMD.
     """
 
     title: str
-    studies: tuple[str, ...]
+    studies: tuple[str, ...] = ()
     like: tuple[str, ...]
     printed: dict[str, tuple[float, float, float, float, float, float, float, float]]
 
@@ -113,11 +117,12 @@ class Paper(_Part):
         """The names of tables and figures, as ``table1`` and ``figure3``."""
         return [*sorted([*self.tables, *self.summaries]), *self.figures]
 
-    def chosen(self, name: str) -> list[str]:
+    def chosen(self, name: str, diagrams: Iterable[str] = ()) -> list[str]:
         """List the tables and figures that a user names.
 
         Args:
             name: A table or figure, as ``table1``, or ``all``.
+            diagrams: The names of further figures, which need no study.
 
         Returns:
             Their names.
@@ -129,10 +134,11 @@ class Paper(_Part):
             >>> paper().chosen("table4")
             ['table4']
         """
+        known = [*self.names, *diagrams]
         if name == "all":
-            return self.names
-        if name not in self.names:
-            names = [*self.names, "all", *editions()]
+            return known
+        if name not in known:
+            names = [*known, "all", *editions()]
             raise InputError(
                 f"there is no {name!r} in the paper or of LeWiDi; choose from {listed(names, 20)}."
                 f"{did_you_mean(name, names)}"
@@ -152,7 +158,8 @@ class Paper(_Part):
         Raises:
             InputError: If this version of mcstl cannot run it.
         """
-        return Study(**{"name": key, **self.studies[key], "seeds": seeds})
+        fields = {"name": key, "methods": PAPER_METHODS, **self.studies[key], "seeds": seeds}
+        return Study(**fields)
 
 
 @cache

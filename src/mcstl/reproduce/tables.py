@@ -1,6 +1,7 @@
 """Our figures beside the paper's, as Markdown that reads in a terminal, too."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from mcstl._support.errors import InputError, listed
@@ -39,6 +40,8 @@ def metrics_table(name: str, printed: PrintedTable, studies: StudyRuns, like: bo
     rows, notes = [], []
     for block in printed.blocks:
         keys = block.like if like else block.studies
+        if not keys:
+            continue
         ran = _block(keys, studies)
         notes += [f"{block.title}: {each}" for each in ran.notes]
         rows += _block_rows(block, ran, f" as {listed(keys[:1])}" if like else "")
@@ -77,11 +80,16 @@ def group_summaries(name: str, printed: PrintedSummaries, studies: StudyRuns, li
         notes.append(f"{key} was not run. {error}")
     else:
         notes.append(leak_note(key, studies.results(key).results))
+        by_llm: dict[str, str] = {}
+        try:
+            by_llm = studies.llm_summaries(key)
+        except InputError as error:
+            notes.append(f"These summaries are made without a language model: {error}")
         whose = f"ours, {key}" if like else "ours"
-        ours = [
-            (whose, str(k), f"{group['size']:,}", f"{group['name']}: {group['description']}")
-            for k, group in enumerate(groups, 1)
-        ]
+        ours = []
+        for k, group in enumerate(groups, 1):
+            summary = by_llm.get(group["name"], group["description"])
+            ours.append((whose, str(k), f"{group['size']:,}", f"{group['name']}: {summary}"))
         rows = ours + rows
     table = markdown_table(("", "k", "n", "summary"), rows, padded=True)
     return "\n\n".join([f"{_title(name)}: {printed.title}", table, *notes])
@@ -92,11 +100,15 @@ def _title(name: str) -> str:
 
 
 class _Block(NamedTuple):
-    """What the studies behind a block's rows say: summaries and label leaks by method, notes."""
+    """What the studies behind a block's rows say: summaries and label leaks by method, notes.
+
+    `model` is the transformer that IRPM trained, "" where it did not run.
+    """
 
     summary: Summary
     leaks: dict[str, str]
     notes: list[str]
+    model: str = ""
 
 
 def _block(keys: Sequence[str], studies: StudyRuns) -> _Block:
@@ -110,6 +122,11 @@ def _block(keys: Sequence[str], studies: StudyRuns) -> _Block:
         block.summary.update(results["summary"])
         block.leaks.update(dict.fromkeys(results["summary"], label_leaks(results)))
         block.notes.append(leak_note(key, results))
+        for method in results["study"]["methods"]:
+            if method["name"] == "irpm":
+                model = Path(method["model"]).name
+                block.notes.append(f"IRPM trains {model} here, and RoBERTa in the paper.")
+                block = block._replace(model=model)
     return block
 
 
@@ -136,6 +153,8 @@ def _block_rows(block: Block, ran: _Block, note: str) -> list[tuple[str, ...]]:
             ours.append(rounded(value["mean"], 2) + our_spread)
             apart.append(f"{(value['mean'] - mean) / value['sd']:+.1f}" if value["sd"] else "-")
         name = _METHOD_NAMES[method]
+        if method == "irpm" and ran.model:
+            name += f" ({ran.model})"
         rows += [
             (title, name, "ours", *ours, ran.leaks.get(method, "-")),
             ("", "", "paper", *paper, ""),

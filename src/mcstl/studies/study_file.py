@@ -639,6 +639,8 @@ def with_paths(groups: Any, change: Callable[[str], str]) -> Any:
             changed[key] = [with_paths(member, change) for member in changed[key]]
     if isinstance(changed.get("labeller"), str):
         changed["labeller"] = change(changed["labeller"])
+    if isinstance(changed.get("names"), str):
+        changed["names"] = change(changed["names"])
     if str(changed.get("taxonomy", "")).endswith((".yaml", ".yml")):
         changed["taxonomy"] = change(changed["taxonomy"])
     return changed

@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 from scipy.sparse import csr_matrix
 
+from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.groups import Scheme
+from mcstl.groups.review.summaries import Summary, summarise
 from mcstl.studies.preparation import grouped, training_rows
-from mcstl.studies.study_file import Study
+from mcstl.studies.study_file import Study, rationale_config
 
 
 class StudyGroups(NamedTuple):
@@ -27,6 +29,42 @@ class StudyGroups(NamedTuple):
     S: csr_matrix
     data: Annotations
     encoder: Encoder
+
+    def summaries(self, progress: Progress = silent) -> list[Summary]:
+        """Summarise the groups without a language model.
+
+        Args:
+            progress: Called with the step, how far it is and how far it goes.
+
+        Returns:
+            The summaries of the groups of five people or more.
+        """
+        return summarise(self.scheme.groups, self.S, self.data, self.encoder, progress=progress)
+
+
+def form_clusters(study: Study, data_dir: Path | None, progress: Progress = silent) -> StudyGroups:
+    """Form the clusters of rationales in a study, under their automatic names.
+
+    Args:
+        study: The study.
+        data_dir: Folder of the registered data sets.
+        progress: Called with the step, how far it is and how far it goes.
+
+    Returns:
+        The clusters, and what they were formed on.
+
+    Raises:
+        InputError: The data cannot be loaded, or the study has no clusters of rationales.
+    """
+    data, encoder = training_data(study, data_dir)
+    config = rationale_config(study.groups_for(data))
+    if config is None:
+        raise InputError(
+            f"the groups of {study.name} have the names of the data; only clusters of rationales, "
+            "groups: {by: rationale}, can be named"
+        )
+    scheme, S = grouped(config.model_copy(update={"names": None}), data, data, encoder, progress)
+    return StudyGroups(scheme, S, data, encoder)
 
 
 def training_data(study: Study, data_dir: Path | None) -> tuple[Annotations, Encoder]:

@@ -18,9 +18,9 @@ from mcstl.groups.label_leakage import label_auc, leakage_message
 from mcstl.groups.number_of_groups import Candidate
 from mcstl.groups.rationale import RationaleConfig
 from mcstl.groups.review import forms, summaries
-from mcstl.groups.review.summaries import Summary
+from mcstl.groups.review.summaries import Summariser, Summary
 from mcstl.groups.small_groups import not_shown
-from mcstl.labelling.llm import Client, Prompt, Template
+from mcstl.labelling.llm import Prompt
 
 PAGE, FORM, FIGURES, RECORD = "choose-k.html", "choose-k.csv", "candidates.json", "choices.json"
 COLUMNS = ("k", "chosen", "who", "why")
@@ -78,9 +78,8 @@ def compare_options(
     annotations: Annotations,
     encoder: Encoder,
     ks: Sequence[int] = number_of_groups.RANGE,
-    client: Client | None = None,
+    summariser: Summariser | None = None,
     progress: Progress = silent,
-    brief: bool = False,
 ) -> list[Option]:
     """Form the groups of each K and measure what speaks for it.
 
@@ -89,9 +88,8 @@ def compare_options(
         annotations: The training rows.
         encoder: Embeds rationales.
         ks: Numbers of groups to try.
-        client: Client of a language model that summarises the groups; None for no such summaries.
+        summariser: A language model that summarises the groups, too; None for no such summaries.
         progress: Called with the step, how far it is and how far it goes.
-        brief: Brief summaries by the language model, as in `summary_prompts`.
 
     Returns:
         One option per K, without those for which there are too few rationales.
@@ -107,18 +105,15 @@ def compare_options(
     )
     options = []
     for candidate in candidates:
-        config_of_k = config.model_copy(update={"k": candidate.k})
+        config_of_k = config.model_copy(update={"k": candidate.k, "names": None})
         scheme = rationale.fit(config_of_k, annotations, encoder)
         S = scheme.assign(annotations, encoder)
         groups = summaries.summarise(
             scheme.groups, S, annotations, encoder, side_neutral=side_neutral, progress=progress
         )
-        if client is not None:
-            template = Template("summary")
-            prompts = summaries.summary_prompts(
-                scheme.groups, S, annotations, encoder, template, brief
-            )
-            groups = summaries.add_llm_summaries(groups, prompts, client, progress)
+        if summariser is not None:
+            prompts = summaries.summary_prompts(scheme.groups, S, annotations, encoder, summariser)
+            groups = summaries.add_llm_summaries(groups, prompts, summariser.client, progress)
         overlap = _summary_overlap(groups, encoder)
         options.append(Option(candidate, overlap, label_auc(S, annotations), groups))
     if not options:
@@ -146,7 +141,7 @@ def prompts_for(
     annotations: Annotations,
     encoder: Encoder,
     ks: Sequence[int],
-    brief: bool = False,
+    summariser: Summariser,
 ) -> list[Prompt]:
     """Write the prompts that `compare_options` would send to a language model.
 
@@ -155,7 +150,7 @@ def prompts_for(
         annotations: The training rows.
         encoder: Embeds rationales.
         ks: Numbers of groups.
-        brief: As in `summary_prompts`.
+        summariser: Whom the prompts are for.
 
     Returns:
         One prompt per group of each K.
@@ -165,12 +160,10 @@ def prompts_for(
     """
     prompts: list[Prompt] = []
     for k in ks:
-        scheme = rationale.fit(config.model_copy(update={"k": k}), annotations, encoder)
+        config_of_k = config.model_copy(update={"k": k, "names": None})
+        scheme = rationale.fit(config_of_k, annotations, encoder)
         S = scheme.assign(annotations, encoder)
-        template = Template("summary")
-        prompts += summaries.summary_prompts(
-            scheme.groups, S, annotations, encoder, template, brief
-        )
+        prompts += summaries.summary_prompts(scheme.groups, S, annotations, encoder, summariser)
     return prompts
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -26,6 +26,21 @@ _PHRASES = 10
 _BRIEF_RATIONALES = 60
 #: How many characters a summary may have.
 _MAX_LENGTH = 2000
+
+
+class Summariser(NamedTuple):
+    """A language model that summarises groups, and how it is asked.
+
+    Attributes:
+        client: Sends the prompts.
+        template: The prompt to fill.
+        brief: Show it the 60 nearest rationales of a group only, and ask for one sentence of at
+            most 40 words.
+    """
+
+    client: Client
+    template: Template
+    brief: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,21 +154,20 @@ def summary_prompts(
     S: csr_matrix,
     annotations: Annotations,
     encoder: Encoder,
-    template: Template,
-    brief: bool = False,
+    summariser: Summariser,
 ) -> list[Prompt]:
     """Write the prompts that ask what each group is about (A.3).
 
     As in the paper, all distinct rationales of a group are in one prompt, nearest to its mean
-    first. That of a large group may be longer than a model reads: `brief` is the way out.
+    first. That of a large group may be longer than a model reads: `Summariser.brief` is the way
+    out.
 
     Args:
         groups: (K,) groups.
         S: (n, K) membership of the annotations.
         annotations: n annotations with rationales.
         encoder: Embeds rationales.
-        template: The prompt to fill.
-        brief: Show the 60 nearest rationales only, and ask for one sentence of at most 40 words.
+        summariser: Whom the prompts are for.
 
     Returns:
         The prompts, one per group that `summarise` summarises.
@@ -170,8 +184,9 @@ def summary_prompts(
         members = S[rationales.rows][:, [k]].toarray().ravel() > 0
         counts = np.bincount(rationales.positions[members], minlength=len(rationales.texts))
         order = _by_distance(vectors, counts)
-        texts = [rationales.texts[i] for i in order[: _BRIEF_RATIONALES if brief else None]]
-        prompts.append(template.fill(rationales=texts, brief=brief))
+        most = _BRIEF_RATIONALES if summariser.brief else None
+        texts = [rationales.texts[i] for i in order[:most]]
+        prompts.append(summariser.template.fill(rationales=texts, brief=summariser.brief))
     return prompts
 
 
