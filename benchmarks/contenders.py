@@ -52,6 +52,7 @@ def by_gpboost(prepared: Prepared, train: IntArray, test: IntArray) -> FloatArra
     center, components = principal_components(examples.take(train))
     z = ((examples.vectors - center) @ components)[examples.positions[:, 0]]
     fixed = np.column_stack([np.ones(len(z)), z[:, :COMPONENTS], examples.S.toarray()])
+    assert examples.annotators is not None
     units = np.column_stack([examples.annotators, examples.positions[:, 0]]).astype(str)
     model = gpboost.GPModel(
         group_data=units[train],

@@ -6,7 +6,7 @@ The laws run in float64, so that a rounding error is told from a wrong sum.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -206,6 +206,17 @@ def test_alpha_by_hand() -> None:
     y = torch.tensor([1, 1, 1, 0, 1, 0, 2, 2])
     expected = 3 / 4 * math.log((3 / 4) / (1 / 2)) + 1 / 4 * math.log((1 / 4) / (1 / 4))
     close(equations.label_divergence(S, torch.ones(8).double(), y, 3), [expected])
+
+
+def test_a_group_without_rows_has_no_term() -> None:
+    """Part of a training set may lack a group that the whole has, as where people are held out."""
+    S, w, y = tensor([[1.0, 0.0], [1.0, 0.0]]), torch.ones(2).double(), torch.tensor([1, 0])
+    targets = equations.group_targets(S, w, y, 2)
+    alone = equations.group_targets(S[:, :1], w, y, 2)
+    p = tensor([[0.6], [0.8]])
+    for form in get_args(KLForm):
+        both = equations.kl_term(S, w, p, targets, form, 10_000)
+        close(both, equations.kl_term(S[:, :1], w, p, alone, form, 10_000))
 
 
 def test_kl_term_by_hand_in_both_forms() -> None:

@@ -237,8 +237,8 @@ def test_chosen_and_rejected_under_other_names_with_prompt_and_values(tmp_path: 
     table["human_values"] = [["Care|Honesty", "Fairness", "Care"][i % 3] for i in range(60)]
     study, _ = drafted(write(tmp_path, table))
     assert study["data"]["columns"] == {
-        "chosen": "responseChosen",
-        "rejected": "responseRejected",
+        "chosen": ["prompt", "responseChosen"],
+        "rejected": ["prompt", "responseRejected"],
         "values": "human_values",
     }
     assert study["groups"] == {"by": "taxonomy", "source": "column", "min_size": 2}
@@ -366,7 +366,6 @@ def test_names_in_another_language_are_guessed_by_content(tmp_path: Path) -> Non
     study, text = drafted(write(tmp_path, table))
     assert study["data"]["columns"] == {"text": "Beitrag", "label": "Urteil", "annotator": "wer"}
     assert study["groups"]["attributes"] == ["Alter"]
-    assert "the longest texts" in text
     assert "each value comes with many texts, with each text once" in text
 
 
@@ -568,3 +567,179 @@ def test_prose_that_may_be_a_rationale_is_pointed_out(tmp_path: Path) -> None:
     study, text = drafted(write(tmp_path, table))
     assert study["data"]["columns"] == {"text": "conclusion", "label": "stance"}
     assert "says why a label was given, it is a rationale: premise" in text
+
+
+# Tables as people have them.
+
+
+def judged(n: int = 60, people: int = 12) -> list[dict[str, Any]]:
+    """Records of n texts, each with the annotations of four people and what is known of them."""
+    random = np.random.default_rng(0)
+    return [
+        {
+            "id": f"p{i}",
+            "body": text,
+            "annotations": [
+                {
+                    "annotator": f"w{w}",
+                    "rating": int(random.integers(1, 5)),
+                    "reason": f"I find that the gate {w} of garden {i} is too tall.",
+                    "gender": ["woman", "man"][w % 2],
+                    "age": 20 + 3 * int(w),
+                }
+                for w in random.permutation(people)[:4]
+            ],
+        }
+        for i, text in enumerate(sentences(n))
+    ]
+
+
+def test_lists_of_annotations_are_taken_apart(tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    file.write_text(json.dumps(judged()))
+    study, text = drafted(file)
+    assert study["data"]["layout"] == "lists"
+    assert study["data"]["columns"] == {
+        "item": "id",
+        "text": "body",
+        "label": "annotations.rating",
+        "annotator": "annotations.annotator",
+        "rationale": "annotations.reason",
+    }
+    assert "annotations.gender, annotations.age" in text
+    data = Annotations.read(file, **{k: study["data"][k] for k in ("columns", "layout")})
+    first = judged()[0]["annotations"][0]
+    row = data.frame.iloc[0]
+    assert (row["annotator"], row["rationale"]) == (first["annotator"], first["reason"])
+    assert row["annotations.gender"] == first["gender"]
+    assert len(data) == 240
+
+
+def test_objects_about_the_annotator_are_attributes(tmp_path: Path) -> None:
+    rows = [
+        {"text": each["body"], "label": a["rating"], "annotator": {"id": a["annotator"], **a}}
+        for each in judged()
+        for a in each["annotations"]
+    ]
+    for row in rows:
+        del row["annotator"]["rating"], row["annotator"]["annotator"], row["annotator"]["reason"]
+    study, _ = drafted(write(tmp_path, pd.DataFrame(rows), "table.jsonl"))
+    assert study["data"]["columns"]["annotator"] == "annotator.id"
+    assert study["groups"]["attributes"] == ["annotator.gender", "annotator.age"]
+    assert study["groups"]["bands"] == {"annotator.age": 2}  # of six people each
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("Anna", "Björn", "Chloé"), ("Maria Lopez", "J. Smith", "Oleg"), ("AB", "CD", "EF", "GH")],
+)
+def test_columns_called_as_people_are_wide(tmp_path: Path, names: tuple[str, ...]) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"Kommentar": sentences(60)})
+    for name in names:
+        table[name] = random.integers(1, 5, 60)
+    table["Datum"] = [f"0{1 + i % 9}.03.2024" for i in range(60)]
+    study, text = drafted(write(tmp_path, table))
+    assert study["data"]["layout"] == {"wide": [*names]}
+    assert "A GUESS" in text
+    assert "Not used: Datum." in text
+    assert study["groups"] == "none"
+
+
+def test_labels_and_reasons_by_name_are_wide(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"comment": sentences(60)})
+    people = ("Anna", "Ben", "Cleo")
+    for name in people:
+        table[f"label_{name}"] = random.choice(["ok", "rude"], 60)
+        table[f"reason_{name}"] = [f"because of gate {i} there" for i in range(60)]
+    study, _ = drafted(write(tmp_path, table))
+    wide = study["data"]["layout"]["wide"]
+    assert wide["labels"] == [f"label_{name}" for name in people]
+    assert wide["rationale"] == [f"reason_{name}" for name in people]
+
+
+def test_words_of_other_languages(tmp_path: Path) -> None:
+    """Ages that name the annotators one by one are neither the label nor the annotators."""
+    random = np.random.default_rng(0)
+    rows = [
+        (text, random.choice(["oui", "non"]), f"w{w}", ["femme", "homme"][w % 2], 20 + 3 * w)
+        for text in sentences(60)
+        for w in random.permutation(12)[:4]
+    ]
+    names = ["texte", "étiquette", "annotateur", "genre", "âge"]
+    for columns in (names, ["a", "b", "c", "d", "e"]):
+        table = pd.DataFrame(rows, columns=columns)
+        study, _ = drafted(write(tmp_path, table))
+        label, annotator, *attributes = columns[1:]
+        assert study["data"]["columns"] == {
+            "text": columns[0],
+            "label": label,
+            "annotator": annotator,
+        }
+        assert study["labels"] == {"non": ["non"], "oui": ["oui"]}
+        assert study["groups"]["attributes"] == attributes
+
+
+def test_several_labels_are_never_made_ordinal(tmp_path: Path) -> None:
+    """However few rows have two, words without an order are questions then."""
+    one = ["entailment", "neutral", "contradiction"]
+    labels = [one[i % 3] for i in range(119)] + ["entailment,neutral"]
+    study, _ = drafted(write(tmp_path, pd.DataFrame({"text": sentences(120), "label": labels})))
+    assert study["task"] == "multilabel"
+    assert {*study["labels"]} == {*one}
+
+
+def test_a_prompt_stands_before_both_texts_unless_they_hold_it(tmp_path: Path) -> None:
+    table = pairs().assign(prompt=sentences(60, "question"))
+    study, _ = drafted(write(tmp_path, table, "a.jsonl"))
+    assert study["data"]["columns"] == {
+        "chosen": ["prompt", "chosen"],
+        "rejected": ["prompt", "rejected"],
+    }
+    for name in ("chosen", "rejected"):
+        table[name] = table["prompt"] + " " + table[name]
+    study, _ = drafted(write(tmp_path, table, "b.jsonl"))
+    assert study["data"]["columns"] == {"chosen": "chosen", "rejected": "rejected"}
+
+
+def test_conversations_are_texts(tmp_path: Path) -> None:
+    """As lists of messages, and as what Python or JSON writes of them."""
+    talks = [[{"role": "user", "content": text}] for text in sentences(60)]
+    for cells in (talks, [*map(json.dumps, talks)], [*map(str, talks)]):
+        table = pd.DataFrame({"messages": cells, "harmful": ["Yes", "No", "No"] * 20})
+        file = write(tmp_path, table, "table.jsonl")
+        study, _ = drafted(file)
+        assert study["data"]["columns"] == {"text": "messages", "label": "harmful"}
+        data = Annotations.read(file, columns=study["data"]["columns"])
+        assert data.frame["text"][0] == f"user: {sentences(60)[0]}"
+
+
+def test_answers_that_begin_with_numbers_are_no_texts(tmp_path: Path) -> None:
+    scale = ["1 - not at all", "2 - a little", "10 - very"]
+    table = pd.DataFrame({"remark": sentences(60), "how_offensive": [*scale] * 20})
+    study, _ = drafted(write(tmp_path, table))
+    assert study["data"]["columns"] == {"text": "remark", "label": "how_offensive"}
+    assert [*study["labels"]] == scale
+
+
+@pytest.mark.parametrize("marks", [(True, False), ("x", "")])
+def test_marks_that_are_no_numbers_are_one_hot(tmp_path: Path, marks: tuple[Any, Any]) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"remark": [*sentences(30)] * 4, "judge": [f"w{i % 9}" for i in range(120)]}
+    )
+    for name in ("insult", "threat", "spam"):
+        table[name] = [marks[random.integers(2)] for _ in range(120)]
+    study, _ = drafted(write(tmp_path, table))
+    assert study["task"] == "multilabel"
+    assert study["data"]["layout"] == {"one-hot": ["insult", "threat", "spam"]}
+
+
+def test_counts_called_n_of_a_label(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"headline": sentences(60)})
+    table["n_yes"], table["n_no"] = random.integers(0, 8, 60), random.integers(1, 6, 60)
+    table["n_total"] = table["n_yes"] + table["n_no"]
+    study, _ = drafted(write(tmp_path, table))
+    assert study["data"]["layout"] == {"counts": ["n_yes", "n_no"]}

@@ -173,6 +173,25 @@ def test_a_card_is_no_place_for_html_or_another_table(tmp_path: Path) -> None:
     assert r"# \*n\*" in told
 
 
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({"epochs": 9, "learning_rate": 0.003}, "epochs 9, learning rate 0.003"),
+        (
+            {"network": {"dropout": 0.5}, "weight": 0.25},
+            "network: dropout 0.5; weight 0.25",
+        ),
+    ],
+)
+def test_a_card_names_recipes_of_numbers_and_of_networks(
+    recipe: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    make_output(tmp_path, groups=["a", "b"], name="n")
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    results["study"]["made_with"]["recipes"] = {"best": {"0": recipe}}
+    assert words in card.of_study(results)
+
+
 def test_a_study_puts_its_card_into_the_model(finished: Callable[[Task], Finished]) -> None:
     folder = finished("ordinal").folder / "model"
     told = (folder / "README.md").read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mcstl._support.errors import InputError
 from mcstl.data import importers
 from mcstl.data.annotations import Annotations
+from mcstl.data.conversations import conversation_text
 from mcstl.data.exports import write_table
 from mcstl.data.tables import read_table
 
@@ -481,14 +482,14 @@ def test_trl_rows_keep_their_other_columns_and_lack_no_text() -> None:
     table = importers.trl_preferences([STANDARD | {"annotator": "a", "values": ["Care"]}])
     assert table["annotator"].tolist() == ["a"]
     parts = [{"type": "image"}, {"type": "text", "text": "Sky?"}]
-    assert importers.conversation_text([say("user", parts)], []) == "user: Sky?"
+    assert conversation_text([say("user", parts)], []) == "user: Sky?"
     with pytest.raises(InputError, match="row 1 has no rejected"):
         importers.trl_preferences([STANDARD, {"prompt": "x", "chosen": "y"}])
     with pytest.raises(InputError, match="both texts or both lists"):
-        importers.conversation_text("Sky?", BLUE)
+        conversation_text("Sky?", BLUE)
     for prompt, expected in (
         ("Sky?", "row 1: .* the prompt is the text 'Sky.'.*Drop the prompt"),
-        ([{"from": "human", "value": "Sky?"}], "row 1: a message has a role and a content"),
+        ([{"author": "me", "body": "Sky?"}], "row 1: a message has a role and a content"),
     ):
         with pytest.raises(InputError, match=expected):
             importers.trl_preferences(

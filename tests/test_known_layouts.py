@@ -259,7 +259,12 @@ EXPECTED: dict[Callable[[], Any], dict[str, Any]] = {
         "says": "LEAK, gives the label away: class",
     },
     exist: {
-        "columns": {"text": "tweet", "label": "labels_task1", "annotator": "annotators"},
+        "columns": {
+            "item": "id_EXIST",
+            "text": "tweet",
+            "label": "labels_task1",
+            "annotator": "annotators",
+        },
         "layout": "lists",
         "groups": ["gender_annotators", "age_annotators"],
         "split": {"column": "split"},
@@ -309,6 +314,7 @@ EXPECTED: dict[Callable[[], Any], dict[str, Any]] = {
     },
     livenli: {
         "columns": {
+            "item": "uid",
             "text": ["premise", "hypothesis"],
             "label": "multilabel",
             "annotator": "worker_id",

@@ -208,6 +208,13 @@ def check(path: Path, long: pd.DataFrame, layout: str) -> None:
     pd.testing.assert_frame_equal(pieces, read_table(path))
 
 
+def test_names_of_columns_beside_cells(tmp_path: Path) -> None:
+    """As pandas writes with orient="split"."""
+    table = pd.DataFrame({"text": ["Hi", "Ho"], "label": [0, 1]})
+    table.to_json(tmp_path / "a.json", orient="split")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "a.json"), table, check_dtype=False)
+
+
 def test_objects_by_id(tmp_path: Path) -> None:
     entries = {
         "7": {"text": "Hi", "label": {"Ann1": "0", "Ann2": "1"}, "soft": {"0": 0.5, "1": 0.5}},

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
@@ -17,9 +18,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+import mcstl
 from mcstl._support.errors import InputError
-from mcstl.data.importers import conversation_text
+from mcstl.data.annotations import Annotations
+from mcstl.data.conversations import conversation_text
 from mcstl.encoding.encoders import Encoder, load_encoder
+from mcstl.encoding.parts import PartsEncoder
 from mcstl.models.model import Model
 from mcstl.models.networks import Layer
 from mcstl.rewards import RewardFunction, score_texts
@@ -27,6 +31,7 @@ from mcstl.rewards.classifier import as_classifier
 from test_model import NAMES, TEXTS, made
 
 PROMPTS = ["", "", "", "", ""]
+SHORT = {"epochs": 2, "learning_rate": 0.003, "dropout": 0.1, "batch_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,41 @@ def test_prompts_and_conversations_are_read_as_in_training(model: Model) -> None
         (question, question + reply),
         ("Sky?", parts + reply),
     ):
+        assert reward([prompt], [completion]) == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module", params=["joined", "apart"])
+def of_prompts(request: pytest.FixtureRequest, encoder: Encoder) -> Model:
+    """A model of prompts with their replies."""
+    frame = pd.DataFrame(
+        {
+            "prompt": [f"Tea or coffee {i}?" for i in range(40)],
+            "chosen": [f"Tea {i}." for i in range(40)],
+            "rejected": [f"Coffee {i}." for i in range(40)],
+        }
+    )
+    columns = {name: ["prompt", name] for name in ("chosen", "rejected")}
+    data = Annotations.from_frame(frame, columns=columns)
+    chosen = PartsEncoder(encoder, 2) if request.param == "apart" else encoder
+    return mcstl.fit(data, method="mc-stl", groups={"by": "none"}, encoder=chosen, training=SHORT)
+
+
+def test_a_prompt_and_its_completion_are_the_parts_of_the_text(of_prompts: Model) -> None:
+    reward = RewardFunction(of_prompts)
+    pairs = [["Tea?", "Yes."], ["Tea?", "No."]]
+    scores = score_texts(of_prompts, pairs, [[]])[:, 0]
+    np.testing.assert_allclose(reward(*zip(*pairs, strict=True)), scores, rtol=1e-6)
+    p = of_prompts.predict_proba([(pairs[0], pairs[1])])[0, 0, 1]
+    if of_prompts.encoder.parts > 1:
+        with pytest.raises(InputError, match=r"list of its parts \[part 1, part 2\]"):
+            score_texts(of_prompts, ["Tea? Yes."], [[]])
+        with pytest.raises(InputError, match="write parts: joined in its study"):
+            as_classifier(of_prompts)
+    assert 0 < p < 1
+    asked = [{"role": "user", "content": "Tea?"}]
+    said = [{"role": "assistant", "content": "Yes."}]
+    expected = score_texts(of_prompts, [["user: Tea?", "assistant: Yes."]], [[]])[:, 0]
+    for prompt, completion in ((asked, said), (asked, asked + said), ("Tea?", asked + said)):
         assert reward([prompt], [completion]) == pytest.approx(expected)
 
 

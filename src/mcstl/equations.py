@@ -243,7 +243,8 @@ def group_targets(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> GroupTarge
     """Compute y-bar_k and alpha_k on the training set (§2.3).
 
     Args:
-        S: Membership, (n, K); every group needs at least one row.
+        S: Membership, (n, K). A group without rows, as where a part of the training set is held
+            out, has no term: its alpha_k is 0.
         w: Row weights, (n,).
         y: Class indices, (n,).
         n_classes: The number of classes, L.
@@ -252,7 +253,9 @@ def group_targets(S: Tensor, w: Tensor, y: Tensor, n_classes: int) -> GroupTarge
         What the KL term compares with.
     """
     y_bar = group_means(S, w, levels(y, n_classes - 1).to(w.dtype))
-    return GroupTargets(y_bar, label_divergence(S, w, y, n_classes))
+    empty = group_counts(S, w) == 0
+    alpha = label_divergence(S, w, y, n_classes)
+    return GroupTargets(y_bar.masked_fill(empty[:, None], 0.5), alpha.masked_fill(empty, 0.0))
 
 
 def kl_term(

@@ -108,9 +108,8 @@ def _print_disputed(summary: "PredictionSummary", classes: Sequence[str]) -> Non
         ends = (
             f"{each[x]['perspective']} {each[x]['expected']:.2f}" for x in ("lowest", "highest")
         )
-        row = each["row"] + summary.first_row
-        say(f"Row {row:,}: {', '.join(ends)}", indent=4)
+        say(f"Row {each['row']:,}: {', '.join(ends)}", indent=4)
         say(f"    {' / '.join(brief(text, 140) for text in each['texts'])}", indent=4)
     if summary.first_row > 1:
         say("Rows are counted as a spreadsheet does: the names of the columns are row 1.")
-    typer.echo(f"In full, with rows counted from 0: {summary.disputed_file}")
+    typer.echo(f"In full: {summary.disputed_file}")

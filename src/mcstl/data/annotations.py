@@ -39,7 +39,8 @@ from mcstl.data.cells import (
     shown,
     without_markers,
 )
-from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, is_object, renamed
+from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, renamed
+from mcstl.data.entries import is_object
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
 from mcstl.data.layouts import Layout, LayoutForm, to_long
 from mcstl.data.parts import readable, split_rationale, with_rationale
@@ -265,8 +266,7 @@ class Annotations(Shown):
         if self.task == "preference" or not self.has("rationale"):
             why = "compares two texts" if self.task == "preference" else "has no rationale"
             raise InputError(
-                f"read_rationales: {self.source} {why}; a model reads the rationale of one text, "
-                "from a column that is mapped with columns: {rationale: ...}"
+                f"read_rationales: {self.source} {why}; map one text's by columns: {{rationale: ...}}"
             )
         texts = objects(map(with_rationale, self.frame["text"], self.frame["rationale"]))
         return replace(self, frame=self.frame.assign(text=texts))

@@ -5,6 +5,8 @@ and in a model's input alike: `comparable`. What names something, an item or an 
 it is written: `identifier`.
 """
 
+import ast
+import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -24,7 +26,10 @@ _WHOLE_AS_DECIMAL = re.compile(r"(0|-?[1-9]\d*)\.0")
 
 #: What people and programs write where they give no answer, in small letters.
 _NO_ANSWER = frozenset(
-    ("-", "--", "n/a", "na", "#n/a", "nan", "null", "data expired", "consent revoked", "no answer")
+    (
+        *("-", "--", "?", "n/a", "na", "#n/a", "nan", "null", "{}", "[]"),
+        *("data expired", "consent revoked", "no answer"),
+    )
 )
 _REFUSALS = ("prefer not to", "prefer to not", "rather not ", "decline to ", "declined to ")
 
@@ -222,6 +227,26 @@ def is_usable_text(value: object) -> bool:
         True if it can be encoded as a text.
     """
     return isinstance(value, str) and bool(value.strip())
+
+
+def literal(text: str) -> Any:
+    """Read a list or an object that JSON or Python wrote.
+
+    Args:
+        text: The text of a cell.
+
+    Returns:
+        What it holds, None where it is neither.
+
+    >>> literal('[{"a": null}]'), literal("{'a': None}"), literal("[sic]")
+    ([{'a': None}], {'a': None}, None)
+    """
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def as_values(cell: object) -> list[str]:

@@ -1,14 +1,14 @@
 """The columns of a table under our names: mapped, joined from parts, or taken out of objects."""
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_names
-from mcstl.data.cells import comparable, is_missing, mapped, objects
+from mcstl.data.cells import comparable, mapped, objects
+from mcstl.data.conversations import whole_conversation
+from mcstl.data.entries import entries_of, follow, with_entries
 from mcstl.data.parts import join_parts
 
 #: The table's names by ours; a text in parts has several.
@@ -33,6 +33,7 @@ KNOWN_COLUMNS = (
 )
 #: Columns that may be put together from several.
 _TEXTS = ("text", "text_a", "text_b")
+_IN_PARTS = (*_TEXTS, "chosen", "rejected")
 #: A longer "name" of a column is rather a text of a file without a header.
 _LONGEST_NAME = 60
 #: The names that a saved index gets.
@@ -69,18 +70,26 @@ def renamed(frame: pd.DataFrame, columns: Columns, source: str) -> pd.DataFrame:
                 f"known: {listed(KNOWN_COLUMNS)}.{did_you_mean(str(ours), KNOWN_COLUMNS)}"
             )
         parts = [theirs] if isinstance(theirs, str) or not isinstance(theirs, Sequence) else theirs
-        if len(parts) != 1 and ours not in _TEXTS:
+        if len(parts) != 1 and ours not in _IN_PARTS:
             raise InputError(
                 f"columns: {ours} is one column, got {listed(parts) or 'none'}; only a text is put "
                 "together from several"
             )
         series = [_column(theirs_by_name, str(part), used, source) for part in parts]
+        if ours in _IN_PARTS:
+            series = [*map(_texts, series)]
         taken[ours] = series[0] if len(series) == 1 else _joined(series)
     # One of the table's columns may serve twice, so copy, not rename; a text that is mapped to be
     # its own item stays the text, too.
+    whole = [
+        name
+        for name in theirs_by_name
+        if (name in used or name in KNOWN_COLUMNS) and not _is_entered(name, used)
+    ]
+    rest = with_entries(pd.DataFrame(theirs_by_name), whole)
     unmapped = {
-        name: column
-        for name, column in theirs_by_name.items()
+        name: _texts(rest[name]) if name in _IN_PARTS else rest[name]
+        for name in map(str, rest.columns)
         if name not in taken
         and name not in ("row", "flipped")
         and (name not in used or name in _TEXTS)
@@ -117,33 +126,6 @@ def with_index(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.reset_index(level=levels) if levels else frame
 
 
-def entries_of(column: pd.Series) -> pd.Series | None:
-    """Read the objects in the cells of a column.
-
-    Args:
-        column: Mappings, or JSON of mappings.
-
-    Returns:
-        Mappings, missing as None; None where a cell is anything else, or all are missing.
-    """
-    found = mapped(column, _as_object)
-    if all(cell is None for cell in found) or any(cell is False for cell in found):
-        return None
-    return objects(found)
-
-
-def is_object(column: pd.Series) -> bool:
-    """Say whether cells are objects, which are no answer of a person.
-
-    Args:
-        column: The column.
-
-    Returns:
-        True if a cell is a mapping.
-    """
-    return any(isinstance(cell, Mapping) for cell in column)
-
-
 def header_hint(columns: Sequence[str]) -> str:
     """Say what the names of the columns give away about a file that was saved in another way.
 
@@ -166,40 +148,26 @@ def _column(columns: Mapping[str, pd.Series], name: str, used: set[str], source:
     if name not in columns and base is not None:
         entries = entries_of(columns[base])
         if entries is not None:
-            used.add(base)
+            used |= {base, name}
             keys = name.removeprefix(f"{base}.").split(".")
-            cells = _entries(entries, keys, f"{brief(base)!r} of {source}")
+            cells = follow(entries, keys, f"{brief(base)!r} of {source}")
             return cells.set_axis(columns[base].index)
     need_names([name], columns, source, hint=header_hint([*columns]))
     used.add(name)
     return columns[name]
 
 
-def _entries(cells: pd.Series, keys: Sequence[str], source: str) -> pd.Series:
-    """Follow keys into objects; what is not there is missing."""
-    for key in keys:
-        names = dict.fromkeys(str(k) for cell in cells if isinstance(cell, Mapping) for k in cell)
-        need_names([key], names, source, what="entry")
-        cells = objects(cell.get(key) if isinstance(cell, Mapping) else None for cell in cells)
-    return cells
+def _is_entered(name: str, used: Collection[str]) -> bool:
+    """Whether an entry of a column of objects is mapped, and not the column."""
+    return any(each.startswith(f"{name}.") for each in used)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Write conversations as texts."""
+    return objects(mapped(column, whole_conversation)).set_axis(column.index)
 
 
 def _joined(parts: Sequence[pd.Series]) -> pd.Series:
     """Make texts of their parts."""
     rows = zip(*(part.to_numpy(dtype=object) for part in parts), strict=True)
     return objects(map(join_parts, rows)).set_axis(parts[0].index)
-
-
-def _as_object(cell: Any) -> Mapping[str, Any] | bool | None:
-    """The mapping that a cell is, or is JSON of; None if it is missing, False if it is neither."""
-    if isinstance(cell, Mapping):
-        return cell
-    if is_missing(cell):
-        return None
-    if isinstance(cell, str) and cell.lstrip().startswith("{"):
-        try:
-            value = json.loads(cell)
-        except ValueError:
-            return False
-        return value if isinstance(value, dict) else False
-    return False

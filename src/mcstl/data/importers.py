@@ -24,11 +24,11 @@ import pandas as pd
 from mcstl._support.errors import InputError, brief, listed, need_names
 from mcstl.data.annotations import need_rows
 from mcstl.data.cells import identifier, need_whole_letters
+from mcstl.data.conversations import conversation_text, is_empty
 from mcstl.data.tables import chunks
 
 #: The field of a text, or the two fields of a pair.
 TextFields = str | tuple[str, str]
-_BOTH_ALIKE = "a prompt and its completion are both texts or both lists of messages"
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def trl_preferences(dataset: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.D
         dataset = [{str(k): v for k, v in row.items()} for row in dataset.to_dict("records")]
     rows = []
     for number, row in enumerate(dataset):
-        missing = [name for name in ("chosen", "rejected") if _is_empty(row.get(name))]
+        missing = [name for name in ("chosen", "rejected") if is_empty(row.get(name))]
         if missing:
             raise InputError(
                 f"row {number} has no {listed(missing)}; found: {listed(row)}. TRL's preference "
@@ -196,80 +196,6 @@ def trl_preferences(dataset: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.D
             raise InputError(f"row {number}: {error}") from None
         rows.append(texts | {k: v for k, v in row.items() if k not in ("prompt", *texts)})
     return pd.DataFrame(rows, dtype=object)
-
-
-def conversation_text(prompt: object, completion: object = "") -> str:
-    """Write a prompt and its completion as one text, the same in training and as a reward.
-
-    Args:
-        prompt: A text, or a list of messages.
-        completion: Like the prompt, or empty. Messages that begin with the prompt hold it already.
-
-    Returns:
-        Texts joined as they are, or messages as a paragraph each, ``role: content``; parts of a
-        message that are no text are left out.
-
-    Raises:
-        InputError: Prompt and completion are anything else.
-
-    >>> print(conversation_text([{"role": "user", "content": "Sky?"}],
-    ...                         [{"role": "assistant", "content": "Blue."}]))
-    user: Sky?
-    <BLANKLINE>
-    assistant: Blue.
-    """
-    parts = [part for part in (prompt, completion) if not _is_empty(part)]
-    if all(isinstance(part, str) for part in parts):
-        return "".join(map(str, parts))
-    if isinstance(prompt, str) and len(parts) == 2:
-        messages = _paragraphs(completion)
-        asked = messages[0].partition(": ")[2]
-        if asked.strip() != prompt.strip():
-            raise InputError(
-                f"{_BOTH_ALIKE}; the prompt is the text {brief(prompt)!r}, and the messages do not "
-                "begin with it. Drop the prompt if they are whole without it, or make it messages, "
-                'as [{"role": "user", "content": "..."}]'
-            )
-        return "\n\n".join(messages)
-    if any(isinstance(part, str) for part in parts):
-        raise InputError(
-            f"{_BOTH_ALIKE}; the prompt is messages and the completion a text. Make the completion "
-            'messages, as [{"role": "assistant", "content": "..."}]'
-        )
-    first, *rest = map(_paragraphs, parts)
-    continued = rest[0] if rest else []
-    return "\n\n".join(continued if continued[: len(first)] == first else first + continued)
-
-
-def _paragraphs(messages: object) -> list[str]:
-    """Write each of some messages as ``role: content``."""
-    if not isinstance(messages, list | tuple | np.ndarray):
-        raise InputError(f"{_BOTH_ALIKE}; got {type(messages).__name__}")
-    paragraphs = []
-    for message in messages:
-        if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
-            raise InputError(
-                'a message has a role and a content, as {"role": "user", "content": "..."}; got '
-                f"{brief(message)}"
-            )
-        paragraphs.append(f"{message['role']}: {_content(message['content'])}")
-    return paragraphs
-
-
-def _content(content: object) -> str:
-    """Return the text of a message, whose content may be a text or parts, some of them texts."""
-    if isinstance(content, Mapping):
-        return str(content["text"]) if isinstance(content.get("text"), str) else ""
-    if isinstance(content, list | tuple | np.ndarray):
-        return " ".join(filter(None, map(_content, content)))
-    return content if isinstance(content, str) else ""
-
-
-def _is_empty(value: object) -> bool:
-    """Say whether a text or a list of messages is missing or holds nothing."""
-    if isinstance(value, str | list | tuple | np.ndarray):
-        return len(value) == 0
-    return value is None or (isinstance(value, float) and np.isnan(value))
 
 
 def _records(

@@ -50,8 +50,8 @@ def records_of(document: Any, path: Path) -> list[dict[str, Any]]:
     """Find the rows of a JSON document.
 
     It may be a list of objects; an object of objects by id, which becomes the column ``id``; an
-    object of columns, each a list or, as pandas writes it, an object by row; or an object with one
-    of these inside, beside what is said about it.
+    object of columns, each a list or, as pandas writes it, an object by row; the names of columns
+    beside lists of cells; or an object with one of these inside, beside what is said about it.
 
     Args:
         document: What the file holds.
@@ -75,6 +75,11 @@ def records_of(document: Any, path: Path) -> list[dict[str, Any]]:
             return [{name: document[name][row] for name in document} for row in rows]
         records = ({"id": key} | part for key, part in document.items())
         return _checked(list(records), path)
+    columns, data = document.get("columns"), document.get("data")
+    if isinstance(columns, list) and isinstance(data, list) and data:
+        cells = [row for row in data if isinstance(row, list) and len(row) == len(columns)]
+        if len(cells) == len(data):
+            return [dict(zip(map(str, columns), row, strict=True)) for row in cells]
     if all(isinstance(part, list) for part in parts):
         lengths = {len(part) for part in parts}
         is_records = all(part and isinstance(part[0], dict) for part in parts)

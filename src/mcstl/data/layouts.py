@@ -11,8 +11,6 @@ A study file says it as ``layout``::
 What each may say beyond that: see `Layout`.
 """
 
-import ast
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +21,7 @@ import pandas as pd
 
 from mcstl._support.arrays import BoolArray, IntArray, ObjectArray
 from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_names
-from mcstl.data.cells import comparable, is_missing, mapped, objects
+from mcstl.data.cells import comparable, is_missing, literal, mapped, objects
 
 Shape = Literal["long", "wide", "lists", "counts", "one-hot"]
 #: A layout as it stands in a study file.
@@ -425,13 +423,9 @@ def _literal(text: str) -> list[Any] | dict[str, Any]:
     """Read a list or mapping that was written as text by JSON, Python or NumPy."""
     # Python would read what NumPy writes, ['a' 'b'], as the one text 'ab'.
     by_numpy = re.search(r"['\"]\s+['\"]", text) and "," not in text
-    for read in () if by_numpy else (json.loads, ast.literal_eval):
-        try:
-            value = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(value, list | tuple | set | dict):
-            return parts_of(value)
+    value = None if by_numpy else literal(text)
+    if isinstance(value, list | tuple | set | dict):
+        return parts_of(value)
     words = re.findall(r"'[^']*'|\"[^\"]*\"|[^\s,]+", text[1:-1])
     return [_number(word.strip("'\"")) for word in words]
 

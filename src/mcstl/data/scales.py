@@ -21,7 +21,38 @@ _SCALES = (
     "dislike < neutral < like",
     "reject < accept",
     "ham < spam",
+    "nein < vielleicht/weiß nicht/unklar < ja",
+    "non < peut-être/ne sait pas < oui",
+    "no < quizás/no sé/forse/non so/talvez/não sei < sí/si/sì/sim",
+    "não < talvez/não sei < sim",
+    "nee < misschien/weet niet < ja",
+    "gar nicht/überhaupt nicht < wenig/etwas/kaum < mittel/teilweise < stark/ziemlich"
+    " < sehr/sehr stark",
+    "pas du tout < un peu < moyennement/assez < beaucoup/très < extrêmement",
+    "nada < poco/un poco/algo/pouco/um pouco < bastante < mucho/muy/muito < extremadamente",
+    "per niente < poco/un po' < abbastanza < molto < moltissimo",
+    "нет < не знаю/возможно < да",
+    "否 < 不确定 < 是",
 )
+#: What stands before a word to say that it is not so.
+_NOT = (
+    "not ",
+    "non ",
+    "non",
+    "no ",
+    "un",
+    "in",
+    "nicht ",
+    "kein ",
+    "keine ",
+    "pas ",
+    "niet ",
+    "не ",
+    "不",
+    "非",
+)
+#: A number before the words of a level, or in brackets behind them.
+_NUMBERED = re.compile(r"\(?(-?\d+)\)?\s*[-\u2013\u2014:.=)]*\s+\D.*|.*\D\s*\((-?\d+)\)")
 #: Orders in which answers may be meant, or not: whoever means them has to say so.
 _POSSIBLE = (
     "contradiction/contradictory/contradicts/contradicted/refutes/refuted/false/c"
@@ -41,14 +72,16 @@ def usual_order(answers: Sequence[str]) -> list[list[str]] | None:
 
     >>> usual_order(["often", "Never", "sometimes"])
     [['Never'], ['sometimes'], ['often']]
+    >>> usual_order(["3 - very", "1 - not at all", "2 - a little"])
+    [['1 - not at all'], ['2 - a little'], ['3 - very']]
     """
     if order := _ordered(answers, _SCALES):
         return order
     if len(answers) == 2:
         for low, high in (answers, answers[::-1]):
-            if _plain(low) in (f"{no}{_plain(high)}" for no in ("not ", "non ", "non", "un", "in")):
+            if _plain(low) in (f"{no}{_plain(high)}" for no in _NOT):
                 return [[low], [high]]
-    return None
+    return _numbered(answers)
 
 
 def possible_order(answers: Sequence[str]) -> list[list[str]] | None:
@@ -64,6 +97,15 @@ def possible_order(answers: Sequence[str]) -> list[list[str]] | None:
     [['contradiction'], ['neutral'], ['entailment']]
     """
     return _ordered(answers, _POSSIBLE)
+
+
+def _numbered(answers: Sequence[str]) -> list[list[str]] | None:
+    """Order answers such as ``1 - not at all`` by their numbers, if all have one of their own."""
+    matches = [_NUMBERED.fullmatch(answer.strip()) for answer in answers]
+    numbers = [int(match[1] or match[2]) for match in matches if match]
+    if len({*numbers}) < len(answers) or len(answers) < 2:
+        return None
+    return [[answer] for _, answer in sorted(zip(numbers, answers, strict=True))]
 
 
 def _ordered(answers: Sequence[str], orders: Sequence[str]) -> list[list[str]] | None:

@@ -291,7 +291,7 @@ def _learnt(
     mackay = np.clip(squares / determined, em / 4, em * 4)
     noise = 2 * total / deviations.shape[1]
     share = determined**2 / (determined**2 + noise)
-    return np.clip(em ** (1 - share) * mackay**share, _LEAST_VARIANCE, 100)
+    return np.asarray(np.clip(em ** (1 - share) * mackay**share, _LEAST_VARIANCE, 100))
 
 
 def _first_cuts(design: Design) -> FloatArray:

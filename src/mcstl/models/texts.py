@@ -73,15 +73,19 @@ class TextForm:
             The form.
         """
         texts = TEXT_COLUMNS[task]
-        names = columns.get(texts[0])
-        if not isinstance(names, list) or len(names) != parts:
-            names = [f"part {k + 1}" for k in range(parts)]
+        sides = [columns.get(ours) for ours in texts]
+        if None in sides:
+            sides = [columns.get(ours) for ours in ("chosen", "rejected")]
+        named = [each for each in sides if isinstance(each, list) and len(each) == parts]
+        # What two sides call differently, as chosen and rejected, has no name for both.
+        names = [
+            str(both[0]) if len({*both}) == 1 else f"part {k + 1}"
+            for k, both in enumerate(zip(*named, strict=True))
+        ] or [f"part {k + 1}" for k in range(parts)]
+        names = names if parts > 1 else []
         if rationale:
-            names = [*(names if parts > 1 else ["text"]), columns.get("rationale", "rationale")]
-        are_named = parts > 1 or rationale
-        return cls(
-            len(texts), tuple(map(str, names)) if are_named else (), apart or rationale, rationale
-        )
+            names = [*(names or ["text"]), str(columns.get("rationale", "rationale"))]
+        return cls(len(texts), tuple(names), apart or rationale, rationale)
 
     @property
     def expected(self) -> str:

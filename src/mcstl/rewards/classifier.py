@@ -33,7 +33,7 @@ from mcstl.rewards.function import weighted_memberships
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
-#: Writes a conversation as `mcstl.data.importers.conversation_text` does.
+#: Writes a conversation as `mcstl.data.conversations.conversation_text` does.
 _TEMPLATE = (
     "{% for message in messages %}{% set content = message['content'] or [] %}"
     "{{ message['role'] }}: {% if content is string %}{{ content }}{% else %}"
@@ -225,8 +225,8 @@ def as_classifier(
         classifier.linear.bias.zero_()
         for share, regression in linear:
             slope, intercept = regression.reward_function(shares @ S)
-            classifier.linear.weight += share * slope
-            classifier.linear.bias += share * intercept
+            classifier.linear.weight.add_(share * slope)
+            classifier.linear.bias.add_(share * intercept)
     return classifier.eval(), tokenizer
 
 
@@ -266,7 +266,11 @@ def _encoder_form(model: Model) -> tuple[str, bool, int]:
     """Read how the encoder pools, whether it normalises, and how many tokens it reads."""
     encoder, folder = model.encoder, Path(model.encoder.folder)
     if model.text_form.apart:
-        raise InputError("a classifier reads whole texts; this model's are in parts, encoded apart")
+        raise InputError(
+            "a classifier reads whole texts, and this model reads the parts "
+            f"{listed(model.text_form.parts)} apart; write parts: joined in its study and train it "
+            "again, or use RewardFunction, which reads prompt and completion apart"
+        )
     modules = _read_json(folder / "modules.json")
     names = [module["type"].rpartition(".")[2] for module in modules]
     if tuple(names) not in (_MODULES, _MODULES[:2]):

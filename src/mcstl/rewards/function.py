@@ -1,6 +1,7 @@
 """A preference model as a reward function in TRL's signature."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ from scipy.sparse import csr_matrix
 
 from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, listed
-from mcstl.data.importers import conversation_text
+from mcstl.data.conversations import conversation_text
+from mcstl.data.parts import join_parts
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Groups, Jury, check_weights
+from mcstl.models.texts import Text
 
 #: The column of a TRL dataset that chooses a perspective row by row.
 COLUMN = "perspective"
@@ -24,7 +27,8 @@ class RewardFunction:
     the mean over a mixture; without either it is the mean over the training memberships, the
     population's view. A dataset's column ``perspective`` (a name, a list of names, or nothing)
     chooses for its row and goes before both. A prompt and its completion become one text as
-    `mcstl.data.importers` reads TRL's preference data.
+    `mcstl.data.importers` reads TRL's preference data; they are the two parts of a model whose
+    texts have two.
 
     Args:
         model: A preference model.
@@ -64,10 +68,8 @@ class RewardFunction:
         Raises:
             InputError: If a name in the column ``perspective`` is no group.
         """
-        texts = [
-            conversation_text(prompt, completion)
-            for prompt, completion in zip(prompts, completions, strict=True)
-        ]
+        pairs = zip(prompts, completions, strict=True)
+        texts = [_text(self.model, prompt, completion) for prompt, completion in pairs]
         column = columns.get(COLUMN) or [None] * len(texts)
         choices = [(cell,) if isinstance(cell, str) else tuple(cell or ()) for cell in column]
         rewards = np.empty(len(texts))
@@ -85,7 +87,7 @@ class RewardFunction:
 
 def score_texts(
     model: Model,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     perspectives: Sequence[Groups],
     *,
     exactly: bool = False,
@@ -94,7 +96,7 @@ def score_texts(
 
     Args:
         model: A preference model.
-        texts: n texts.
+        texts: n texts, each a list of its parts where the model's have some.
         perspectives: P lists of group names, post-stratified as in `Model.predict_proba`.
         exactly: Whether to add the embeddings of the named groups alone (Eq. 1).
 
@@ -106,7 +108,8 @@ def score_texts(
     """
     _check_task(model)
     respondents = model.respondents(perspectives, exactly=exactly)
-    scores: FloatArray = _scores(model, texts, respondents.S) @ respondents.shares.T
+    whole = [text for (text,) in replace(model.text_form, sides=1).read_all(texts)]
+    scores: FloatArray = _scores(model, whole, respondents.S) @ respondents.shares.T
     return scores
 
 
@@ -138,6 +141,23 @@ def weighted_memberships(
         weights = list(check_weights(mixture).values())
         respondents = model.respondents([Jury([[name] for name in mixture], weights)])
     return respondents.S, respondents.shares.toarray()[0]
+
+
+def _text(model: Model, prompt: object, completion: object) -> str:
+    """Make of a prompt and its completion what the model reads."""
+    whole, n_parts = conversation_text(prompt, completion), len(model.text_form.parts)
+    if n_parts == 2:
+        asked = conversation_text(prompt)
+        if not whole.startswith(asked):  # the messages hold the prompt, which is a text
+            asked = whole.partition("\n\n")[0]
+        return join_parts([asked, whole.removeprefix(asked).removeprefix("\n\n")]) or ""
+    if model.text_form.apart:
+        raise InputError(
+            f"this model reads texts of {n_parts} parts apart, and a prompt with its completion "
+            "has two; write parts: joined in its study and train it again, or name two columns, "
+            "as in columns: {chosen: [prompt, chosen], rejected: [prompt, rejected]}"
+        )
+    return whole
 
 
 def _check_task(model: Model) -> None:

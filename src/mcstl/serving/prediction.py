@@ -43,9 +43,10 @@ class PredictionSummary:
         first_row: The number that the file gives to its first row, as a spreadsheet shows it.
         without_text: How many of them have no usable text, hence no probabilities.
         truncated: How many of them have a text that the encoder did not read to its end.
-        disputed: The at most ten texts of widest disagreement: ``row`` (counted from 0),
-            ``texts``, ``disagreement``, and the perspectives furthest apart as ``lowest`` and
-            ``highest``, each with the class it ``expected`` on a scale from 0 to 1.
+        disputed: The at most ten texts of widest disagreement: ``row`` (counted as the file
+            does, from `first_row`), ``texts``, ``disagreement``, and the perspectives furthest
+            apart as ``lowest`` and ``highest``, each with the class it ``expected`` on a scale from
+            0 to 1.
         disputed_file: The JSON file that holds them, too.
     """
 
@@ -132,6 +133,7 @@ def predict_file(
             progress("predicting", first + len(chunk.frame), job.rows)
         summaries = [json.loads(p.with_suffix(".json").read_text(encoding="utf-8")) for p in parts]
         disputed = _most_disputed(each for summary in summaries for each in summary["most"])
+        disputed = [{**each, "row": each["row"] + first_row(source)} for each in disputed]
         disputed_file = out.with_name(f"{out.name}.most-disagreed.json")
         files.write_text(disputed_file, json.dumps(disputed, indent=1, ensure_ascii=False) + "\n")
         with files.replacing(out) as temporary:

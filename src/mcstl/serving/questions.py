@@ -64,7 +64,9 @@ def predict_questions(
                 columns=columns,
                 progress=progress,
             )
-            disputed[question] = json.loads(summary.disputed_file.read_text(encoding="utf-8"))
+            rows = json.loads(summary.disputed_file.read_text(encoding="utf-8"))
+            shift = first_row(Path(source)) - summary.first_row
+            disputed[question] = [{**each, "row": each["row"] + shift} for each in rows]
             summary.disputed_file.unlink()
             table = step
     finally:

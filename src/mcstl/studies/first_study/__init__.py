@@ -6,7 +6,7 @@ at a glance what to change.
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mcstl.data.columns import KNOWN_COLUMNS
 from mcstl.data.labels import TASK_FORMS
 from mcstl.data.splits import SplitBy, part_of, split
 from mcstl.data.tables import read_table
-from mcstl.studies.first_study.columns import Column, Guess, columns_of, names_of, tokens_of
+from mcstl.studies.first_study.columns import Column, Guess, columns_of, names_of
 from mcstl.studies.first_study.groups import (
     find_leaks,
     guess_groups,
@@ -33,14 +33,14 @@ from mcstl.studies.first_study.labels import (
     preference_classes,
     questions_in,
 )
-from mcstl.studies.first_study.shapes import Shape, recognise
+from mcstl.studies.first_study.shapes import Shape, entered, recognise
+from mcstl.studies.first_study.texts import guess_texts, set_parts
 from mcstl.studies.first_study.words import (
     AGGREGATE,
     ANNOTATOR,
     ATTRIBUTE,
     BESIDE_LABEL,
     CHOICE,
-    CHOSEN,
     ID,
     ITEM,
     LABEL,
@@ -48,15 +48,9 @@ from mcstl.studies.first_study.words import (
     MOST_WORDS,
     NO_LABEL,
     NOT_JUDGED,
-    PARTS,
     PREFERENCE,
     RATIONALE,
-    REACTION,
     SELDOM,
-    SETTING,
-    SHORTEST_OF_A_PAIR,
-    SIDES,
-    TEXT,
     VALUES,
 )
 
@@ -107,12 +101,12 @@ def guess_study(path: str | Path, study_path: str | Path | None = None) -> str:
     if table.empty:
         raise InputError(f"{path.name} has no rows")
     shape = recognise(table, path.name)
-    in_file = frozenset(map(str, table.columns)) - shape.made
+    in_file = frozenset(map(str, [*table.columns, *entered(table).columns])) - shape.made
     guessed = GuessedTable(
         path.name, len(shape.table), columns_of(shape.table), in_file, shape.made
     )
     part = _guess_part(guessed)
-    _guess_texts(guessed)
+    guess_texts(guessed)
     _guess_annotator(guessed)
     _guess_item(guessed)
     labels = _guess_labels(guessed, shape)
@@ -163,6 +157,11 @@ def _columns(guessed: GuessedTable, shape: Shape) -> dict[str, str | list[str]]:
     }
     if guessed.parts:
         columns["text"] = [*names_of(guessed.parts)]
+    if guessed.prompts:
+        for ours in ("chosen", "rejected", "text_a", "text_b"):
+            if ours in guessed.guesses:
+                text = guessed.guesses[ours].column
+                columns[ours] = [*names_of([*guessed.prompts, text])]
     return columns
 
 
@@ -205,96 +204,6 @@ def _guess_part(guessed: GuessedTable) -> Column | None:
     return None
 
 
-def _guess_texts(guessed: GuessedTable) -> None:
-    entries = _entries_of_a_text(guessed.columns)
-    if len(entries) > 1:
-        _set_parts(guessed, entries, "the parts of the text")
-        return
-    pair = _pair(guessed.columns)
-    if pair is not None:
-        (ours_a, a), (ours_b, b) = pair
-        guessed.guesses[ours_a] = Guess(a, "the names say that these two are a pair")
-        guessed.guesses[ours_b] = Guess(b, "the other text of the pair")
-        return
-    named = [
-        column
-        for column in guessed.columns
-        if column.tokens
-        and (column.tokens[-1] in TEXT or "text" in column.words)
-        and not column.words & ID
-        and (column.is_prose or (column.tokens == ("text",) and not column.is_number))
-    ]
-    named = [column for column in named if not column.words & RATIONALE] or named
-    reactions = [column for column in named if column.words & REACTION]
-    judged = named
-    if all(column.words & (REACTION | SETTING) for column in named):
-        judged = reactions or named
-    prose = [column for column in guessed.columns if column.is_prose]
-    plain = [column for column in prose if not column.words & RATIONALE] or prose
-    candidates = sorted(judged or plain, key=lambda column: -column.length)
-    if not candidates:
-        raise guessed.nothing_for("a text", "text")
-    best = candidates[0]
-    alternatives = [
-        column
-        for column in plain
-        if column is not best
-        and column.length > best.length / 4
-        and not column.words & (ATTRIBUTE | ANNOTATOR)
-    ]
-    why = "by its name" if named else "the longest texts"
-    parts = _two_parts(best, prose)
-    if parts:
-        _set_parts(guessed, parts, "by their names, the parts of the text")
-        return
-    guessed.guesses["text"] = Guess(best, why, names_of(alternatives))
-
-
-def _set_parts(guessed: GuessedTable, parts: Sequence[Column], why: str) -> None:
-    guessed.parts = [*parts]
-    judged = parts[-1]
-    guessed.guesses["text"] = Guess(judged, f"{why}; or the last alone")
-
-
-def _entries_of_a_text(columns: Sequence[Column]) -> list[Column]:
-    """The entries of objects in a column of texts: ``text.post`` and ``text.reply``."""
-    bases = [column.name.partition(".")[0] for column in columns]
-    entries = [
-        column
-        for base, column in zip(bases, columns, strict=True)
-        if "." in column.name and {*tokens_of(base)} & TEXT and not column.is_number
-    ]
-    return [column for column in entries if column.length >= SHORTEST_OF_A_PAIR]
-
-
-def _two_parts(best: Column, prose: Sequence[Column]) -> list[Column]:
-    """The two columns that are a text in parts, by their names, if `best` is one of them."""
-    for names in PARTS:
-        parts = [
-            next((c for c in prose if c.tokens and c.tokens[-1] == name), None) for name in names
-        ]
-        if best in parts and None not in parts:
-            return [part for part in parts if part is not None]
-    return []
-
-
-def _pair(columns: Sequence[Column]) -> tuple[tuple[str, Column], tuple[str, Column]] | None:
-    """Find two columns of texts whose names differ in one word that tells two sides apart."""
-    pairs = []
-    for a in columns:
-        for b in columns:
-            differ = [(x, y) for x, y in zip(a.tokens, b.tokens, strict=False) if x != y]
-            if len(a.tokens) != len(b.tokens) or len(differ) != 1 or a.is_number or b.is_number:
-                continue
-            if a.lists or b.lists or min(a.length, b.length) < SHORTEST_OF_A_PAIR:
-                continue
-            if differ[0] in CHOSEN:
-                pairs.append((True, a.length, ("chosen", a), ("rejected", b)))
-            elif differ[0] in SIDES:
-                pairs.append((False, a.length, ("text_a", a), ("text_b", b)))
-    return max(pairs, key=lambda pair: pair[:2])[2:] if pairs else None
-
-
 def _guess_annotator(guessed: GuessedTable) -> None:
     made = [column for column in guessed.left if column.name == "annotator"]
     if made and "annotator" not in guessed.file_columns:
@@ -324,9 +233,12 @@ def _guess_annotator(guessed: GuessedTable) -> None:
         and not column.words & (ATTRIBUTE | LABEL)
         and not pd.DataFrame({"shown": guessed.shown, "who": column.cells}).duplicated().any()
     ]
-    if len(once) == 1:
+    # Of several that name the same people, as their ages may, words are rather the people.
+    most = max((len(column.counts) for column in once), default=0)
+    who = sorted((c for c in once if len(c.counts) == most), key=lambda column: column.is_number)
+    if who and all(column.is_of(who[0].cells) for column in once):
         why = "each value comes with many texts, with each text once"
-        guessed.guesses["annotator"] = Guess(once[0], why)
+        guessed.guesses["annotator"] = Guess(who[0], why, names_of(who[1:]))
 
 
 def _guess_item(guessed: GuessedTable) -> None:
@@ -352,6 +264,8 @@ def _guess_item(guessed: GuessedTable) -> None:
                 "its own item."
             )
     candidates = [column for column in candidates if n_texts[column.name].max() == 1]
+    if not candidates and repeats:
+        candidates = [column for column in guessed.left if _is_named_text(column, guessed.shown)]
     for column in sorted(candidates, key=lambda column: -column.share_named(ITEM)):
         if len(column.counts) == guessed.n_rows and repeats:
             why = "another one in every row"
@@ -359,6 +273,14 @@ def _guess_item(guessed: GuessedTable) -> None:
         else:
             why = f"one text for each of {len(column.counts):,} values"
             guessed.guesses.setdefault("item", Guess(column, why))
+
+
+def _is_named_text(column: Column, shown: pd.Series) -> bool:
+    """Whether each text has a value of its own, and the other way round."""
+    if column.is_prose or column.lists or column.objects or column.cells.isna().any():
+        return False
+    by_value = shown.groupby(column.cells.to_numpy(dtype=object)).nunique()
+    return bool(by_value.max() == 1) and len(by_value) == shown.nunique()
 
 
 def _guess_labels(guessed: GuessedTable, shape: Shape) -> LabelsGuess:
@@ -382,7 +304,7 @@ def _guess_labels(guessed: GuessedTable, shape: Shape) -> LabelsGuess:
         usable = column.has_few or (named and column.is_number and len(column.counts) > 1)
         questions = questions_in(column) if named else None
         usable = usable or bool(questions)
-        usable = usable and (column.name in guessed.file_columns or "." in column.name)
+        usable = usable and column.name in guessed.file_columns and not column.is_date
         if (
             usable
             and (questions or not column.lists)
@@ -409,10 +331,11 @@ def _guess_labels(guessed: GuessedTable, shape: Shape) -> LabelsGuess:
     if preferences.sure or best.words & CHOICE:
         return preferences
     # A label that says nothing of sides is about both texts together.
-    parts = guessed.pair
+    parts = [*guessed.prompts, *guessed.pair]
     for name in ("text_a", "text_b"):
         del guessed.guesses[name]
-    _set_parts(guessed, parts, "two texts that are labelled together")
+    guessed.prompts = []
+    set_parts(guessed, parts, "texts that are labelled together")
     return ordered_classes(best)
 
 

@@ -11,15 +11,21 @@ import numpy as np
 import pandas as pd
 
 from mcstl._support.errors import listed
-from mcstl.data.cells import cell_text, comparable, mapped, without_markers
+from mcstl.data.cells import cell_text, comparable, mapped, objects, without_markers
+from mcstl.data.conversations import whole_conversation
 from mcstl.studies.first_study.words import (
     ANNOTATOR,
     ITEM,
+    LABEL,
     MOST_CLASSES,
     MOST_WORDS,
     SELDOM,
+    TEXT,
 )
 
+#: Words that at least so many rows share, and that are no longer, are rather an answer than a text.
+_LEAST_REPEATS, _LONGEST_ANSWER = 5, 40
+_DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}\b")
 #: Of the cells that differ in the whole column, the share that may differ within a unit.
 _SHARE_OF_STRAYS = 0.1
 
@@ -42,8 +48,12 @@ class Column:
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
-        """The words of the name in the singular: rater, id of raterID, RATER_ID and raterid."""
-        return tokens_of(self.name)
+        """The words of the name in the singular: rater, id of raterID, RATER_ID and raterid.
+
+        Of an entry of annotations, as ``annotations.gender``, those of the entry.
+        """
+        base, _, entry = self.name.rpartition(".")
+        return tokens_of(entry if base and {*tokens_of(base)} <= LABEL else self.name)
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -72,7 +82,17 @@ class Column:
         breaks = [len(re.findall(r" |[\u0e00-\uffff]{2}", cell)) for cell in self.counts.index]
         worded = bool(np.mean(breaks or [0]) >= 1)
         is_text = not self.is_number and not self.lists and not self.objects
-        return is_text and worded and len(self.counts) > 2
+        n, n_rows = len(self.counts), len(self.cells)
+        # "1 - not at all" is an answer that many rows give.
+        is_answer = (
+            n <= MOST_WORDS and n_rows >= _LEAST_REPEATS * n and self.length < _LONGEST_ANSWER
+        )
+        return is_text and worded and n > 2 and (not is_answer or bool(self.words & TEXT))
+
+    @cached_property
+    def is_date(self) -> bool:
+        """Whether all cells are dates, as 03.02.2024 or 2024-02-03 10:15."""
+        return all(_DATE.match(cell) for cell in self.counts.index)
 
     @property
     def has_few(self) -> bool:
@@ -168,12 +188,12 @@ def column_of(table: pd.DataFrame, name: str) -> Column:
     Returns:
         The column.
     """
-    cells = table[name].to_numpy(dtype=object)
+    cells = objects(mapped(table[name], whole_conversation))
     lists = any(isinstance(cell, list | tuple | np.ndarray | Mapping) for cell in cells)
-    text = without_markers(mapped(table[name], lambda cell: cell_text(_joined(cell))))
-    written = [cell for cell in pd.unique(pd.Series(text, dtype=object)) if cell is not None]
-    objects = bool(written) and all(cell[0] in "{[" and cell[-1] in "}]" for cell in written)
-    return Column(name, pd.Series(text, dtype=object), lists, objects)
+    text = objects(without_markers(mapped(cells, lambda cell: cell_text(_joined(cell)))))
+    written = [cell for cell in pd.unique(text) if cell is not None]
+    are_objects = bool(written) and all(cell[0] in "{[" and cell[-1] in "}]" for cell in written)
+    return Column(name, text, lists, are_objects)
 
 
 def _joined(cell: object) -> object:

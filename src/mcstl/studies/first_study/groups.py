@@ -10,6 +10,7 @@ from mcstl._support import files
 from mcstl._support.errors import brief, listed
 from mcstl.data.cells import comparable
 from mcstl.data.columns import KNOWN_COLUMNS
+from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.studies.first_study.columns import Column, names_of
 from mcstl.studies.first_study.guessed import GuessedTable
 from mcstl.studies.first_study.words import (
@@ -82,6 +83,8 @@ def guess_groups(guessed: GuessedTable) -> tuple[object, list[str]]:
             "The same in all rows of a person, but of how the study was run or too thin to make "
             f"groups: {listed(names_of(of_set_up))}."
         )
+    if unused := _unused(guessed, [*attributes, *of_set_up]):
+        comments.append(f"Not used: {listed(unused, 30)}.")
     comments += [
         f"{brief(column.name)} seems to hold lists separated by {by!r}: write | instead to use it "
         "as values."
@@ -89,6 +92,17 @@ def guess_groups(guessed: GuessedTable) -> tuple[object, list[str]]:
         if column.words & VALUES and not column.is_prose and (by := wrong_separator(column))
     ]
     return best, comments
+
+
+def _unused(guessed: GuessedTable, in_groups: Sequence[Column]) -> list[str]:
+    """The names of columns that hold something, and of which the study says nothing else."""
+    named = {name for guess in guessed.guesses.values() for name in guess.alternatives}
+    named |= {*names_of(in_groups), *guessed.leaks}
+    return [
+        column.name
+        for column in guessed.left
+        if column.name not in named and len(column.counts) > 1 and column.name not in guessed.made
+    ]
 
 
 def find_leaks(guessed: GuessedTable) -> tuple[str, ...]:
@@ -197,9 +211,12 @@ def _why_none(guessed: GuessedTable) -> list[str]:
 
 
 def _by_attributes(guessed: GuessedTable, attributes: Sequence[Column]) -> dict[str, object]:
-    bands = {column.name: _BANDS for column in attributes if _needs_bands(column)}
+    people = guessed.annotators
+    # A band of fewer people than five is shown nowhere.
+    n_bands = _BANDS if people is None or people.nunique() >= _BANDS * FEW_PEOPLE else 2
+    bands = {column.name: n_bands for column in attributes if _needs_bands(column)}
     sizes = [
-        min(guessed.n_rows // (4 * _BANDS), 100)
+        min(guessed.n_rows // (4 * n_bands), 100)
         if column.name in bands
         else _min_size(guessed.n_rows, column.counts)
         for column in attributes
@@ -262,7 +279,9 @@ def _what_is_left(guessed: GuessedTable) -> list[Column]:
 
 def _makes_groups(guessed: GuessedTable, column: Column) -> bool:
     """Whether two or more values are frequent, and together those of most rows."""
-    if column.lists or column.name in (*KNOWN_COLUMNS, "row", "flipped"):  # read as another thing
+    if column.lists or column.is_date:
+        return False
+    if column.name in (*KNOWN_COLUMNS, "row", "flipped"):  # read as another thing
         return False
     if _needs_bands(column):
         return bool(column.cells.notna().mean() >= 0.5)

@@ -22,6 +22,7 @@ class GuessedTable:
         made: The names of those that the layout makes.
         guesses: By our name of a column, which of the table's it is.
         parts: The columns that are parts of the text, in their order, where it has several.
+        prompts: The columns that both texts of a pair answer, in their order.
         leaks: The columns that give the label away.
         notes: What a reader must know of columns that have no use.
     """
@@ -33,6 +34,7 @@ class GuessedTable:
     made: frozenset[str] = frozenset()
     guesses: dict[str, Guess] = field(default_factory=dict)
     parts: list[Column] = field(default_factory=list)
+    prompts: list[Column] = field(default_factory=list)
     leaks: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
@@ -40,7 +42,7 @@ class GuessedTable:
     def left(self) -> list[Column]:
         """The columns that have no use yet."""
         used = {guess.column.name for guess in self.guesses.values()}
-        used |= {column.name for column in self.parts}
+        used |= {column.name for column in (*self.parts, *self.prompts)}
         return [column for column in self.columns if column.name not in used]
 
     @property
@@ -59,7 +61,10 @@ class GuessedTable:
             return self.guesses["text"].column.cells
         cells = [column.cells.fillna("") for column in several]
         order = sorted if self.pair else list
-        keys = ["\0".join(order(texts)) for texts in zip(*cells, strict=True)]
+        asked = [column.cells.fillna("") for column in self.prompts]
+        rows = zip(*asked, *cells, strict=True)
+        n = len(asked)
+        keys = ["\0".join([*texts[:n], *order(texts[n:])]) for texts in rows]
         return pd.Series(keys, dtype=object)
 
     @property

@@ -65,6 +65,9 @@ def ordered_classes(label: Column) -> LabelsGuess:
         classes = {str(cell_text(number)): [_raw(number)] for number in kept}
         answers = [cell for cell in answers if comparable(cell) in kept]
     sure = classes is not None
+    if classes is None and several:
+        # Words without an order, some of them given together, are questions of their own.
+        return several_questions([*dict.fromkeys(answers)])
     if classes is None and len(answers) == 2:
         sure, why = True, "two words; the probability given is that of the second"
         classes = {answer: [answer] for answer in sorted(answers)}

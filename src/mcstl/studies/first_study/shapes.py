@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,18 +10,23 @@ import pandas as pd
 
 from mcstl._support.errors import InputError, listed
 from mcstl.data.cells import comparable, is_missing
-from mcstl.data.columns import entries_of
+from mcstl.data.entries import with_entries
 from mcstl.data.layouts import Layout, LayoutForm, list_cells, to_long
 from mcstl.studies.first_study.columns import Column, column_of, tokens_of
+from mcstl.studies.first_study.families import (
+    Family,
+    are_answers,
+    families_of,
+    is_country,
+    neighbours_like_people,
+)
 from mcstl.studies.first_study.words import (
     AGGREGATE,
     ANNOTATOR,
     ATTRIBUTE,
-    COUNTRY,
     ID,
     LABEL,
     MOST_CLASSES,
-    MOST_WORDS,
     NO_CATEGORY,
     NO_LABEL,
     OFTEN,
@@ -31,9 +37,11 @@ from mcstl.studies.first_study.words import (
     VALUES,
 )
 
-#: A column of objects is a text in parts or the like where nearly all rows have the same few keys.
-_MOST_KEYS, _NEARLY_ALL = 12, 0.9
+#: Each row is an item where nearly all rows have a text of their own.
+_NEARLY_ALL = 0.9
 _LEAST_WIDE, _LEAST_ONE_HOT = 3, 3
+#: What stands in a column of 0 and 1, in small letters.
+_MARKS = ({"0", "1", "0.0", "1.0"}, {"true", "false"}, {"x", "0"})
 
 
 class Shape(NamedTuple):
@@ -66,7 +74,7 @@ def recognise(table: pd.DataFrame, source: str) -> Shape:
     Returns:
         The layout, and the table in long form.
     """
-    table = _with_entries(table)
+    table = entered(table)
     columns = [column_of(table, name) for name in map(str, table.columns)]
     for guess in (_lists, _counts, _wide, _one_hot):
         shape = guess(table, columns, source)
@@ -75,26 +83,17 @@ def recognise(table: pd.DataFrame, source: str) -> Shape:
     return Shape(None, table, frozenset(), ())
 
 
-def _with_entries(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the entries of objects as columns, as ``text.reply``, instead of the objects."""
-    columns: dict[str, pd.Series] = {}
-    for name, column in table.items():
-        entries = entries_of(column)
-        keys: list[str] = []
-        if entries is not None:
-            given = [cell for cell in entries if cell is not None]
-            counts = pd.Series([str(key) for cell in given for key in cell]).value_counts()
-            is_text = isinstance(name, str) and bool({*tokens_of(name)} & TEXT)
-            usual = bool(len(counts)) and (counts >= _NEARLY_ALL * len(given)).all()
-            people = all(re.fullmatch(r"\D*\d+", str(key)) for key in counts.index)
-            if usual and len(counts) <= _MOST_KEYS and (is_text or not people):
-                keys = list(dict.fromkeys(str(key) for cell in given for key in cell))
-        if not keys:
-            columns[str(name)] = column
-        for key in keys:
-            cells = [None if cell is None else cell.get(key) for cell in entries]  # type: ignore
-            columns[f"{name}.{key}"] = pd.Series(cells, index=table.index, dtype=object)
-    return pd.DataFrame(columns)
+def entered(table: pd.DataFrame) -> pd.DataFrame:
+    """Make columns of the entries of objects, as ``text.reply``.
+
+    Args:
+        table: The table as it was read.
+
+    Returns:
+        The table without the columns that hold the objects.
+    """
+    texts = [name for name in table.columns if {*tokens_of(str(name))} & TEXT]
+    return with_entries(table, apart=texts)
 
 
 def _unique_texts(columns: Sequence[Column], n_rows: int) -> bool:
@@ -206,7 +205,9 @@ def _counts(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Shap
         None if column.words & (ATTRIBUTE | {"id"}) else _whole_numbers(column)
         for column in columns
     ]
-    is_total = [bool(column.words & TOTAL) for column in columns]
+    is_total = [
+        bool(column.words & {"total", "sum"}) or column.words <= TOTAL for column in columns
+    ]
     best: tuple[int, int, str] | None = None
     for start in range(len(columns)):
         total = np.zeros(len(table))
@@ -250,29 +251,25 @@ def _is_person(column: Column) -> bool:
     return bool(column.words & ANNOTATOR) and column.words <= of_a_name and len(column.counts) > 1
 
 
-class _Family(NamedTuple):
-    """Columns whose names differ in their last word or number."""
-
-    stem: str
-    columns: dict[str, Column]
-
-
 def _wide(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Shape | None:
     """A column per annotator: columns with names alike and the same few answers."""
     if any(map(_is_person, columns)) or not _unique_texts(columns, len(table)):
         return None
-    families = [f for f in _families(columns) if len(f.columns) >= 2]
-    labels = [family for family in families if _are_answers(family)]
+    families = [f for f in families_of(columns) if len(f.columns) >= 2]
+    labels = [family for family in families if are_answers(family)]
+    if not labels and not any(_is_labels(column) for column in columns):
+        guess = neighbours_like_people(columns)
+        labels = [] if guess is None else [guess]
     n_columns = sum(len(family.columns) for family in labels)
     named = len(labels) == 1 and bool({*tokens_of(labels[0].stem)} & (LABEL | ANNOTATOR))
     if not labels or (n_columns < _LEAST_WIDE and not named):
         return None
     first, *others = sorted(labels, key=_rank)
     seen, body = [], dict[str, Any]()
-    same = [family for family in others if _answers(family) & _answers(first)]
+    same = [family for family in others if family.answers & first.answers]
     is_label = bool({*tokens_of(first.stem)} & LABEL)
     if same and not is_label:
-        group = "country" if all(_is_country(family.stem) for family in (first, *same)) else "group"
+        group = "country" if all(is_country(family.stem) for family in (first, *same)) else "group"
         groups = {
             re.sub(r"[\W_]+$", "", family.stem): [c.name for c in family.columns.values()]
             for family in sorted((first, *same), key=lambda f: _place(f, columns))
@@ -285,12 +282,17 @@ def _wide(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Shape 
         names = [column.name for column in first.columns.values()]
         body = {"labels": names}
         seen.append(f"Wide: a column of labels for each of {len(names)} people.")
+        if not first.stem:
+            seen.append(
+                f"A GUESS: {listed(names, 6)} hold the same answers. If these are questions,"
+            )
+            seen.append("not people: take layout away, and map one of them as label.")
         if others:
             seen.append(
                 "Left out, other questions: "
                 f"{listed(c.name for f in others for c in f.columns.values())}."
             )
-    if all(_is_country(name) for name in names):
+    if all(is_country(name) for name in names):
         body["names"] = "country"
         seen = [f"Wide: a column of labels for each of {len(names)} countries."]
     beside = dict[str, list[str]]()
@@ -301,7 +303,9 @@ def _wide(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Shape 
     body |= beside
     if beside:
         seen.append(f"Beside each label: {listed(beside)}.")
-    full = all(table[name].map(lambda cell: not is_missing(cell)).all() for name in names)
+    full = not first.of_people and all(
+        table[name].map(lambda cell: not is_missing(cell)).all() for name in names
+    )
     if full and is_label and "annotator" not in beside and body.keys() == {"labels"}:
         body["names"] = "none"
         seen[0] = f"Wide: {len(names)} labels for each text, in a column each."
@@ -311,74 +315,17 @@ def _wide(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Shape 
     return None if shape is None else shape._replace(seen=tuple(seen))
 
 
-def _families(columns: Sequence[Column]) -> list[_Family]:
-    """Columns by what their names have in common: ``ann_`` of ann_1 and ann_2, or a word."""
-    numbered: dict[str, dict[str, Column]] = {}
-    for column in columns:
-        match = re.fullmatch(r"(.*?)[\s_.-]*(\d+|(?<=[\s_.-])[A-Za-z])", column.name)
-        if match and match[1]:
-            numbered.setdefault(match[1].rstrip(" _.-"), {})[match[2]] = column
-    families = [_Family(stem, members) for stem, members in numbered.items()]
-    used = {c.name for f in families if len(f.columns) > 1 for c in f.columns.values()}
-    by_word: dict[str, dict[str, Column]] = {}
-    for column in columns:
-        if column.name in used:
-            continue
-        for word in column.words & (LABEL | ANNOTATOR | {"hate"}):
-            by_word.setdefault(word, {})[column.name] = column
-    countries = {
-        column.name: column
-        for column in columns
-        if column.name not in used and _is_country(column.name)
-    }
-    families += [_Family(word, members) for word, members in by_word.items()]
-    if len(countries) > 1:
-        families.append(_Family("country", countries))
-    return families
-
-
-def _is_country(name: str) -> bool:
-    words = [word.casefold() for word in re.split(r"[\W_]+", name) if word]
-    rest = [w for w in words if w not in LABEL and w not in ("hate", "label") and not w.isdigit()]
-    return bool(rest) and " ".join(rest) in COUNTRY
-
-
-def _are_answers(family: _Family) -> bool:
-    """Whether columns hold the same few answers each, as labels by several people do."""
-    columns = list(family.columns.values())
-    words = frozenset(word for column in columns for word in column.words)
-    if words & (ATTRIBUTE | NO_LABEL - {"number"}) or any(c.lists or c.is_prose for c in columns):
-        return False
-    if family.stem in LABEL | {"hate"} and not all(_is_country(c.name) for c in columns):
-        # Columns that share no more than a word ask different questions.
-        return False
-    sets = [{comparable(cell) for cell in column.counts.index} for column in columns]
-    union = set[float | str]().union(*sets)
-    most = MOST_CLASSES if all(isinstance(value, float) for value in union) else MOST_WORDS
-    return 2 <= len(union) <= most and all(
-        not each or len(each & _others(sets, i)) >= len(each) / 2 for i, each in enumerate(sets)
-    )
-
-
-def _others(sets: Sequence[set[float | str]], i: int) -> set[float | str]:
-    return set[float | str]().union(*(each for j, each in enumerate(sets) if j != i))
-
-
-def _answers(family: _Family) -> set[float | str]:
-    return {comparable(cell) for column in family.columns.values() for cell in column.counts.index}
-
-
-def _rank(family: _Family) -> tuple[bool, int]:
+def _rank(family: Family) -> tuple[bool, int]:
     words = {*tokens_of(family.stem)}
     return not words & (LABEL | ANNOTATOR), -len(family.columns)
 
 
-def _place(family: _Family, columns: Sequence[Column]) -> int:
+def _place(family: Family, columns: Sequence[Column]) -> int:
     names = [column.name for column in columns]
     return min(names.index(column.name) for column in family.columns.values())
 
 
-def _meaning(family: _Family) -> str:
+def _meaning(family: Family) -> str:
     words = {*tokens_of(family.stem)}
     columns = family.columns.values()
     if words & RATIONALE or all(column.is_prose for column in columns):
@@ -394,11 +341,12 @@ def _one_hot(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Sha
     if text is None or any(_is_judgement(column, text) for column in columns):
         return None
     people = next((c for c in columns if c.words & ANNOTATOR and len(c.counts) > 1), None)
+    columns = [_without_gaps(column) for column in columns]
     runs: list[list[Column]] = [[]]
     for column in columns:
         answers = {cell.casefold() for cell in column.counts.index}
         is_mark = (
-            answers <= {"0", "1", "0.0", "1.0"}
+            any(answers <= marks for marks in _MARKS)
             and bool(answers)
             and not column.words & (ATTRIBUTE | NO_CATEGORY)
             and (people is None or not column.varies_within(people.cells) <= SELDOM)
@@ -412,7 +360,7 @@ def _one_hot(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Sha
     if len(run) < _LEAST_ONE_HOT or not judged:
         return None
     names = [column.name for column in run]
-    marks = np.column_stack([[comparable(c or "0") == 1.0 for c in column.cells] for column in run])
+    marks = np.column_stack([[comparable(c or "0") in (1.0, "x") for c in r.cells] for r in run])
     several = float((marks.sum(axis=1) > 1).mean())
     if several <= SELDOM:
         shape = _laid_out({"one-hot": names}, table, source)
@@ -426,11 +374,20 @@ def _one_hot(table: pd.DataFrame, columns: Sequence[Column], source: str) -> Sha
     return None if shape is None else shape._replace(seen=seen, several=True)
 
 
+def _without_gaps(column: Column) -> Column:
+    """Take empty cells beside crosses for 0."""
+    crosses = {cell.casefold() for cell in column.counts.index} == {"x"}
+    return replace(column, cells=column.cells.fillna("0")) if crosses else column
+
+
 def _is_judgement(column: Column, text: Column) -> bool:
     """Whether a column by itself holds labels, by its name and since it has few answers."""
+    return _is_labels(column) and column.varies_within(text.cells) != 0
+
+
+def _is_labels(column: Column) -> bool:
     named = column.share_named(LABEL) and not column.words & (NO_LABEL | RATIONALE | ANNOTATOR)
-    is_text = column.varies_within(text.cells) == 0
-    return bool(named) and column.has_few and not is_text
+    return bool(named) and column.has_few
 
 
 def _laid_out(

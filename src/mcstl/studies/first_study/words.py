@@ -9,21 +9,28 @@ TEXT = _words(
     "answer argument article body caption claim comment completion conclusion content context "
     "conversation dialog dialogue document excerpt headline input message meme output paragraph "
     "passage post prompt question quote reply response review scenario sentence situation "
-    "statement story text transcript tweet turn utterance vignette"
+    "statement story text transcript tweet turn utterance vignette "
+    "kommentar beitrag nachricht aussage texte commentaire phrase texto comentario comentário "
+    "mensaje mensagem frase testo commento messaggio tekst bericht текст комментарий "
+    "文本 评论 テキスト"
 )
 #: What is judged, and what may stand beside it without being judged.
 REACTION = _words("answer completion output reply response")
 SETTING = _words("context conversation history input instruction parent post prompt question")
 RATIONALE = _words(
-    "because comment explain explanation feedback justification justify motivation note rationale "
-    "reason reasoning remark why"
+    "because comment explain explanation feedback justification justify motivation note "
+    "rationale reason reasoning remark why "
+    "begründung grund erklärung justification raison motivo motivazione explicación razón "
+    "justificación explicação причина 理由 原因"
 )
 LABEL = _words(
     "abusive acceptability acceptable agree agreement annotation appropriate class decision "
     "disagree grade harm harmful hate hateful hatespeech ironic irony judgement judgment label "
     "likert multilabel offensive offensiveness opinion overall polite politeness quality rate "
-    "rating rude rudeness safe safety sarcasm score sentiment severity sexism sexist stance toxic "
-    "toxicity toyou unsafe valence verdict vote"
+    "rating rude rudeness safe safety sarcasm score sentiment severity sexism sexist stance "
+    "toxic toxicity toyou unsafe valence verdict vote "
+    "bewertung einstufung beleidigend étiquette jugement offensant etiqueta calificación "
+    "ofensivo puntuación avaliação etichetta giudizio oordeel оценка метка 标签 ラベル"
 )
 #: Of these, the words of questions that are asked beside the one that a study is about.
 BESIDE_LABEL = _words("quality sentiment severity valence")
@@ -36,8 +43,11 @@ NO_LABEL = _words(
     "predicted prediction probability soft std time timestamp total variance"
 )
 ANNOTATOR = _words(
-    "ann annotator assessor coder crowdworker evaluator judge labeler labeller participant person "
-    "rater respondent reviewer subject turker user username voter worker"
+    "ann annotator assessor coder crowdworker evaluator judge labeler labeller participant "
+    "person rater respondent reviewer subject turker user username voter worker "
+    "annotatorin annotierer bewerter kodierer annotateur annotatrice évaluateur codeur anotador "
+    "anotadora evaluador avaliador annotatore valutatore codificatore beoordelaar аннотатор 标注者 "
+    "标注员"
 )
 ITEM = _words(
     "argument comment conversation dialog dialogue doc document example instance item message "
@@ -46,9 +56,11 @@ ITEM = _words(
 ID = _words("anon anonymous code hash id index key name nr number uuid")
 VALUES = _words("category moral motive principle tag topic value virtue")
 ATTRIBUTE = _words(
-    "age country culture disability education ethnic ethnicity gender generation ideology income "
-    "job lgbt lgbtq locale locality marital nationality occupation orientation party politic "
-    "political race region religion religious ses sex state student urban"
+    "age country culture disability education ethnic ethnicity gender generation ideology "
+    "income job lgbt lgbtq locale locality marital nationality occupation orientation party "
+    "politic political race region religion religious ses sex state student urban "
+    "geschlecht alter bildung beruf sexe âge sexo género edad país pais educación gênero idade "
+    "genere sesso età paese geslacht leeftijd пол возраст 性别 年龄 国家"
 )
 #: Words of columns that are the same for a person because of how the study was run.
 SET_UP = _words(
