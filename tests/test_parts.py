@@ -26,7 +26,7 @@ from mcstl.studies.preparation import prepare
 
 PAIRS = [["It rains.", "It is wet."], ["It rains.", "It is dry."], ["Tea?", "Coffee."]]
 COLUMNS = {"text": ["premise", "hypothesis"]}
-_PART = st.text(st.characters(exclude_characters="\x1e", exclude_categories=["Cs"]))
+_PART = st.text(st.characters(exclude_characters="\x1d\x1e", exclude_categories=["Cs"]))
 
 
 def table(n: int = 120) -> pd.DataFrame:

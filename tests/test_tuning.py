@@ -195,8 +195,12 @@ def test_encoders_are_compared_on_one_table(
     assert re.search(rf"│ {PAPER_ENCODER} +│ mc-stl ", said.out)
     (line,) = [line for line in said.out.splitlines() if str(other) in line and "mc-stl" in line]
     assert re.search(r"[+-]0\.\d{3} \([+-]0\.\d{3} to [+-]0\.\d{3}\)", line)
-    trials = compare_encoders(Study.read(study), [PAPER_ENCODER, str(other)], seeds=1)
+    trials = compare_encoders(
+        Study.read(study), [PAPER_ENCODER, str(other), "char-ngrams"], seeds=1
+    )
     assert trials[0].gain == [0.0] * len(trials[0].nll)
+    assert trials[-1].encoder == "char-ngrams"
+    assert trials[-1].dimension <= 100 < trials[0].dimension
     assert all(trial.seconds_per_text > 0 for trial in trials)
     assert "leave out --grid" in refused(
         command("tune", study, "--encoders", "a", "b", "--grid", "dropout=0.5")

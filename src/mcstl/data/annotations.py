@@ -43,7 +43,7 @@ from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, renamed
 from mcstl.data.entries import is_object
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
 from mcstl.data.layouts import Layout, LayoutForm, to_long
-from mcstl.data.parts import readable
+from mcstl.data.parts import readable, split_rationale, with_rationale
 from mcstl.data.questions import answers_of
 from mcstl.data.tables import read_table
 
@@ -250,6 +250,27 @@ class Annotations(Shown):
         """
         return replace(self, frame=self.frame.iloc[np.asarray(rows)].reset_index(drop=True))
 
+    def with_rationales_read(self) -> Self:
+        """Put each annotation's rationale beside its text, so that models read both.
+
+        What is predicted is then the label of somebody who gives this reason: it has to be there
+        when predicting, and it may give the label away.
+
+        Returns:
+            The same annotations of the same items, whose texts end with the rationale
+            (`mcstl.data.parts.with_rationale`).
+
+        Raises:
+            InputError: They have no rationales, or are preferences.
+        """
+        if self.task == "preference" or not self.has("rationale"):
+            why = "compares two texts" if self.task == "preference" else "has no rationale"
+            raise InputError(
+                f"read_rationales: {self.source} {why}; map one text's by columns: {{rationale: ...}}"
+            )
+        texts = objects(map(with_rationale, self.frame["text"], self.frame["rationale"]))
+        return replace(self, frame=self.frame.assign(text=texts))
+
     def items(self) -> pd.DataFrame:
         """List the items.
 
@@ -264,7 +285,8 @@ class Annotations(Shown):
             turned = firsts["flipped"].to_numpy()
             firsts.loc[turned, columns] = firsts.loc[turned, columns[::-1]].to_numpy()
         for name in columns:
-            firsts[name] = objects(map(readable, firsts[name])).set_axis(firsts.index)
+            alone = [readable(split_rationale(text)[0]) for text in firsts[name]]
+            firsts[name] = objects(alone).set_axis(firsts.index)
         return firsts[["item", *columns]].reset_index(drop=True)
 
     @classmethod

@@ -2,6 +2,8 @@
 
 A text in parts is one text with a mark between its parts, so that tables, splits and caches treat
 it as any other. People and encoders of whole texts read it with blank lines instead (`readable`).
+Where models read an annotation's rationale, too, it follows the text after another mark; the text
+before it is still what the annotation is about.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,6 +13,9 @@ from mcstl.data.cells import is_usable_text
 #: Unicode's "information separator two", which no keyboard has.
 _MARK = "\x1e"
 _BETWEEN = f"\n{_MARK}\n"
+#: "Information separator three", between a text and the rationale that is read with it.
+_RATIONALE_MARK = "\x1d"
+_BEFORE_RATIONALE = f"\n{_RATIONALE_MARK}\n"
 
 
 def join_parts(parts: Sequence[object]) -> str | None:
@@ -26,7 +31,7 @@ def join_parts(parts: Sequence[object]) -> str | None:
     >>> join_parts(["Nice weather!", None])
     'Nice weather!\n\x1e\n'
     """
-    texts = [str(part).replace(_MARK, " ") if is_usable_text(part) else "" for part in parts]
+    texts = [_without_marks(str(part)) if is_usable_text(part) else "" for part in parts]
     return _BETWEEN.join(texts) if any(texts) else None
 
 
@@ -37,9 +42,39 @@ def split_parts(text: str) -> list[str]:
         text: A text.
 
     Returns:
-        Its parts, of which missing ones are empty; the text alone where it has no parts.
+        Its parts, of which missing ones are empty, without a rationale; the text alone where it has
+        no parts.
     """
-    return text.split(_BETWEEN)
+    return text.split(_BEFORE_RATIONALE)[0].split(_BETWEEN)
+
+
+def with_rationale(text: str, rationale: str) -> str:
+    r"""Put a rationale after a text, in the place of one that is there.
+
+    Args:
+        text: A text, which may be in parts.
+        rationale: The rationale, "" where none was given.
+
+    Returns:
+        Both, which `split_rationale` takes apart again.
+
+    >>> with_rationale("Nice weather!", "It rains.")
+    'Nice weather!\n\x1d\nIt rains.'
+    """
+    return f"{split_rationale(text)[0]}{_BEFORE_RATIONALE}{_without_marks(rationale)}"
+
+
+def split_rationale(text: str) -> tuple[str, str | None]:
+    """Take a text and the rationale that is read with it apart.
+
+    Args:
+        text: A text.
+
+    Returns:
+        The text without the rationale, and the rationale; None where the text has none.
+    """
+    before, mark, rationale = text.partition(_BEFORE_RATIONALE)
+    return before, rationale if mark else None
 
 
 def readable(text: str) -> str:
@@ -55,7 +90,10 @@ def readable(text: str) -> str:
     >>> readable("Nice weather!\n\x1e\nSure, if you are a duck.")
     'Nice weather!\n\nSure, if you are a duck.'
     """
-    return "\n\n".join(filter(None, split_parts(text))) if _BETWEEN in text else text
+    if _BETWEEN not in text and _BEFORE_RATIONALE not in text:
+        return text
+    rationale = split_rationale(text)[1]
+    return "\n\n".join(filter(None, [*split_parts(text), rationale]))
 
 
 def number_of_parts(texts: Iterable[str]) -> int:
@@ -69,3 +107,7 @@ def number_of_parts(texts: Iterable[str]) -> int:
     """
     counts = {text.count(_BETWEEN) + 1 for text in texts}
     return counts.pop() if len(counts) == 1 else 1
+
+
+def _without_marks(text: str) -> str:
+    return text.replace(_MARK, " ").replace(_RATIONALE_MARK, " ")

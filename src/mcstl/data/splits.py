@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from mcstl._support.arrays import IntArray
 from mcstl._support.errors import InputError, brief, listed, need_names
 from mcstl.data.annotations import Annotations
+from mcstl.data.parts import split_rationale
 
 SplitBy = Literal["annotation", "item", "annotator"]
 #: What the parts are called in tables.
@@ -197,6 +198,7 @@ def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:
         return _sorted_codes(annotations.frame["annotator"])
     # Items that share a text stay together, and so do all pairs of a connected set of texts.
     texts, positions = annotations.distinct_texts()
+    positions = pd.factorize(np.array([split_rationale(text)[0] for text in texts]))[0][positions]
     items = _sorted_codes(annotations.frame["item"])
     n_items = int(items.max()) + 1
     ends = positions + n_items

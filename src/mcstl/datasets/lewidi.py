@@ -58,6 +58,8 @@ _ATTRIBUTES = {
     "Employment status": "employment status",
 }
 _REFUSED = ("DATA_EXPIRED", "CONSENT_REVOKED", "Prefer not to say", "nan")
+#: The layout of each source, by its name.
+_LAYOUTS: dict[str, "_Layout"] = {}
 _UNMATCHED = "explanations that do not match the labels"
 _log = logging.getLogger("mcstl")
 Entry = Mapping[str, Any]
@@ -74,16 +76,46 @@ class _Layout:
     has_rationales: bool = False
 
 
+def with_unlabelled(source: Source, folder: Path, task: Task) -> pd.DataFrame:
+    """Read a data set with the entries whose labels are kept back.
+
+    Args:
+        source: One of `SOURCES`.
+        folder: The folder of the collection.
+        task: The task form.
+
+    Returns:
+        The table as the source reads it, and a row without a label for each annotator, or
+        explanation, of an entry without annotations.
+
+    Raises:
+        InputError: As the source raises.
+    """
+    return _table(folder, task, _LAYOUTS[source.name])
+
+
 def _read(folder: Path, task: Task, *, layout: _Layout) -> pd.DataFrame:
+    frame = _table(folder, task, layout)
+    labelled = frame[frame["label"].notna()].reset_index(drop=True)
+    if labelled.empty:
+        raise InputError(f"{folder / layout.folder} holds no annotations.")
+    labelled.attrs = frame.attrs
+    return labelled
+
+
+def _table(folder: Path, task: Task, layout: _Layout) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     unmatched = 0
     for part in _PARTS:
-        path = folder / layout.folder / f"{layout.stem}_{part}.json"
-        if not path.is_file():
+        # A part without labels is called clear where both are given out.
+        stems = (f"{layout.stem}_{part}", f"{layout.stem}_{part}_clear")
+        paths = [folder / layout.folder / f"{stem}.json" for stem in stems]
+        path = next((each for each in paths if each.is_file()), None)
+        if path is None:
             continue
         for key, entry in read_json(path).items():
             try:
-                text, labels = _text(entry["text"]), _labels(entry)
+                text, labels = _text(entry["text"]), _labels(entry, part)
                 reasons = _explanations(entry, labels) if layout.has_rationales else []
                 unmatched += len(labels) * (reasons is None)
                 descriptions = [
@@ -119,7 +151,7 @@ def _with_labels_together(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]
     return [
         {
             **first,
-            "label": [row["label"] for row in (first, *others)],
+            "label": None if first["label"] is None else [row["label"] for row in (first, *others)],
             "rationale": "\n".join(filter(None, (row["rationale"] for row in (first, *others)))),
         }
         for first, *others in by_answer.values()
@@ -144,10 +176,16 @@ def _text(text: object) -> str:
     return text.strip()
 
 
-def _labels(entry: Entry) -> list[tuple[str, str]]:
-    """Return (annotator, label) for every label, in the order of the source."""
-    given = entry["annotations"]
-    if isinstance(given, dict):
+def _labels(entry: Entry, part: str) -> list[tuple[str, str | None]]:
+    """Return (annotator, label) for every label, in the order of the source.
+
+    In the test part labels may be kept back.
+    """
+    given = entry.get("annotations") if part == "test" else entry["annotations"]
+    pairs: list[tuple[str, str | None]]
+    if not given and part == "test":
+        pairs = [(who.strip(), None) for who in str(entry["annotators"]).split(",")]
+    elif isinstance(given, dict):
         pairs = [
             (who, label.strip()) for who, cell in given.items() for label in str(cell).split(",")
         ]
@@ -162,7 +200,7 @@ def _labels(entry: Entry) -> list[tuple[str, str]]:
     return pairs
 
 
-def _explanations(entry: Entry, labels: Sequence[tuple[str, str]]) -> list[str] | None:
+def _explanations(entry: Entry, labels: Sequence[tuple[str, str | None]]) -> list[str] | None:
     """Return an explanation per label, or None where they cannot be told apart."""
     given = (entry.get("other_info") or {}).get("explanations")
     people = [who.strip() for who in str(entry.get("annotators")).split(",")]
@@ -223,6 +261,7 @@ def _source(
     needed = [f"{layout.folder}/{layout.stem}_[dt]*.json"]
     if layout.has_metadata:
         needed.append(f"{layout.folder}/{layout.stem}_annotators_meta.json")
+    _LAYOUTS[f"lewidi-{name}"] = layout
     return Source(
         name=f"lewidi-{name}",
         title=f"LeWiDi {what}",

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -162,11 +162,15 @@ class Encoder:
         name: As given.
         folder: As given.
         fingerprint: A hash of its weights and settings.
-        parts: How many parts of a text it encodes apart (`mcstl.encoding.parts`), 1 for whole
+        parts: How many parts of a text it tells apart (`mcstl.encoding.parts`), 1 for whole
             texts.
+        reading: How it reads parts.
+        rationale: Whether it reads a rationale beside the text.
     """
 
     parts: int = 1
+    reading: Literal["joined", "apart", "last"] = "joined"
+    rationale: bool = False
 
     def __init__(
         self,

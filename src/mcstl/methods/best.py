@@ -108,6 +108,9 @@ def _held_out(
     random = np.random.default_rng([seed, 2])
     # A pair has two texts, so that half as many hold out as many rows.
     of_texts = random.integers(_FOLDS * (1 + preference), size=len(examples.vectors))
+    if examples.known is not None:  # a text that is read with several rationales is one
+        _, first, place = np.unique(examples.known, return_index=True, return_inverse=True)
+        of_texts = np.where(examples.known >= 0, of_texts[first][place], of_texts)
     out = (of_texts == fold)[examples.positions[rows]].any(axis=1)
     annotators = np.full(len(examples), -1) if examples.annotators is None else examples.annotators
     of_people = random.integers(_FOLDS, size=int(annotators.max(initial=0)) + 1)

@@ -42,7 +42,10 @@ class EverydayModel(Shown):
     def text_form(self) -> TextForm:
         """What it is asked about: texts or pairs, and the parts of each."""
         columns = columns_of(self.facts)
-        return TextForm.of(self.task, self.text_parts, self.encoder.parts > 1, columns)
+        encoder = self.encoder
+        return TextForm.of(
+            self.task, self.text_parts, encoder.parts > 1, columns, encoder.rationale
+        )
 
     @property
     def group_names(self) -> tuple[str, ...]:

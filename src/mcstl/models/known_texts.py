@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from mcstl._support.arrays import IntArray
+from mcstl.data.parts import split_rationale
 
 
 def hashes(texts: Sequence[str]) -> IntArray:
-    """Hash texts to 64 bits, the same in every session.
+    """Hash texts to 64 bits, the same in every session; a rationale that is read with one is not.
 
     Args:
         texts: n texts.
@@ -17,7 +18,8 @@ def hashes(texts: Sequence[str]) -> IntArray:
     Returns:
         Their hashes, (n,).
     """
-    values = pd.util.hash_array(np.array(list(texts), dtype=object), categorize=False)
+    alone = np.array([split_rationale(text)[0] for text in texts], dtype=object)
+    values = pd.util.hash_array(alone, categorize=False)
     return np.asarray(values).view(np.int64)
 
 

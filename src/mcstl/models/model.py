@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from mcstl._support.errors import InputError, Notice, brief, did_you_mean, liste
 from mcstl._support.progress import Progress, silent
 from mcstl.data.annotations import TEXT_COLUMNS, Annotations
 from mcstl.data.labels import Task
+from mcstl.encoding.parts import PartsEncoder, Reading
 from mcstl.groups import Scheme, load_scheme
 from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models import network_kinds
@@ -374,6 +375,8 @@ class Model(EverydayModel, OnTheHub):
             S = csr_matrix((len(annotations), 0), dtype=np.float32)
         else:
             S = self.scheme.assign(annotations, self.group_encoder or self.encoder)
+        if self.encoder.rationale:
+            annotations = annotations.with_rationales_read()
         texts, positions = annotations.distinct_texts()
         vectors = self.encoder.encode(texts, progress)
         annotators = None
@@ -563,8 +566,12 @@ class Model(EverydayModel, OnTheHub):
                 rationale_encoder = identity_in(rationale_encoder)
             facts, parts = dict(config["facts"]), config.get("text_parts", 1)
             encoded_apart = config["encoder"].get("parts", 1)
+            reading = config["encoder"].get("reading", "apart" if encoded_apart > 1 else "joined")
+            rationale = config["encoder"].get("rationale", False)
             if type(parts) is not int or parts < 1 or encoded_apart not in (1, parts):
                 raise ValueError(f"its texts have {parts!r} parts, of {encoded_apart!r}")
+            if reading not in get_args(Reading) or type(rationale) is not bool:
+                raise ValueError(f"its texts are read {reading!r}, {rationale!r}")
         except (
             KeyError,
             TypeError,
@@ -576,13 +583,13 @@ class Model(EverydayModel, OnTheHub):
             why = f"no {error}" if isinstance(error, KeyError) else brief(error, 400)
             raise InputError(f"the model in {folder} is damaged: {why}") from error
         from mcstl.encoding.encoders import load_encoder
-        from mcstl.encoding.parts import PartsEncoder
+        from mcstl.encoding.side_by_side import load_saved
 
-        saved_encoder = folder / ENCODER
-        name = str(saved_encoder) if saved_encoder.exists() else text_encoder[0]
-        encoder = encoder or load_encoder(name)
-        if encoded_apart > encoder.parts:
-            encoder = PartsEncoder(encoder, parts)
+        saved = folder / ENCODER
+        if encoder is None:
+            encoder = load_saved(saved) if saved.exists() else load_encoder(text_encoder[0])
+        if (reading, rationale) != (encoder.reading, encoder.rationale):
+            encoder = PartsEncoder(encoder, parts, reading, rationale)
         check_identity(folder, encoder, *text_encoder)
         # Only groups by rationale need another one, where that of the texts was trained further.
         group_encoder = None

@@ -224,10 +224,17 @@ def identity_of(encoder: "Encoder") -> dict[str, str | int]:
         encoder: The encoder.
 
     Returns:
-        Its ``name``, its ``fingerprint`` and, where it encodes parts of texts apart, ``parts``.
+        Its ``name``, its ``fingerprint`` and, where it tells parts of texts apart, ``parts``; its
+        ``reading`` where it reads the last part alone, and ``rationale`` where it reads one.
     """
-    apart = {"parts": encoder.parts} if encoder.parts > 1 else {}
-    return {"name": encoder.name, "fingerprint": encoder.fingerprint, **apart}
+    identity: dict[str, str | int] = {"name": encoder.name, "fingerprint": encoder.fingerprint}
+    if encoder.parts > 1:
+        identity["parts"] = encoder.parts
+    if encoder.reading == "last":
+        identity["reading"] = "last"
+    if encoder.rationale:
+        identity["rationale"] = True
+    return identity
 
 
 def identity_in(entry: Mapping[str, Any]) -> tuple[str, str]:

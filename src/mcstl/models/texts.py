@@ -9,7 +9,7 @@ import numpy as np
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import TEXT_COLUMNS
 from mcstl.data.labels import Task
-from mcstl.data.parts import join_parts, split_parts
+from mcstl.data.parts import join_parts, split_parts, split_rationale, with_rationale
 
 #: A text, or its parts; a missing part is "" or None.
 Text = str | Sequence[str | None]
@@ -40,23 +40,34 @@ class TextForm:
 
     Attributes:
         sides: 2 for a pair of texts, else 1.
-        parts: The names of the parts that a text was trained with, empty for whole texts.
-        apart: Whether the parts are encoded apart, so that a text without them cannot be read.
+        parts: The names of the parts that a text was trained with, empty for whole texts; the
+            rationale is the last of them where one is read.
+        apart: Whether the parts are told apart, so that a text without them cannot be read.
+        rationale: Whether a rationale is read beside the text.
     """
 
     sides: int
     parts: tuple[str, ...] = ()
     apart: bool = False
+    rationale: bool = False
 
     @classmethod
-    def of(cls, task: Task, parts: int, apart: bool, columns: Mapping[str, Any]) -> Self:
+    def of(
+        cls,
+        task: Task,
+        parts: int,
+        apart: bool,
+        columns: Mapping[str, Any],
+        rationale: bool = False,
+    ) -> Self:
         """Make the form of a model's texts.
 
         Args:
             task: The model's task.
             parts: The number of parts of its training texts, 1 for whole texts.
-            apart: Whether they are encoded apart.
+            apart: Whether they are told apart.
             columns: The columns of its study, which may name the parts.
+            rationale: Whether a rationale is read beside the text.
 
         Returns:
             The form.
@@ -71,7 +82,10 @@ class TextForm:
             str(both[0]) if len({*both}) == 1 else f"part {k + 1}"
             for k, both in enumerate(zip(*named, strict=True))
         ] or [f"part {k + 1}" for k in range(parts)]
-        return cls(len(texts), tuple(names) if parts > 1 else (), apart)
+        names = names if parts > 1 else []
+        if rationale:
+            names = [*(names or ["text"]), str(columns.get("rationale", "rationale"))]
+        return cls(len(texts), tuple(names), apart or rationale, rationale)
 
     @property
     def expected(self) -> str:
@@ -149,9 +163,16 @@ class TextForm:
     def _text(self, side: object) -> str | None:
         """Read one side: the whole text, None where it cannot be read."""
         if isinstance(side, str):
-            fits = not self.apart or len(split_parts(side)) == len(self.parts)
-            return side if fits and side.strip() else None
+            text, rationale = split_rationale(side)
+            pieces = [*split_parts(text), *([] if rationale is None else [rationale])]
+            if not self.rationale:
+                fits = not self.apart or len(pieces) == len(self.parts)
+                return side if fits and side.strip() else None
+            side = pieces  # of a table: the rationale is the last of the columns
         if not isinstance(side, _LISTS) or not self.parts or len(side) != len(self.parts):
             return None
-        are_texts = all(isinstance(part, str | None) for part in side)
-        return join_parts(list(side)) if are_texts else None
+        if not all(isinstance(part, str | None) for part in side):
+            return None
+        *parts, last = side
+        joined = join_parts(parts if self.rationale else list(side))
+        return with_rationale(joined, last or "") if joined and self.rationale else joined

@@ -80,12 +80,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _described(name: str, output: Output) -> dict[str, Any]:
     data, study = output.results["data"], output.results["study"]
+    encoder = study.get("encoder", "")
     return {
         "name": name,
         "data": data,
         "seeds": len({run["seed"] for run in output.results["runs"]}),
         "n_groups": len(group_names(output.results)),
-        "encoder": study.get("encoder", ""),
+        "encoder": " + ".join(encoder) if isinstance(encoder, list) else encoder,
     }
 
 

@@ -1,7 +1,7 @@
 """The paper again: its tables and figures from studies of ours, beside what it prints.
 
 `paper.yaml` has what the paper prints and the study behind every row, `runs` runs each study once,
-`tables` and `figures` show what came out.
+`tables` and `figures` show what came out. `lewidi` enters the field's shared task.
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mcstl._support import files
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, listed
 from mcstl.reporting import plots
 from mcstl.reproduce import figures, tables
 from mcstl.reproduce.diagrams import DIAGRAMS
+from mcstl.reproduce.lewidi import editions, enter
 from mcstl.reproduce.paper import paper
 from mcstl.reproduce.runs import StudyRuns
 
@@ -21,10 +22,10 @@ __all__ = ["Reproduction", "StudyRuns", "paper", "reproduce", "reproduce_one"]
 
 
 class Reproduction(NamedTuple):
-    """A table or figure of the paper, made again.
+    """A table or figure of the paper, made again; or a data set of LeWiDi.
 
     Attributes:
-        name: The table or figure, as ``table1``.
+        name: The table or figure, as ``table1``, or the data set.
         text: What is to be read: the table, or the figure's title, with the leak checks of the
             studies and what is missing.
         files: The files that were written.
@@ -35,8 +36,10 @@ class Reproduction(NamedTuple):
     files: tuple[Path, ...]
 
 
-def reproduce(name: str, studies: StudyRuns, like: bool = False) -> Iterator[Reproduction]:
-    """Run what is behind a table or figure of the paper, and make it again.
+def reproduce(
+    name: str, studies: StudyRuns, like: bool = False, dataset: str | None = None
+) -> Iterator[Reproduction]:
+    """Run what is behind a table or figure of the paper, and make it again; or enter LeWiDi.
 
     A study that several need is run once, in a folder of its own below `out`, and is not run again
     by the next command. What cannot be run, for lack of data or of a method, is named in its place,
@@ -44,16 +47,29 @@ def reproduce(name: str, studies: StudyRuns, like: bool = False) -> Iterator[Rep
     the studies say which.
 
     Args:
-        name: The table or figure, as ``table1``, or ``all``.
-        studies: Runs the studies behind it.
+        name: The table or figure, as ``table1``, or ``all``; or an edition, as ``lewidi2025``,
+            whose splits are the organisers' and whose seed is 0 (`mcstl.reproduce.lewidi`).
+        studies: Runs the studies behind it; an edition takes its folders.
         like: Take open data of the same structure instead of the paper's.
+        dataset: The one data set of an edition, None for all.
 
     Yields:
-        Each table and figure as soon as it is done.
+        Each table and figure, or data set, as soon as it is done.
 
     Raises:
         InputError: If the name is unknown, and at the end if nothing at all could be run.
     """
+    if name in editions():
+        has_run = False
+        folder = studies.out / name
+        for entered in enter(editions()[name], dataset, folder, studies.data_dir, studies.progress):
+            has_run |= entered.has_run
+            yield Reproduction(entered.name, entered.text, entered.files)
+        if not has_run:
+            raise InputError(f"none of the data sets of {name} is here; what each needs is above")
+        return
+    if dataset is not None:
+        raise InputError(f"--dataset names a data set of {listed(editions())}; {name} has none")
     if name == "all" and studies.irpm is None:
         studies = replace(studies, irpm="none")
     for each in studies.paper.chosen(name, DIAGRAMS):

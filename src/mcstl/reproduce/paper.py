@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mcstl._support import files
 from mcstl._support.errors import InputError, did_you_mean, listed
+from mcstl.reproduce.lewidi.editions import editions
 from mcstl.studies.study_file import Study
 
 #: The methods of a study that names none: the paper's, and its two baselines.
@@ -137,9 +138,9 @@ class Paper(_Part):
         if name == "all":
             return known
         if name not in known:
-            names = [*known, "all"]
+            names = [*known, "all", *editions()]
             raise InputError(
-                f"there is no {name!r} in the paper; choose from {listed(names, 20)}."
+                f"there is no {name!r} in the paper or of LeWiDi; choose from {listed(names, 20)}."
                 f"{did_you_mean(name, names)}"
             )
         return [name]

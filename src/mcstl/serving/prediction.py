@@ -371,6 +371,10 @@ def _text_columns(
         n = len(text) // form.sides
         return [{ours: text[k * n : (k + 1) * n] for k, ours in enumerate(standard)}]
     in_study = columns_of(model.facts)
+    if form.rationale:
+        of_text = in_study.get("text", "text")
+        texts = [*(of_text if isinstance(of_text, list) else [of_text])]
+        return [{"text": [*texts, form.parts[-1]]}]
     sides = [standard, ("chosen", "rejected")] if len(standard) == 2 else [standard]
     candidates = [
         {ours: each.get(name, name) for ours, name in zip(standard, names, strict=True)}

@@ -9,8 +9,9 @@ import numpy as np
 
 from mcstl._support.errors import InputError, listed
 from mcstl._support.progress import Progress, silent
-from mcstl.data.annotations import Annotations
 from mcstl.encoding.encoders import Encoder, load_encoder
+from mcstl.encoding.ngrams import NGRAMS, NgramEncoder
+from mcstl.encoding.side_by_side import first_embedding
 from mcstl.evaluation.metrics import score_of
 from mcstl.studies.study_file import Study
 from mcstl.studies.tuning import judged, trained_methods, without_test
@@ -73,15 +74,19 @@ def compare_encoders(
     if len(encoders) < 2 or len({*encoders}) < len(encoders):
         raise InputError(f"encoders: name two or more different ones; got {listed(encoders)}")
     methods = trained_methods(study)
-    loaded = {name: load_encoder(name) for name in encoders}  # all are there before work begins
+    # All are there before work begins.
+    loaded = {name: load_encoder(first_embedding([name])) for name in encoders}
     annotations = study.load(data_dir)
+    texts = annotations.distinct_texts()[0]
     chosen = study.seeds[:seeds]
     score = score_of(annotations.task)
     first: dict[str, list[float]] = {}
     trials = []
     for n, (name, encoder) in enumerate(loaded.items()):
-        seconds = _seconds_per_text(encoder, annotations)
-        of_encoder = study.model_copy(update={"encoder": name})
+        timed = NgramEncoder.fit(name, texts) if name in NGRAMS else encoder
+        seconds = _seconds_per_text(timed, texts[:_TEXTS_TIMED])
+        alone = (name,) if name in NGRAMS else name
+        of_encoder = study.model_copy(update={"encoder": alone})
         values: dict[str, list[tuple[float, float]]] = {method.title: [] for method in methods}
         for k, seed in enumerate(chosen):
             progress("encoders x seeds", n * len(chosen) + k, len(encoders) * len(chosen))
@@ -94,7 +99,7 @@ def compare_encoders(
             gain = [a - b for a, b in zip(first.setdefault(title, nll), nll, strict=True)]
             scores = [each for each, _ in pairs]
             trials.append(
-                EncoderTrial(name, title, score, scores, nll, gain, seconds, encoder.dimension)
+                EncoderTrial(name, title, score, scores, nll, gain, seconds, timed.dimension)
             )
     progress("encoders x seeds", len(encoders) * len(chosen), len(encoders) * len(chosen))
     return trials
@@ -131,9 +136,8 @@ def _range(values: Sequence[float]) -> str:
     return f"{np.mean(values):+.3f} ({min(values):+.3f} to {max(values):+.3f})"
 
 
-def _seconds_per_text(encoder: Encoder, annotations: Annotations) -> float:
-    """Time how long the encoder takes for a text of the table, once its weights are loaded."""
-    texts = annotations.distinct_texts()[0][:_TEXTS_TIMED]
+def _seconds_per_text(encoder: Encoder, texts: Sequence[str]) -> float:
+    """Time how long the encoder takes for a text, once its weights are loaded."""
     encoder.encode_uncached(texts[:1])
     start = time.perf_counter()
     encoder.encode_uncached(texts)

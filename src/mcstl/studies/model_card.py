@@ -5,6 +5,7 @@ from typing import Any
 
 from mcstl._support.errors import listed
 from mcstl._support.text_tables import markdown_table
+from mcstl.encoding.side_by_side import first_embedding
 from mcstl.evaluation.summaries import summarise_groups
 from mcstl.evaluation.tables import (
     ALARM_LEVEL,
@@ -50,6 +51,8 @@ def of_study(results: Mapping[str, Any]) -> str:
     if isinstance(encoder, Mapping):
         encoder_name = encoder["name"]
         encoder_facts = ", ".join(f"{k} {v}" for k, v in encoder.items() if v)
+    elif isinstance(encoder, list):
+        encoder_name, encoder_facts = first_embedding(encoder), " + ".join(encoder)
     titles = {score: {"auc": "AUC"}.get(score, score), "slope": "slope", "bias": "bias"}
     figures = {
         title: [rounded(by_group.get(group["name"], {}).get(key)) for group in results["groups"]]
@@ -69,7 +72,9 @@ def of_study(results: Mapping[str, Any]) -> str:
     left_out = f"Left out as too small: {left_out}." if left_out else ""
     shown = [group["name"] for group in results["groups"] if not is_of_few(group["annotators"])]
     n_parts = data.get("text_parts", 1)  # results of before there were texts in parts
-    form = TextForm.of(data["task"], n_parts, False, columns_of({"study": study}))
+    columns = columns_of({"study": study})
+    with_rationales = study.get("read_rationales", False)
+    form = TextForm.of(data["task"], n_parts, False, columns, with_rationales)
     parts = [
         card.metadata(encoder_name, _evaluations(data, summary[first], table.columns)),
         f"# {card.plain(study['name'] or data['source'])}",

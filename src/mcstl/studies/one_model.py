@@ -65,8 +65,9 @@ def fit(
         method: The name of a method that leaves a model, such as mc-stl, none or best.
         groups: How groups are formed, as in a study file; without it they are made from the
             values, the rationales or the attributes, whichever `data` has.
-        encoder: What encodes the texts, or its name. By a name, texts in parts are encoded joined
-            or apart, whichever is better on validation rows; an encoder is taken as it is.
+        encoder: What encodes the texts, or its name. By a name, texts in parts are encoded joined,
+            apart or the last alone, whichever is better on validation rows; an encoder is taken as
+            it is.
         training: How the network is trained, as in a study file.
         validation: The share of the annotations by which training is stopped, or other annotations
             of the same classes for it.
@@ -97,7 +98,7 @@ def fit(
     else:
         parts = split(data, "annotation", test=0, validation=validation, seed=seed)
     groups_of_data = grouped(config, data.take(parts.train), data, encoder, progress)
-    prepared = encoded(data, parts, groups_of_data, encoder, reading, seed, progress)
+    prepared = encoded(data, parts, groups_of_data, [encoder], reading, seed, progress)
     settings = RunSettings(MethodConfig(name=method), trained, seed, Session(progress=progress))
     _, network, _ = fit_method(prepared, settings)
     assert network is not None  # noqa: S101 (the method saves a model)

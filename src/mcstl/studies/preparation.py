@@ -1,5 +1,7 @@
 """From annotations to what methods are fitted to: split, group, encode."""
 
+from collections.abc import Sequence
+
 from scipy.sparse import csr_matrix
 
 from mcstl._support.progress import Progress, silent
@@ -8,6 +10,7 @@ from mcstl.data.splits import MissingClassError, Split, official_split, split
 from mcstl.encoding import finetuning
 from mcstl.encoding.encoders import Encoder
 from mcstl.encoding.parts import Reading
+from mcstl.encoding.side_by_side import members_for
 from mcstl.groups import GroupsConfig, Scheme, fit_scheme, settled
 from mcstl.methods.base import Prepared
 from mcstl.models.examples import Examples
@@ -27,8 +30,8 @@ def prepare(
     """Split, group and encode for one seed.
 
     Groups and encoder are fitted on training rows only. Groups are formed with `encoder` as it
-    comes; texts are encoded with what the study makes of it. Whether the parts of texts are joined
-    or apart is chosen on training and validation rows where the study leaves it open.
+    comes; texts are encoded with what the study makes of it. How the parts of texts are read, and
+    which of several encoders stand side by side, is chosen on training and validation rows.
 
     Args:
         study: The study.
@@ -55,8 +58,11 @@ def prepare(
     scheme, S = grouped(config, train, annotations, encoder, progress)
     if first is not None:
         scheme = scheme.named_like(first)
-    tuned = finetuning.encoder_for(study.encoder, encoder, train, seed, progress)
-    return encoded(annotations, parts, (scheme, S), tuned, study.parts, seed, progress)
+    if isinstance(study.encoder, tuple):
+        encoders = members_for(study.encoder, encoder, train.distinct_texts()[0])
+    else:
+        encoders = [finetuning.encoder_for(study.encoder, encoder, train, seed, progress)]
+    return encoded(annotations, parts, (scheme, S), encoders, study.parts, seed, progress)
 
 
 def grouped(
@@ -90,7 +96,7 @@ def encoded(
     annotations: Annotations,
     parts: Split,
     groups: tuple[Scheme, csr_matrix],
-    encoder: Encoder,
+    encoders: Sequence[Encoder],
     reading: Reading | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -101,9 +107,10 @@ def encoded(
         annotations: The annotations.
         parts: The positions of training, validation and test rows.
         groups: What `grouped` returns.
-        encoder: The encoder of whole texts and of parts.
-        reading: How texts in parts are read; None chooses on training and validation rows.
-        seed: Decides which rows that choice looks at where there are many.
+        encoders: The encoders of whole texts and of parts; of several, those that are better
+            together are chosen on training and validation rows.
+        reading: How texts in parts are read; None chooses, too.
+        seed: Decides which rows these choices look at where there are many.
         progress: Called with what is being done, how many steps are finished and how many there
             are.
 
@@ -115,7 +122,7 @@ def encoded(
     """
     scheme, S = groups
     of_texts = encoder_of_texts(
-        encoder, annotations, S, parts, reading, seed=seed, progress=progress
+        encoders, annotations, S, parts, reading, seed=seed, progress=progress
     )
     examples = make_examples(annotations, S, of_texts, progress)
     return Prepared(annotations, minority_weights(annotations), parts, scheme, examples, of_texts)

@@ -21,6 +21,7 @@ from mcstl.data.annotations import Annotations
 from mcstl.data.questions import folder_names
 from mcstl.data.splits import MissingClassError
 from mcstl.encoding.encoders import Encoder
+from mcstl.encoding.finetuning import EncoderConfig
 from mcstl.evaluation import metrics
 from mcstl.evaluation.predictions import membership_matrix, minority_of, probabilities
 from mcstl.evaluation.verdict import verdict
@@ -64,10 +65,13 @@ def run_questions(
     Raises:
         InputError: If anything in study or data cannot be used, or if `out` holds another study.
     """
-    if not isinstance(study.encoder, str) and study.encoder.fine_tune:
+    if isinstance(study.encoder, tuple) or (
+        isinstance(study.encoder, EncoderConfig) and study.encoder.fine_tune
+    ):
         raise InputError(
-            "task multilabel has one encoder for all questions, and one that is trained further "
-            "would be another for each: give its name alone, or learn one `question`"
+            "task multilabel has one encoder for all questions, and one that is trained further or "
+            "chosen among several would be another for each: give its name alone, or learn one "
+            "`question`"
         )
     # Written out, so that a new table has the same questions.
     labels = study.labels or {name: [name] for name in annotations.classes}

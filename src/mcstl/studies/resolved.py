@@ -48,6 +48,8 @@ def resolve(study: Study, annotations: Annotations, encoder: Encoder, out: Path)
         del fields["labels"]  # the data's own
     if study.parts is None:
         del fields["parts"]  # chosen for each seed
+    if not study.read_rationales:
+        del fields["read_rationales"]
     if study.model is None:
         del fields["model"]
     groups = study.groups_for(annotations).model_dump(mode="json", exclude_none=True)
@@ -76,12 +78,14 @@ def with_choices(resolved: dict[str, Any], runs: Sequence[Mapping[str, Any]]) ->
         runs: The runs of results.json.
 
     Returns:
-        The same with the recipes of each method and seed under ``made_with``, and how each seed
-        read texts in parts.
+        The same with the recipes of each method and seed under ``made_with``, how each seed read
+        texts in parts, and which of several encoders it has side by side.
     """
     made_with = dict(resolved["made_with"])
     if readings := {str(run["seed"]): run["parts"] for run in runs if "parts" in run}:
         made_with["parts"] = readings
+    if encoders := {str(run["seed"]): run["encoder"] for run in runs if "encoder" in run}:
+        made_with["encoders"] = encoders
     chosen: dict[str, dict[str, Any]] = {}
     for run in runs:
         if run["recipe"]:

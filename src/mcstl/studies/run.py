@@ -222,7 +222,9 @@ def run_method(
         work.keep_model(model)
         row["use"] = _use_of(model, prepared, method, p)
     if prepared.text_parts > 1:
-        row["parts"] = "apart" if prepared.encoder.parts > 1 else "joined"
+        row["parts"] = prepared.encoder.reading
+    if isinstance(setup.study.encoder, tuple):
+        row["encoder"] = prepared.encoder.name
     work.keep(method.title, seed, FinishedRun(row, predictions))
 
 

@@ -1,6 +1,7 @@
 """The study file: what a study is, how it is read, and what is said when it is wrong."""
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -27,7 +28,7 @@ from pydantic_core import PydanticKnownError
 from mcstl import datasets
 from mcstl import methods as registry
 from mcstl._support import files
-from mcstl._support.errors import InputError, brief, did_you_mean, listed
+from mcstl._support.errors import InputError, Notice, brief, did_you_mean, listed
 from mcstl.data.annotations import Annotations
 from mcstl.data.labels import Task
 from mcstl.data.layouts import Layout
@@ -35,7 +36,9 @@ from mcstl.data.splits import SplitBy
 from mcstl.data.tables import is_table
 from mcstl.encoding.encoders import PAPER_ENCODER
 from mcstl.encoding.finetuning import EncoderConfig
+from mcstl.encoding.ngrams import NGRAMS
 from mcstl.encoding.parts import Reading
+from mcstl.encoding.side_by_side import first_embedding
 from mcstl.groups import (
     AttributesConfig,
     CombineConfig,
@@ -49,6 +52,12 @@ from mcstl.groups import (
 from mcstl.methods.base import BaseMethodConfig, MethodConfig, RunSettings
 from mcstl.models.training import Session, TrainingConfig
 
+#: Said wherever a study reads rationales.
+RATIONALES_ARE_READ = (
+    "read_rationales: what the annotator wrote to explain a label is part of what predicts it, and "
+    "may give the label away. Such figures are for texts that come with a rationale; beside them "
+    "show those of the same study without read_rationales."
+)
 LARGEST_SEED = 2**32 - 1  # scikit-learn takes no larger one
 
 
@@ -132,11 +141,15 @@ AnyMethod = Annotated[SerializeAsAny[BaseMethodConfig], BeforeValidator(_as_meth
 
 
 def _form_of_encoder(given: Any) -> str:
+    if isinstance(given, list | tuple):
+        return "several"
     return "mapping" if isinstance(given, Mapping | EncoderConfig) else "plain"
 
 
 AnyEncoder = Annotated[
-    Annotated[str, Tag("plain")] | Annotated[EncoderConfig, Tag("mapping")],
+    Annotated[str, Tag("plain")]
+    | Annotated[tuple[str, ...], Tag("several")]
+    | Annotated[EncoderConfig, Tag("mapping")],
     Discriminator(_form_of_encoder),
 ]
 
@@ -157,9 +170,11 @@ class Study(_Config):
             itself.
         groups: How groups are formed, by default as the data suggest (`groups_for`).
         split: How annotations are split.
-        encoder: What encodes the texts: a name, or a name with how it is trained further.
-        parts: How texts in parts are encoded, joined or apart; by default what validation rows
-            say, for each seed.
+        encoder: What encodes the texts: a name, a name with how it is trained further, or several
+            names, of which those that are better together on validation rows stand side by side.
+        parts: How texts in parts are encoded, joined, apart or the last alone; by default what
+            validation rows say, for each seed.
+        read_rationales: Whether models read each annotation's rationale beside its text.
         training: How networks are trained.
         methods: The methods.
         seeds: The seeds, or how many.
@@ -185,6 +200,7 @@ class Study(_Config):
     split: SplitConfig = SplitConfig()
     encoder: AnyEncoder = PAPER_ENCODER
     parts: Reading | None = None
+    read_rationales: bool = False
     training: TrainingConfig = TrainingConfig()
     methods: tuple[AnyMethod, ...] = (
         MethodConfig(name="best"),
@@ -201,6 +217,12 @@ class Study(_Config):
     def _class_names(cls, value: Any) -> Any:
         # YAML reads `1: [2]` as a number; a class name is text.
         return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else value
+
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _view_of_ngrams(cls, value: Any) -> Any:
+        # It is fitted to training texts, as those in a list are.
+        return [value] if isinstance(value, str) and value in NGRAMS else value
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -255,7 +277,12 @@ class Study(_Config):
 
     @property
     def encoder_name(self) -> str:
-        """The name or folder of the encoder, however it is trained further."""
+        """The name or folder of the encoder, however it is trained further; of several the first.
+
+        It forms groups by rationale, so that views of n-grams do not count.
+        """
+        if isinstance(self.encoder, tuple):
+            return first_embedding(self.encoder)
         return self.encoder if isinstance(self.encoder, str) else self.encoder.name
 
     def training_of(self, method: BaseMethodConfig) -> TrainingConfig:
@@ -339,6 +366,9 @@ class Study(_Config):
             InputError: If the data are not there or cannot be used.
         """
         annotations = self._load(data_dir)
+        if self.read_rationales:
+            annotations = annotations.with_rationales_read()
+            warnings.warn(RATIONALES_ARE_READ, Notice, stacklevel=2)
         return annotations if self.question is None else annotations.question(self.question)
 
     def _load(self, data_dir: str | Path | None) -> Annotations:
@@ -462,7 +492,11 @@ _GROUPS: dict[str, type[BaseModel]] = {
     "intersect": IntersectConfig,
 }
 #: The forms of `encoder` by their tags, which are no words of the file.
-_ENCODERS: dict[str, type[BaseModel] | None] = {"mapping": EncoderConfig, "plain": None}
+_ENCODERS: dict[str, type[BaseModel] | None] = {
+    "mapping": EncoderConfig,
+    "plain": None,
+    "several": None,
+}
 
 
 def _untagged(place: Sequence[str]) -> list[str]:
