@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -388,8 +387,9 @@ def test_a_table_with_a_row_per_annotation_is_read_whatever_the_model_was_traine
         assert mcstl.evaluate(model, data)["metrics"]["nll"] > 0
         out = tmp_path / f"p-{file}"
         predict_file(model, tmp_path / file, out)
-        read = pd.read_csv if file == "long.csv" else partial(pd.read_json, lines=True)
-        answered = read(out).drop_duplicates("text")  # a row per row of the file
+        lines = file.endswith("jsonl")
+        answered = pd.DataFrame(pd.read_json(out, lines=True) if lines else pd.read_csv(out))
+        answered = answered.drop_duplicates("text")  # a row per row of the file
         p = model.predict_proba(list(answered["text"]))[:, 0, 1]
         np.testing.assert_allclose(answered[f"p({model.classes[1]})"], p, atol=1e-6)
 
