@@ -394,6 +394,15 @@ def test_a_table_with_a_row_per_annotation_is_read_whatever_the_model_was_traine
         np.testing.assert_allclose(answered[f"p({model.classes[1]})"], p, atol=1e-6)
 
 
+def test_groups_of_a_fit_are_written_as_in_a_study(cache: Path) -> None:
+    table = pd.DataFrame({"text": ["Rain.", "Sun."] * 20, "label": [0, 1] * 20})
+    assert mcstl.fit(table, method="none", groups="none", training=FEW).group_names == ()
+    wrong: Any
+    for wrong, message in (("some", "groups need `none`"), ({"by": "taste"}, "are not known")):
+        with pytest.raises(InputError, match=message):
+            mcstl.fit(table, method="none", groups=wrong)
+
+
 def test_a_fit_stops_by_another_table(cache: Path, reviews: pd.DataFrame) -> None:
     labels = {"oppose": ["oppose"], "support": ["support"]}
     train, validation = (

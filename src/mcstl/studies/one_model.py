@@ -49,7 +49,7 @@ def fit(
     data: Annotations | pd.DataFrame | str | Path,
     *,
     method: str = "best",
-    groups: Mapping[str, Any] | None = None,
+    groups: Mapping[str, Any] | str | None = None,
     encoder: str | Encoder = PAPER_ENCODER,
     training: Mapping[str, Any] | None = None,
     validation: float | Annotations = 0.1,
@@ -63,8 +63,8 @@ def fit(
             ours (text, label, and whatever else is known). `Annotations.from_frame` reads tables
             of other names.
         method: The name of a method that leaves a model, such as mc-stl, none or best.
-        groups: How groups are formed, as in a study file; without it they are made from the
-            values, the rationales or the attributes, whichever `data` has.
+        groups: How groups are formed, as in a study file; without it they are made from the values,
+            the rationales or the attributes, whichever `data` has.
         encoder: What encodes the texts, or its name. By a name, texts in parts are encoded joined,
             apart or the last alone, whichever is better on validation rows; an encoder is taken as
             it is.

@@ -550,11 +550,11 @@ def training_config(fields: Mapping[str, Any], *place: str) -> TrainingConfig:
         raise InputError(explained(error, *(place or ["training"]))) from None
 
 
-def groups_config(fields: Mapping[str, Any]) -> GroupsConfig:
+def groups_config(groups: Mapping[str, Any] | str) -> GroupsConfig:
     """Check the `groups` part of a study by itself.
 
     Args:
-        fields: Its keys and values.
+        groups: Its keys and values, or ``none``.
 
     Returns:
         The configuration.
@@ -563,7 +563,7 @@ def groups_config(fields: Mapping[str, Any]) -> GroupsConfig:
         InputError: If a key is unknown or a value wrong.
     """
     try:
-        return TypeAdapter[GroupsConfig](GroupsConfig).validate_python(dict(fields))
+        return TypeAdapter[GroupsConfig](GroupsConfig).validate_python(_as_in_a_file(groups))
     except ValidationError as error:
         raise InputError(explained(error, "groups")) from None
 
