@@ -266,8 +266,7 @@ class Annotations(Shown):
         if self.task == "preference" or not self.has("rationale"):
             why = "compares two texts" if self.task == "preference" else "has no rationale"
             raise InputError(
-                f"read_rationales: {self.source} {why}; map one text's by columns: "
-                "{rationale: ...}"
+                f"read_rationales: {self.source} {why}; map one by columns: {{rationale: ...}}"
             )
         texts = objects(map(with_rationale, self.frame["text"], self.frame["rationale"]))
         return replace(self, frame=self.frame.assign(text=texts))
