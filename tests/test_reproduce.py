@@ -388,5 +388,6 @@ def test_the_diagrams_need_no_data(name: str, tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no 'tabel1' in the paper; .* Did you mean 'table1'"):
+    message = r"no 'tabel1' in the paper or of LeWiDi; .* Did you mean 'table1'"
+    with pytest.raises(InputError, match=message):
         next(reproduce("tabel1", StudyRuns(paper(), tmp_path, None, 1)))

@@ -66,7 +66,7 @@ def test_a_trial_is_judged_as_the_validation_rows_of_a_run_are(study: Path, tmp_
     for method in ("mc-stl", "none"):
         best_epoch = trace.loc[trace["method"] == method, "nll"].min()
         (nll,) = found.trials.loc[found.trials["method"] == method, "nll"]
-        assert nll == pytest.approx(best_epoch, abs=1e-9)
+        assert nll == pytest.approx(best_epoch, abs=1e-6)  # vectors in other batches
 
 
 def test_test_rows_are_not_there(study: Path, cache: Path) -> None:
