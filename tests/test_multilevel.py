@@ -326,6 +326,7 @@ def test_known_texts_are_told_by_their_hash() -> None:
     assert sorted(codes(hashes(texts), known).tolist()) == [0, 1, 2, 3]
     assert codes(hashes(["It rains"]), known).tolist() == [-1]
     assert codes(hashes(texts), known[:0]).tolist() == [-1] * 4
+    assert hashes(["broken \ud83c"]) == hashes(["broken ?"])  # a request may hold what no file can
 
 
 # Asked as a model

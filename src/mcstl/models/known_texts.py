@@ -7,6 +7,7 @@ import pandas as pd
 
 from mcstl._support.arrays import IntArray
 from mcstl.data.parts import split_rationale
+from mcstl.encoding.encoders import with_whole_letters
 
 
 def hashes(texts: Sequence[str]) -> IntArray:
@@ -18,7 +19,7 @@ def hashes(texts: Sequence[str]) -> IntArray:
     Returns:
         Their hashes, (n,).
     """
-    alone = np.array([split_rationale(text)[0] for text in texts], dtype=object)
+    alone = np.array([with_whole_letters(split_rationale(text)[0]) for text in texts], dtype=object)
     values = pd.util.hash_array(alone, categorize=False)
     return np.asarray(values).view(np.int64)
 
