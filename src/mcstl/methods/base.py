@@ -150,7 +150,7 @@ class Prepared:
         places = pd.Index(self.people).get_indexer(pd.Index(self.annotations.frame["annotator"]))
         return np.asarray(places, dtype=np.int64)
 
-    @property
+    @cached_property
     def problem(self) -> Problem:
         """What a network has to learn: the classes, and the m and m_i of the paper's lambda_1.
 
