@@ -29,19 +29,9 @@ COMPONENTS, SLOPES = 64, 8
 
 def study_of(split: str) -> Study:
     """Return the study of popquorn with two classes."""
-    return Study(
-        data={"dataset": "popquorn"},
-        labels={"benign": [1], "offensive": [2, 3, 4, 5]},
-        task="binary",
-        groups={
-            "by": "attributes",
-            "attributes": ["gender", "race", "education", "age"],
-            "min_size": 100,
-        },
-        split={"by": split},
-        methods=["multilevel", "none"],
-        seeds=[0],
-    )
+    file = Path(__file__).parents[1] / "studies" / "popquorn-binary.yaml"
+    changes = {"split": {"by": split}, "methods": ["multilevel", "none"], "seeds": [0]}
+    return Study(**{**Study.read(file).model_dump(), **changes})
 
 
 def by_gpboost(prepared: Prepared, train: IntArray, test: IntArray) -> FloatArray:

@@ -9,7 +9,6 @@ much lower or higher than none's NLL is, with the 95% interval over seeds whose 
 import argparse
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,31 +21,19 @@ from mcstl.methods.fitting import fit_method
 from mcstl.studies.preparation import prepare
 
 METHODS = ["best", "multilevel", "mc-stl", "none"]
-STUDIES: dict[str, dict[str, Any]] = {
-    "popquorn": {
-        "labels": {"benign": [1], "mild": [2], "offensive": [3, 4, 5]},
-        "task": "ordinal",
-        "groups": {
-            "by": "attributes",
-            "attributes": ["gender", "race", "education", "age"],
-            "min_size": 100,
-        },
-    },
-    "valueeval23": {"groups": {"by": "taxonomy", "min_size": 20}},
-    "awa": {},
-    "cade": {},
-    "ukpconvarg1": {"task": "preference", "groups": {"by": "rationale", "k": 5}},
-}
+#: The studies of this folder by their data sets, and data sets whose usual groups are taken.
+FILES = ("popquorn", "valueeval23", "ukpconvarg1")
+DATASETS = ("popquorn", "valueeval23", "awa", "cade", "ukpconvarg1")
 #: How each data set may be split: those whose people are not known, not by annotator.
-SPLITS = {name: ["annotation", "item", "annotator"] for name in STUDIES}
+SPLITS = {name: ["annotation", "item", "annotator"] for name in DATASETS}
 SPLITS["valueeval23"] = ["annotation", "item"]
 
 
 def measured(name: str, split: str, seed: int, data_dir: Path) -> dict[str, dict[str, float]]:
     """Fit every method on one seed, and measure it on the test rows."""
-    study = Study(
-        data={"dataset": name}, split={"by": split}, methods=METHODS, seeds=[seed], **STUDIES[name]
-    )
+    file = Path(__file__).with_name(f"{name}.yaml")
+    fields = Study.read(file).model_dump() if name in FILES else {"data": {"dataset": name}}
+    study = Study(**{**fields, "split": {"by": split}, "methods": METHODS, "seeds": [seed]})
     prepared = prepare(study, study.load(data_dir), load_encoder(study.encoder_name), seed)
     rows, data = prepared.parts.test, prepared.annotations
     scores = {}
@@ -69,12 +56,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", choices=list(STUDIES), help="one data set")
+    parser.add_argument("--only", choices=DATASETS, help="one data set")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     print("| data, split | method | NLL | less none's | AUC | slope |")
     print("|" + " --- |" * 6, flush=True)
-    for name in [chosen.only] if chosen.only else STUDIES:
+    for name in [chosen.only] if chosen.only else DATASETS:
         for split in SPLITS[name]:
             runs = defaultdict(list)
             for seed in range(chosen.seeds):
@@ -83,7 +70,7 @@ def main() -> None:
             for method, each in runs.items():
                 gaps = [a["nll"] - b["nll"] for a, b in zip(each, runs["none"], strict=True)]
                 gap = t_interval(gaps, each[0]["overlap"])
-                score = metrics.score_of(STUDIES[name].get("task", "ordinal"))
+                score = "accuracy" if "accuracy" in each[0] else "auc"
                 nll, rank, slope = (
                     float(np.mean([m[key] for m in each])) for key in ("nll", score, "slope_mean")
                 )

@@ -66,8 +66,9 @@ def show(
         summariser = summaries.Summariser(client, Template("summary", prompt), brief)
     read = Study.read(study)
     with display(quiet) as progress:
-        scheme, S, data, encoder = form_groups(read, data_dir, progress)
-        summarised = summaries.summarise(scheme.groups, S, data, encoder, progress=progress)
+        formed = form_groups(read, data_dir, progress)
+        scheme, S, data, encoder = formed
+        summarised = formed.summaries(progress)
         if summariser is not None:
             prompts = summaries.summary_prompts(scheme.groups, S, data, encoder, summariser)
             if dry_run:

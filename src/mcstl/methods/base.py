@@ -130,13 +130,17 @@ class Prepared:
     @cached_property
     def texts(self) -> IntArray:
         """(I,) the hashes of the texts that have training or validation rows, ascending."""
-        texts, positions = self.annotations.distinct_texts()
-        return np.unique(hashes(texts)[np.unique(positions[self._rows_to_learn_from])])
+        positions = self.annotations.distinct_texts()[1]
+        return np.unique(self._hashes[np.unique(positions[self._rows_to_learn_from])])
 
     @cached_property
     def known_texts(self) -> IntArray:
         """(m,) each distinct text's place in `texts`, -1 for a new one."""
-        return codes(hashes(self.annotations.distinct_texts()[0]), self.texts)
+        return codes(self._hashes, self.texts)
+
+    @cached_property
+    def _hashes(self) -> IntArray:
+        return hashes(self.annotations.distinct_texts()[0])
 
     @property
     def _rows_to_learn_from(self) -> IntArray:

@@ -110,10 +110,11 @@ class StudyRuns:
         if self.summariser is None:
             return {}
         data_dir = None if self.data_dir is None else Path(self.data_dir)
-        scheme, S, data, encoder = form_groups(self.study(key), data_dir, self.progress)
+        formed = form_groups(self.study(key), data_dir, self.progress)
+        scheme, S, data, encoder = formed
         prompts = summaries.summary_prompts(scheme.groups, S, data, encoder, self.summariser)
         summarised = summaries.add_llm_summaries(
-            summaries.summarise(scheme.groups, S, data, encoder),
+            formed.summaries(),
             prompts,
             self.summariser.client,
             self.progress,

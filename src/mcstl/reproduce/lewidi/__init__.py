@@ -15,7 +15,6 @@ from mcstl._support import files
 from mcstl._support.errors import InputError
 from mcstl._support.progress import Progress
 from mcstl._support.text_tables import markdown_table
-from mcstl.data.annotations import Annotations
 from mcstl.reproduce.lewidi.editions import Edition, Target, editions
 from mcstl.reproduce.lewidi.predicting import (
     choose,
@@ -96,12 +95,12 @@ def _score(
     part = data.frame["split"].to_numpy()
     train, dev, test = (np.flatnonzero(part == x) for x in ("train", "dev", "test"))
     dev_data = data.take(dev)
-    known = data.take(train if len(train) else dev)
+    needs_no_text = baselines(data.take(train if len(train) else dev), dev_data, target)
     content: dict[str, Any] = {
         "notes": [],
         "files": [],
         "parts": {"train": len(train), "dev": len(dev), "test": len(test)},
-        "dev": {name: _figures(each) for name, each in baselines(known, dev_data, target).items()},
+        "dev": {name: _figures(each) for name, each in needs_no_text.items()},
     }
     if len(test) and is_labelled:
         both = data.take(np.concatenate([train, dev]))
@@ -117,7 +116,7 @@ def _score(
         where = folder / title.replace(" ", "-")
         written = write_submission(where, name, "dev", p, dev_data, target)
         content["dev"][f"mcstl, {title}"] = _figures(ours)
-        content["notes"] += [f"{title}: {note}", _ahead(title, ours, known, dev_data, target)]
+        content["notes"] += [f"{title}: {note}", _ahead(title, ours, needs_no_text, target)]
         if len(test):
             rows = np.concatenate([train, dev])
             p_test = predicted(target, chosen, data, (rows, test), progress)
@@ -133,15 +132,15 @@ def _figures(of: Scores) -> list[list[float]]:
     return [list(interval(of.first)), list(interval(of.second))]
 
 
-def _ahead(title: str, ours: Scores, known: Annotations, data: Annotations, target: Target) -> str:
+def _ahead(title: str, ours: Scores, others: Mapping[str, Scores], target: Target) -> str:
     """Say how far a system is ahead of what needs no text, item by item."""
     words = []
-    for name, of in baselines(known, data, target).items():
+    higher_is_better = target.soft == "cross_entropy"  # of the second measure
+    for name, of in others.items():
         if name == "random label":
             continue
-        gaps = [interval(b - a) for a, b in ((ours.first, of.first), (of.second, ours.second))]
-        if target.soft != "cross_entropy":
-            gaps[1] = interval(of.second - ours.second)
+        second = of.second - ours.second
+        gaps = (interval(of.first - ours.first), interval(-second if higher_is_better else second))
         both = " and ".join(f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in gaps)
         words.append(f"of {name} by {both}")
     return f"{title}: on dev ahead {', '.join(words)}."
