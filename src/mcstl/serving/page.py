@@ -13,6 +13,7 @@ from mcstl.groups.base import Group
 from mcstl.groups.small_groups import shown_size
 from mcstl.models.perspectives import Views
 from mcstl.serving.batching import Batcher, BusyError
+from mcstl.serving.prefix import LinksFromThePage
 
 #: How many groups, the largest, get a slider: more would not fit a screen.
 _MAX_SLIDERS = 12
@@ -94,6 +95,7 @@ def mount(app: Any, batcher: Batcher) -> None:
         run_history=False,
         max_file_size=0,
     )
+    app.add_middleware(LinksFromThePage)
 
 
 def _page(gr: Any, batcher: Batcher) -> Any:
