@@ -216,6 +216,15 @@ def test_the_page_in_a_browser(served: Served, width: int, height: int, tmp_path
             lambda d: len(d.find_elements(By.CSS_SELECTOR, ".beside .views")) == 2
         )
 
+        # The two texts stand side by side: each is named, and their groups have one order.
+        columns = driver.find_elements(By.CSS_SELECTOR, ".beside .views")
+        assert all(column.find_elements(By.TAG_NAME, "h2") for column in columns)
+        first, second = (
+            [view.get_attribute("data-who") for view in column.find_elements(By.CLASS_NAME, "view")]
+            for column in columns
+        )
+        assert first == second
+
         assert "may be offensive" in find(".warning").text
         width_of = "return document.documentElement.scrollWidth"
         assert driver.execute_script(width_of) <= width
