@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def predict(
     model: Annotated[Path, typer.Argument(help="A model directory, such as out/model.")],
     data: Annotated[Path, typer.Argument(help="CSV, TSV, JSON Lines or Parquet, of any size.")],
-    out: Annotated[Path, typer.Option(help="Where to write, of any of these kinds.")],
+    out: Annotated[Path, typer.Option(help="The table to write: CSV, TSV, JSON Lines or Parquet.")],
     perspective: Annotated[
         list[str] | None,
         typer.Option(

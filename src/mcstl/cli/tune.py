@@ -52,9 +52,10 @@ def tune(
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Try a grid of lambda_1, lambda_2 and the recipe for every method, on validation rows alone.
+    """Try settings of the training, or encoders, for every method, on validation rows alone.
 
-    The best of each method goes into a study file that `mcstl run` takes; STUDY stays as it is. A
+    The settings are a grid of lambda_1, lambda_2 and the recipe unless --grid names them. The best
+    of each method goes into a study file that `mcstl run` takes; STUDY stays as it is. A
     search that was stopped goes on where it was when the same command is given again.
     """
     if encoders:
