@@ -106,6 +106,12 @@ def run(
     split: SplitBy = None,
     data_dir: DataDir = None,
     jobs: Jobs = None,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(
+            help="What an earlier run wrote: methods and seeds that are in it are not run again."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study: split, group, train every method with every seed, evaluate, report.
@@ -114,7 +120,7 @@ def run(
     """
     from mcstl.studies.study_file import Study
 
-    _run(Study.read(study, split=split), out, data_dir, jobs, quiet)
+    _run(Study.read(study, split=split), out, data_dir, jobs, quiet, reuse)
 
 
 @app.command(epilog="Example:  mcstl report out  or  mcstl report out/a out/b --out compared.html")
@@ -297,14 +303,23 @@ def _mib(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
-def _run(study: "Study", out: Path, data_dir: Path | None, jobs: int | None, quiet: bool) -> None:
+def _run(
+    study: "Study",
+    out: Path,
+    data_dir: Path | None,
+    jobs: int | None,
+    quiet: bool,
+    reuse: Path | None = None,
+) -> None:
     from mcstl import reporting
     from mcstl.studies.parallel import default_jobs
     from mcstl.studies.run import run as run_study
 
     jobs = jobs or default_jobs()
     with display(quiet) as progress:
-        results = run_study(study, out=out, data_dir=data_dir, jobs=jobs, progress=progress)
+        results = run_study(
+            study, out=out, data_dir=data_dir, jobs=jobs, progress=progress, reuse=reuse
+        )
         report_file = reporting.render(out)
     _print_results(results)
     typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
