@@ -78,8 +78,8 @@ def test_results_are_those_of_running_everything(
     assert len(fits) == fitted
     assert without_times(reused.results) == without_times(anew.results)
     pd.testing.assert_frame_equal(reused.predictions, anew.predictions)
-    traces = [outputs.read_trace(tmp_path / name) for name in ("out", "anew")]
-    pd.testing.assert_frame_equal(*traces)
+    trace, trace_anew = (outputs.read_trace(tmp_path / name) for name in ("out", "anew"))
+    pd.testing.assert_frame_equal(trace, trace_anew)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         path.name for path in (tmp_path / "anew").iterdir()
     )
