@@ -60,10 +60,10 @@ def disagreeing_groups(
     """Find the pairs of groups that a method sets furthest apart, and on which items.
 
     Compared are groups that answer the same question, as the answers to one attribute: a woman
-    under 44 stands on both sides of "women" against "below 44". The widest pair of each question comes
-    before a second one of any. A group's view of an item is the mean over its test annotations, as
-    an expected class index of the item as it was first shown; an item counts where one test part
-    has both groups' views.
+    under 44 stands on both sides of "women" against "below 44". The widest pair of each question
+    comes before a second one of any. A group's view of an item is the mean over its test
+    annotations, as an expected class index of the item as it was first shown; an item counts where
+    one test part has both groups' views.
 
     Args:
         table: Predictions, as in predictions.parquet.
