@@ -190,7 +190,6 @@ def evaluate(
         columns=read_option(columns, "--columns"),
         labels=read_option(labels, "--labels"),
     )
-    report_file = None
     with display(quiet) as progress:
         if out is None:
             evaluation = one_model.evaluate(loaded, annotations, progress)
@@ -199,7 +198,7 @@ def evaluate(
             from mcstl.studies.new_table import evaluate_into
 
             (evaluation,) = evaluate_into(loaded, annotations, out, progress).results["runs"]
-            report_file = reporting.render(out)
+            reporting.render(out)
     if as_json:
         typer.echo(
             json.dumps(
@@ -215,8 +214,8 @@ def evaluate(
     if annotations.about_weights:
         say(annotations.about_weights)
     print_cut(loaded.encoder.truncated)
-    if report_file is not None:
-        typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
+    if out is not None:
+        _print_where(out)
 
 
 def _evaluate_questions(
@@ -249,7 +248,7 @@ def _evaluate_questions(
             from mcstl.studies.new_table import evaluate_questions_into
 
             evaluate_questions_into(loaded, annotations, out, progress)
-            report_file = reporting.render(out)
+            reporting.render(out)
     if as_json:
         shown = {
             question: {key: evaluation[key] for key in _EVALUATION}
@@ -262,7 +261,7 @@ def _evaluate_questions(
         _print_evaluation(evaluation, len(annotations))
     _print_dropped(annotations.dropped)
     if out is not None:
-        typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
+        _print_where(out)
 
 
 @cache_app.callback(invoke_without_command=True)
@@ -334,10 +333,26 @@ def _print_dropped(dropped: Mapping[str, int]) -> None:
         say(f"Dropped: {counted(count, 'annotation')}, {reason}.", indent=4)
 
 
+def _print_where(out: Path) -> None:
+    """Print the verdict of a new table, and where its report is."""
+    from mcstl.studies.results import read_results
+
+    _print_verdict(read_results(out))
+    typer.echo(f"\nReport: {out / 'report.html'}\nFigures and predictions: {out}")
+
+
+def _print_verdict(results: Mapping[str, Any]) -> None:
+    from mcstl.evaluation.verdict import ANSWERS
+
+    if verdict := results.get("verdict"):
+        say(f"\nMay these probabilities be used? {ANSWERS[verdict['answer']]}.")
+        for sentence in verdict["sentences"]:
+            say(f"- {sentence}", indent=2)
+
+
 def _print_results(results: "Results") -> None:
     from mcstl.data.annotations import repeats_message
     from mcstl.evaluation.tables import question_table, results_table
-    from mcstl.evaluation.verdict import ANSWERS
     from mcstl.groups.small_groups import left_out_words
 
     found = results.results
@@ -364,10 +379,7 @@ def _print_results(results: "Results") -> None:
     if "questions" in data:
         header, rows = question_table(found["runs"])
         print_table(header, rows, title="Each question: AUC (bias)")
-    if verdict := found.get("verdict"):
-        say(f"\nMay these probabilities be used? {ANSWERS[verdict['answer']]}.")
-        for sentence in verdict["sentences"]:
-            say(f"- {sentence}", indent=2)
+    _print_verdict(found)
     _print_dropped(data["dropped"])
     if repeated := repeats_message(data.get("repeated", 0)):
         say(f"{repeated}.", indent=4)

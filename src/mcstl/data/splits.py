@@ -197,7 +197,20 @@ def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:
                 "split by item instead, or drop them"
             )
         return _sorted_codes(annotations.frame["annotator"])
-    # Items that share a text stay together, and so do all pairs of a connected set of texts.
+    return whole_items(annotations)
+
+
+def whole_items(annotations: Annotations) -> IntArray:
+    """Find what a split by item keeps on one side.
+
+    Items that share a text stay together, and so do all pairs of a connected set of texts.
+
+    Args:
+        annotations: n annotations.
+
+    Returns:
+        (n,) a number for each row, the same for rows that stay together.
+    """
     texts, positions = annotations.distinct_texts()
     positions = pd.factorize(np.array([split_rationale(text)[0] for text in texts]))[0][positions]
     items = _sorted_codes(annotations.frame["item"])

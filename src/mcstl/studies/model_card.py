@@ -123,7 +123,7 @@ def notices(results: Mapping[str, Any]) -> list[str]:
         f"The question {name!r} is left out: {why}."
         for name, why in data.get("questions_left_out", {}).items()
     ]
-    if len({run["seed"] for run in runs}) == 1:
+    if len({run["seed"] for run in runs}) == 1 < len({run["method"] for run in runs}):
         sentences.append("One seed only: differences between methods may be chance.")
     for key, what in (
         ("groups_without_auc", "have annotations of one class only, hence no AUC"),
