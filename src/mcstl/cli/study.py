@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, listed
 from mcstl._support.words import counted
 from mcstl.cli.app import (
     Columns,
@@ -144,8 +144,8 @@ def report(
         typer.echo(f"Report: {reporting.render(folders[0])}")
 
 
-#: How many groups are warned of by name; the report has all.
-_WARNINGS_SHOWN = 5
+#: How many groups of the same warning are named; the report has all.
+_WARNED_SHOWN = 5
 #: What `evaluate --json` prints.
 _EVALUATION = ("metrics", "groups", "interval", "intervals", "groups_not_shown")
 
@@ -351,6 +351,7 @@ def _print_verdict(results: Mapping[str, Any]) -> None:
 
 
 def _print_results(results: "Results") -> None:
+    from mcstl.data.annotations import repeats_message
     from mcstl.evaluation.tables import question_table, results_table
     from mcstl.groups.small_groups import left_out_words
 
@@ -380,13 +381,16 @@ def _print_results(results: "Results") -> None:
         print_table(header, rows, title="Each question: AUC (bias)")
     _print_verdict(found)
     _print_dropped(data["dropped"])
+    if repeated := repeats_message(data.get("repeated", 0)):
+        say(f"{repeated}.", indent=4)
     if left_out := left_out_words(data["groups_left_out"], most=3):
         say(f"Left out: {left_out}.", indent=4)
-    warned = [group for group in found["groups"] if group["warning"]]
-    for group in warned[:_WARNINGS_SHOWN]:
-        say(f"Group {group['name']}: {group['warning']}.", indent=4)
-    if (more := len(warned) - _WARNINGS_SHOWN) > 0:
-        say(f"{counted(more, 'more group')} with a warning: see the report.")
+    warned = dict[str, list[str]]()
+    for group in found["groups"]:
+        warned.setdefault(group["warning"], []).append(group["name"])
+    for warning, names in warned.items():
+        if warning:
+            say(f"{listed(names, _WARNED_SHOWN)}: {warning}.", indent=4)
     if about_weights := data.get("about_weights"):
         say(about_weights)
     print_cut(data["truncated_texts"])

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from mcstl._support.arrays import IntArray
 from mcstl._support.errors import InputError, brief, listed, need_names
 from mcstl.data.annotations import Annotations
-from mcstl.data.parts import split_rationale
+from mcstl.data.parts import readable, split_rationale
 
 SplitBy = Literal["annotation", "item", "annotator"]
 #: What the parts are called in tables.
@@ -126,8 +126,9 @@ def official_split(
         first = annotations.frame.iloc[strange[0]]
         raise InputError(
             f"{len(strange):,} rows of {annotations.source} have a split that is neither train, "
-            f"dev (or validation) nor test, the first one {brief(first['split'])!r} in row "
-            f"{first['row']} (counted from 0); correct them or leave them out"
+            f"dev (or validation) nor test, the first one {brief(first['split'])!r} beside "
+            f"{brief(readable(first[annotations.text_columns[0]]))!r}; correct them or leave them "
+            "out"
         )
     part = np.array(words, dtype=object)
     train, dev, test = (np.flatnonzero(part == name).astype(np.int64) for name in Split._fields)
