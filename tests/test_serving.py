@@ -122,10 +122,10 @@ def test_what_is_written_wrong_gets_the_nearest_right_word(client: TestClient) -
 
 def test_a_browser_finds_an_icon_and_a_manifest(client: TestClient) -> None:
     assert client.get("/favicon.ico").text.startswith("<svg")
-    headers = {"X-Forwarded-Prefix": "/town"}
-    manifest = client.get("/manifest.json", headers=headers).json()
-    assert manifest["start_url"] == "/town/page"
-    assert manifest["icons"][0]["src"] == "/town/favicon.ico"
+    manifest = client.get("/manifest.json").json()
+    # As seen from the manifest: the same behind a proxy.
+    assert (manifest["start_url"], manifest["icons"][0]["src"]) == ("page/", "favicon.ico")
+    assert 'href="favicon.ico"' in client.get("/docs").text
 
 
 def test_the_statuses_that_are_documented_are_the_real_ones(client: TestClient) -> None:
@@ -276,7 +276,7 @@ def test_a_prefix_is_a_path(model: Model) -> None:
 
 
 PAGE_UNDER_A_PREFIX = """
-import sys
+import re, sys
 from fastapi.testclient import TestClient
 from mcstl.models.model import Model
 from mcstl.serving.api import create_app
@@ -286,6 +286,7 @@ with TestClient(app, headers={"X-Forwarded-Prefix": "/town"}, follow_redirects=F
     print(client.get("/").headers["location"])
     print(client.get("/page").headers["location"])
     print(client.get("/page/config").json()["root"])
+    print(*re.findall('<link rel="(?:icon|manifest)" href="(.*?)"', client.get("/page/").text))
 """
 
 
@@ -294,10 +295,10 @@ def test_the_page_under_a_prefix(finished: Callable[[Task], Finished]) -> None:
     """In a process of its own: the page leaves an event loop behind."""
     command = [sys.executable, "-c", PAGE_UNDER_A_PREFIX, str(finished("binary").folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    front, page, root = done.stdout.split()
-    assert front == "/town/page"
-    assert page.endswith("/town/page/")
+    front, page, root, *links = done.stdout.split()
+    assert front == page == "/town/page/"
     assert root.endswith("/town/page")
+    assert links == ["../favicon.ico", "../manifest.json"]
 
 
 def test_a_text_that_is_cut_is_said_to_be(model: Model) -> None:

@@ -12,8 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -80,6 +83,78 @@ def served(
     assert process.wait(60) == 0
 
 
+@contextmanager
+def proxied(url: str, prefix: str) -> Iterator[str]:
+    """Show a server under a prefix, as a reverse proxy does that takes the prefix away."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith(f"{prefix}/"):
+                self.send_error(404)
+                return
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {**self.headers, "X-Forwarded-Prefix": prefix, "Accept-Encoding": "identity"}
+            with client.stream(
+                self.command, self.path.removeprefix(prefix), headers=headers, content=body
+            ) as answer:
+                self.send_response(answer.status_code)
+                for name, value in answer.headers.items():
+                    if name not in ("transfer-encoding", "connection"):
+                        self.send_header(name, value)
+                self.end_headers()
+                for chunk in answer.iter_raw():
+                    self.wfile.write(chunk)
+                    self.wfile.flush()
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        with httpx.Client(base_url=url, timeout=240, trust_env=False) as client:
+            yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize("prefix", ["", "/the/town"])
+def test_the_page_behind_a_proxy(served: Served, prefix: str) -> None:
+    """Icon, manifest and everything else come from under the prefix."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    with proxied(served.url, prefix) as url, chromium(800, 600) as driver:
+        driver.get(f"{url}{prefix}/")
+        assert driver.current_url == f"{url}{prefix}/page/"
+        wait = WebDriverWait(driver, 120)
+        for place in range(len(texts_of(served)[0]) if served.model.task == "preference" else 1):
+            box = (By.CSS_SELECTOR, f"#text-{place} textarea")
+            wait.until(lambda d, box=box: d.find_element(*box)).send_keys(TEXT)
+        driver.find_element(By.ID, "look").click()
+        wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".views .view"))
+
+        manifest = driver.execute_cdp_cmd("Page.getAppManifest", {})
+        assert manifest["url"] == f"{url}{prefix}/manifest.json"
+        assert not manifest["errors"]
+        icon = driver.find_element(By.CSS_SELECTOR, "link[rel=icon]").get_attribute("href")
+        told = json.loads(manifest["data"])
+        for address in (icon, *(each["src"] for each in told["icons"]), told["start_url"]):
+            where = urljoin(manifest["url"], address)
+            assert where.startswith(f"{url}{prefix}/")
+            assert httpx.get(where, trust_env=False).status_code == 200
+        asked = asked_for(driver)
+        assert f"{url}{prefix}/favicon.ico" in asked
+        assert all(each.startswith((f"{url}{prefix}/", "data:", "blob:")) for each in asked)
+
+
 def texts_of(served: Served) -> Any:
     return [[TEXT, "Nothing."]] if served.model.task == "preference" else [TEXT]
 
@@ -140,6 +215,15 @@ def test_the_page_in_a_browser(served: Served, width: int, height: int, tmp_path
         WebDriverWait(driver, 120).until(
             lambda d: len(d.find_elements(By.CSS_SELECTOR, ".beside .views")) == 2
         )
+
+        # The two texts stand side by side: each is named, and their groups have one order.
+        columns = driver.find_elements(By.CSS_SELECTOR, ".beside .views")
+        assert all(column.find_elements(By.TAG_NAME, "h2") for column in columns)
+        first, second = (
+            [view.get_attribute("data-who") for view in column.find_elements(By.CLASS_NAME, "view")]
+            for column in columns
+        )
+        assert first == second
 
         assert "may be offensive" in find(".warning").text
         width_of = "return document.documentElement.scrollWidth"

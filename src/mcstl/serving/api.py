@@ -223,6 +223,7 @@ def create_app(
         lifespan=lifespan,
         redoc_url=None,
         docs_url="/docs",
+        favicon_url="favicon.ico",
     )
     app.state.batcher = batcher
     add_error_handlers(app)
@@ -254,10 +255,10 @@ def create_app(
         return Response(_ICON, media_type="image/svg+xml")
 
     @app.get("/manifest.json", include_in_schema=False)
-    async def manifest(request: Request) -> dict[str, Any]:
-        here = request.scope.get("root_path", "")
-        picture = {"src": f"{here}/favicon.ico", "sizes": "any", "type": "image/svg+xml"}
-        return {"name": "mcstl", "start_url": f"{here}/page", "icons": [picture]}
+    async def manifest() -> dict[str, Any]:
+        # Addresses are as seen from the manifest, so that they hold under a prefix, too.
+        picture = {"src": "favicon.ico", "sizes": "any", "type": "image/svg+xml"}
+        return {"name": "mcstl", "start_url": "page/", "display": "browser", "icons": [picture]}
 
     @app.get("/metrics", response_class=Response, include_in_schema=False)
     async def prometheus() -> Response:
@@ -268,8 +269,9 @@ def create_app(
 
         @app.get("/", include_in_schema=False)
         async def front(request: Request) -> RedirectResponse:
-            return RedirectResponse(f"{request.scope.get('root_path', '')}/page")
+            return RedirectResponse(f"{request.scope.get('root_path', '')}/page/")
 
+        app.get("/page", include_in_schema=False)(front)
         mount(app, batcher)
     app.add_middleware(Prefixed, root_path=checked(root_path))
     app.add_middleware(

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcstl._support.arrays import FloatArray
-from mcstl._support.errors import InputError, need_extra
+from mcstl._support.errors import InputError, brief, need_extra
 from mcstl.evaluation.disagreement import subject
 from mcstl.groups.base import Group
 from mcstl.groups.small_groups import shown_size
 from mcstl.models.perspectives import Views
 from mcstl.serving.batching import Batcher, BusyError
+from mcstl.serving.prefix import LinksFromThePage
 
 #: How many groups, the largest, get a slider: more would not fit a screen.
 _MAX_SLIDERS = 12
@@ -27,9 +28,10 @@ _WARNING = (
     "What a group is said to think is an estimate from its members' past annotations; it is not "
     "what any one person thinks, and no reason to treat anybody in a certain way.</p>"
 )
+_GAP = "From the population: how much further up a group's mean answer is, on a scale from {scale}."
 _ENDS = (
-    "In brackets: the 95% interval of what the group would say. The fewer of its members the model "
-    "knows, the wider."
+    " In brackets: the 95% interval of what the group would say. The fewer of its members the "
+    "model knows, the wider."
 )
 _CUT = "This text is longer than the model reads: its end was not looked at."
 _CSS = """
@@ -45,6 +47,7 @@ _CSS = """
 .views .bar span { display: block; height: 100%; }
 .views .key { display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem; }
 .views .legend span { margin-right: 1rem; white-space: nowrap; }
+.views h2 { font-size: 1.1rem; margin: 1rem 0 .3rem; overflow-wrap: anywhere; }
 .views h3 { margin: 1rem 0 0; padding-top: .6rem; border-top: 1px solid rgb(128 128 128 / .4); }
 .beside { display: flex; flex-wrap: wrap; gap: 0 2rem; }
 .beside .views { flex: 1 1 22rem; min-width: 0; }
@@ -55,13 +58,20 @@ class Seen(NamedTuple):
     """What the page shows of one or two texts.
 
     Attributes:
+        titles: The beginning of each text; none where there is one text.
         views: What each group and the population say of each text.
         ends: The ends of the intervals of what groups say, (2, n, P, L); None for a model that does
             not know how sure it is.
     """
 
+    titles: list[str]
     views: Views
     ends: FloatArray | None
+
+    @property
+    def order(self) -> list[int]:
+        """The places of the groups, those first whose gap from the population is widest."""
+        return list(np.argsort(-np.abs(self.views.gaps).max(axis=0), kind="stable"))
 
 
 def mount(app: Any, batcher: Batcher) -> None:
@@ -95,6 +105,7 @@ def mount(app: Any, batcher: Batcher) -> None:
         run_history=False,
         max_file_size=0,
     )
+    app.add_middleware(LinksFromThePage)
 
 
 def _page(gr: Any, batcher: Batcher) -> Any:
@@ -110,12 +121,14 @@ def _page(gr: Any, batcher: Batcher) -> Any:
         filled, weights = [text or "" for text in inputs[: 2 * n_boxes]], inputs[2 * n_boxes :]
         sets = [filled[:n_boxes], filled[n_boxes:]]
         try:
-            asked = [form.of_boxes(each) for each in sets[: 1 + any(sets[1])]]
+            sets = sets[: 1 + any(sets[1])]
+            asked = [form.of_boxes(each) for each in sets]
             items, _ = batcher.check(asked, [])
             views = await batcher.views(items, perspectives)
             is_sure = bool(perspectives) and batcher.model.network.n_draws > 0
             ends = await batcher.intervals(items, perspectives) if is_sure else None
-            seen = Seen(views, ends)
+            titles = [brief(" / ".join(each), 80) for each in sets] if len(sets) > 1 else []
+            seen = Seen(titles, views, ends)
         except (InputError, BusyError) as error:
             return None, f"<p class='problem'>{escape(str(error))}</p>"
         return seen, chart(seen, *weights)
@@ -192,7 +205,8 @@ def _chart(
 ) -> str:
     """Draw one text's views as HTML: population, jury, then what groups by what they are of.
 
-    The groups of an attribute stand together, those of the widest gap first.
+    The groups of an attribute stand together, those of the widest gap first, in the same order for
+    all texts.
     """
     views = seen.views
     colours = _colours(len(classes))
@@ -206,23 +220,25 @@ def _chart(
     if any(jury.values()):
         jurors = ", ".join(f"{weight:g} {name}" for name, weight in jury.items() if weight)
         lines.append(_line("Your jury", jurors, views.mixture(jury)[n], colours))
-    gaps, by_heading = views.gaps[n], dict[str, list[int]]()
-    for k in np.argsort(-np.abs(gaps), kind="stable"):
+    gaps, has_ends, by_heading = views.gaps[n], seen.ends is not None, dict[str, list[int]]()
+    for k in seen.order:
         by_heading.setdefault(_heading(views.names[k]), []).append(k)
     for heading, numbers in by_heading.items():
         lines.append(f"<h3>{escape(heading)}</h3>")
         for k in numbers:
             gap = round(float(gaps[k]), 2) + 0.0  # never -0.00
-            note = f"{gap:+.2f} from the population; {notes[views.names[k]]}"
+            note = f"{gap:+.2f} from the population; ".replace("-", "−") + notes[views.names[k]]
             ends = None if seen.ends is None else seen.ends[:, n, k]
             lines.append(_line(views.names[k], note, views.p[n, k], colours, ends))
-    if seen.ends is not None:
-        lines.append(f"<p>{_ENDS}</p>")
+    if views.names:
+        scale = f"0, {classes[0]}, to 1, {classes[-1]}"
+        lines.append(f"<p>{escape(_GAP.format(scale=scale))}{_ENDS if has_ends else ''}</p>")
     is_cut = views.truncated is not None and views.truncated[n]
     cut = f"<p class='problem'>{_CUT}</p>" if is_cut else ""
     score = f"<p>Disagreement between groups: <b id='disagreement'>{views.disagreement[n]:.2f}</b> "
+    title = f"<h2>{escape(seen.titles[n])}</h2>" if seen.titles else ""
     return (
-        f"<div class='views'>{cut}{score}(0 all agree, 1 opposite)</p>"
+        f"<div class='views'>{title}{cut}{score}(0 all agree, 1 opposite)</p>"
         f"<p class='legend'>{legend}</p>{''.join(lines)}</div>"
     )
 

@@ -20,6 +20,7 @@ from mcstl.evaluation.tables import (
 from mcstl.groups.small_groups import is_of_few, left_out_words, not_shown
 from mcstl.models import card
 from mcstl.models.texts import TextForm, columns_of
+from mcstl.studies.results import NEW_TABLE
 
 _SPLITS = {
     "annotation": "texts under test may have other annotations in training",
@@ -123,7 +124,7 @@ def notices(results: Mapping[str, Any]) -> list[str]:
         f"The question {name!r} is left out: {why}."
         for name, why in data.get("questions_left_out", {}).items()
     ]
-    if len({run["seed"] for run in runs}) == 1 < len({run["method"] for run in runs}):
+    if len({run["seed"] for run in runs}) == 1 and data["split"]["by"] != NEW_TABLE:
         sentences.append("One seed only: differences between methods may be chance.")
     for key, what in (
         ("groups_without_auc", "have annotations of one class only, hence no AUC"),
