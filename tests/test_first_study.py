@@ -215,7 +215,7 @@ def test_values_come_before_rationales_and_attributes(tmp_path: Path) -> None:
     # The alternatives are ready to be copied.
     others = [
         YAML(typ="safe", pure=True).load(line)
-        for line in re.findall(r"^# (?:Or.* )?groups: (\{.*\})", text, re.M)
+        for line in re.findall(r"^# (?:Or.* |  )groups: (\{.*\})", text, re.M)
     ]
     assert {other["by"] for other in others} == {"rationale", "attributes"}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 #: The longest line of a sentence; what may be copied into the study, as YAML, stays on one.
 WIDTH = 100
 #: Where YAML begins in a sentence: ``groups: {by: ...``, ``task: binary, labels: {...``.
-_YAML = re.compile(r"\b[a-z]+: (?:\w+, [a-z]+: )?\{")
+_YAML = re.compile(r"(?<!\S)[a-z]+: (?:\w+, [a-z]+: )?\{")
 
 
 def comment(sentences: Iterable[str], indent: str = "") -> list[str]:
@@ -50,4 +50,5 @@ def _lines(sentence: str, width: int) -> list[str]:
     words = textwrap.wrap(
         sentence[:start], width - 2, break_long_words=False, break_on_hyphens=False
     )
-    return [*words, *filter(None, [sentence[start:]])]
+    # Indented, so that it is no key of the study that waits for its # to be taken away.
+    return [*words, *([f"  {sentence[start:]}"] if sentence[start:] else [])]
