@@ -5,6 +5,7 @@ from typing import Any
 
 from mcstl._support.errors import listed
 from mcstl._support.text_tables import markdown_table
+from mcstl.data.annotations import repeats_message
 from mcstl.encoding.side_by_side import first_embedding
 from mcstl.evaluation.summaries import summarise_groups
 from mcstl.evaluation.tables import (
@@ -106,6 +107,8 @@ def notices(results: Mapping[str, Any]) -> list[str]:
     """
     data, runs = results["data"], results["runs"]
     sentences = [data["warning"]] if data["warning"] else []
+    if repeats := repeats_message(data.get("repeated", 0)):
+        sentences.append(f"{repeats}.")
     sentences += [
         f"Could it be a leak? {check['check'].capitalize()}: {check['said']}"
         for check in results.get("controls", [])
