@@ -23,7 +23,7 @@ from mcstl.studies.preparation import prepare
 METHODS = ["best", "multilevel", "mc-stl", "none"]
 #: The studies of this folder by their data sets, and data sets whose usual groups are taken.
 FILES = ("popquorn", "valueeval23", "ukpconvarg1")
-DATASETS = ("popquorn", "valueeval23", "awa", "cade", "ukpconvarg1")
+DATASETS = ("popquorn", "valueeval23", "awa", "cade", "ukpconvarg1", "lewidi-mp")
 #: How each data set may be split: those whose people are not known, not by annotator.
 SPLITS = {name: ["annotation", "item", "annotator"] for name in DATASETS}
 SPLITS["valueeval23"] = ["annotation", "item"]

@@ -355,9 +355,14 @@ def test_text_that_is_empty_missing_or_no_text(bad: object) -> None:
     table = rows(text=pd.Series(["a", bad, "c", bad], dtype=object).tolist()).astype(
         {"text": object}
     )
-    assert refused(table) == (
-        "2 rows of reviews.csv have no text (empty, missing or not text): row 1, 3 "
-        "(counted from 0); fill them or drop them"
+    table["label"] = [0, 0, 1, 1]
+    data = Annotations.from_frame(table)
+    assert data.dropped == {"no text: row 1, 3 (counted from 0)": 2}
+    assert list(data.frame["text"]) == ["a", "c"]
+    assert list(data.frame["row"]) == [0, 2]
+    assert refused(table.iloc[[1, 3]]) == (
+        "no row of reviews.csv has text (all are empty, missing or not text); is that the right "
+        "column? Map it with columns: {text: ...}"
     )
 
 
@@ -593,9 +598,33 @@ def test_orientation_is_the_same_on_every_machine() -> None:
 
 
 def test_empty_chosen_and_missing_rejected() -> None:
-    assert "1 rows of reviews.csv have no rejected " in refused(
-        pd.DataFrame({"chosen": ["a", "b"], "rejected": ["c", ""]})
+    data = Annotations.from_frame(
+        pd.DataFrame({"chosen": ["a", "b", None], "rejected": ["c", "", "d"]})
     )
+    assert data.dropped == {"no chosen or rejected: row 1, 2 (counted from 0)": 2}
+    assert len(data) == 1
+
+
+def test_rows_that_repeat_another_are_counted_and_kept() -> None:
+    table = rows(
+        text=["a", "a", "a", "b"],
+        label=[0, 0, 1, 0],
+        annotator=["x", "x", "x", None],
+        rationale=["r"] * 4,
+    )
+    again = pd.concat([table, table.iloc[[3]]], ignore_index=True)
+    data = Annotations.from_frame(again)
+    assert data.repeats == 1  # b twice may be two people's
+    assert len(data) == 5
+    assert Annotations.from_frame(again.assign(rationale=list("rstuv"))).repeats == 0
+    assert Annotations.from_frame(again.drop(columns="annotator")).repeats == 0
+
+
+def test_names_of_a_pair_that_has_one_already_are_counted() -> None:
+    pairs = {"text_a": ["a", "b", "c"], "text_b": ["b", "a", "d"], "label": [0, 1, 1]}
+    table = pd.DataFrame(pairs | {"item": ["1", "2", "3"]})
+    assert Annotations.from_frame(table).merged_items == 1
+    assert Annotations.from_frame(table.drop(columns="item")).merged_items == 0
 
 
 # Hugging Face datasets

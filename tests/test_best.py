@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 import mcstl
 from mcstl._support.errors import InputError
 from mcstl.data.labels import Task
+from mcstl.data.splits import whole_items
 from mcstl.datasets.simulated import simulate
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.methods import best
 from mcstl.methods.base import Prepared
 from mcstl.methods.fitting import fit_method
 from mcstl.models import training
-from mcstl.models.examples import WeightedExamples
+from mcstl.models.examples import Examples, WeightedExamples
 from mcstl.models.model import Model
 from mcstl.models.multilevel import MultilevelNetwork
 from mcstl.models.networks import Network
@@ -143,7 +145,8 @@ def test_folds_hold_out_texts_and_people(town: tuple[Study, Prepared]) -> None:
     examples = best.METHOD.examples(prepared, 0)
     rows = np.concatenate([prepared.parts.train, prepared.parts.validation])
     people = prepared.annotators[rows]
-    out = [best._held_out(examples, rows, False, fold, seed=0) for fold in range(5)]
+    items = whole_items(prepared.annotations)
+    out = [best._held_out(examples, rows, items, fold, seed=0) for fold in range(5)]
     for is_out in out:
         texts = examples.positions[rows, 0]
         whole_texts = set(texts) - set(texts[~is_out])
@@ -153,6 +156,33 @@ def test_folds_hold_out_texts_and_people(town: tuple[Study, Prepared]) -> None:
         both = np.isin(texts, list(whole_texts)) | np.isin(people, list(whole_people))
         assert (is_out & ~both).any()  # rows of which both are known
     assert (np.sum(out, axis=0) >= 1).all()  # every row is judged once at least
+
+
+@pytest.mark.parametrize("debates", [1, 12])
+def test_folds_hold_out_pairs_that_hang_together(debates: int) -> None:
+    random = np.random.default_rng(0)
+    n, per_debate = 1200, 240 // debates
+    debate = random.integers(debates, size=n)
+    positions = per_debate * debate[:, None] + random.integers(per_debate, size=(n, 2))
+    vectors = random.normal(size=(240, 3)).astype(np.float32)
+    examples = Examples(
+        vectors,
+        positions,
+        csr_matrix((n, 0), dtype=np.float32),
+        random.integers(2, size=n),
+        np.ones(n, dtype=np.float32),
+        known=np.arange(240),
+    )
+    for fold in range(5):
+        is_out = best._held_out(examples, np.arange(n), debate, fold, seed=0)
+        kept = set(positions[~is_out].ravel())
+        # Beside single rows the texts of whole debates are out; where all is one, single texts.
+        new = np.array([text not in kept for text in range(240)])
+        assert new.any()
+        by_debate = new.reshape(debates, per_debate).mean(axis=1)
+        assert debates == 1 or (by_debate == 1).any()
+        assert debates == 1 or new.mean() - (by_debate == 1).mean() < 0.02
+        assert 0.2 < is_out.mean() < 0.7
 
 
 def test_a_member_that_adds_nothing_has_no_weight() -> None:

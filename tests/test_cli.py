@@ -581,6 +581,7 @@ def test_a_new_table_is_judged_and_predicted_from_the_outputs_of_a_study(
     done = CliRunner().invoke(app, ["evaluate", *words, "--out", str(judged)])
     assert done.exit_code == 0, done.output
     assert str(judged / "report.html") in done.output.replace("\n", "")
+    assert "May these probabilities be used?" in done.output
     assert (judged / "report.html").exists()
     done = CliRunner().invoke(app, ["predict", *words, "--out", str(tmp_path / "p.csv")])
     assert done.exit_code == 0, done.output

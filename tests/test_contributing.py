@@ -47,6 +47,16 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
     datasets.sources.cache_clear()
 
 
+def test_every_file_that_the_page_names_is_there() -> None:
+    text = re.sub(r"^```.*?^```$", "", PAGE, flags=re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"`((?:[\w.]+/)+[\w.]*|\w+\.(?:md|toml|txt|yaml))`", text))
+    places = [PROJECT, PROJECT / "src", PROJECT / "src" / "mcstl"]
+    missing = [name for name in named if not any((place / name).exists() for place in places)]
+    added = {Path(place).name for place in FILES} | {"haikus.csv"}
+    assert len(named) > 20
+    assert not [name for name in missing if Path(name).name not in added]
+
+
 def test_the_files_keep_the_rules(added: dict[str, Path]) -> None:
     assert len(added) == 4
     assert not [line for path in added.values() for line in poorly_documented(path)]

@@ -1,8 +1,9 @@
 """Disagreement of groups: means per item and gaps by hand."""
 
 import numpy as np
+import pandas as pd
 
-from mcstl.evaluation.disagreement import group_gaps, group_means
+from mcstl.evaluation.disagreement import disagreeing_groups, group_gaps, group_means
 
 
 def test_group_means_and_gaps_by_hand() -> None:
@@ -25,3 +26,27 @@ def test_a_gap_between_seeds_is_no_gap_between_groups() -> None:
     [gap] = group_gaps(means, least_items=1)
     assert gap.mean == 0
     np.testing.assert_array_equal(gap.by_item, [0, np.nan])
+
+
+def test_groups_are_compared_within_a_question_and_each_question_has_its_turn() -> None:
+    rows = [
+        {"item": f"t{item}", "women": women, "age": age, "row": 6 * item + 3 * women + age}
+        for item in range(12)
+        for women in (0, 1)
+        for age in (0, 1, 2)
+    ]
+    table = pd.DataFrame(rows)
+    # Ages lie further apart than women and men, who lie further apart than no pair of ages.
+    table["p_1"] = 0.1 + 0.05 * table["women"] + 0.3 * table["age"]
+    table["p_0"] = 1 - table["p_1"]
+    answers = zip(table["women"], table["age"], strict=True)
+    table["groups"] = [[f"gender={'mf'[w]}", f"age={a}"] for w, a in answers]
+    table = table.assign(method="m", seed=0, label=0, flipped=False)
+    names = ["age=0", "gender=m", "age=1", "gender=f", "age=2"]
+    pairs = disagreeing_groups(table, "m", names, 2)
+    assert [(pair.a, pair.b) for pair in pairs] == [
+        ("age=0", "age=2"),
+        ("gender=m", "gender=f"),
+        ("age=0", "age=1"),
+    ]
+    np.testing.assert_allclose([pair.gap for pair in pairs], [0.6, 0.05, 0.3])

@@ -146,3 +146,13 @@ def test_examples_of_one_text_come_in_bunches() -> None:
         assert 4 <= float(weights.median()) <= 4 * 8
         epochs.append(order)
     assert not torch.equal(*(order.sort().indices for order in epochs))
+
+
+def test_vectors_that_must_not_be_written_to_are_read_without_a_warning() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    vectors.setflags(write=False)  # as those of a memory-mapped file
+    S = csr_matrix((3, 0), dtype=np.float32)
+    ones = np.ones(3, dtype=np.float32)
+    rows = Examples(vectors, np.arange(3)[:, None], S, np.array([0, 1, 1]), ones)
+    weighted = WeightedExamples.from_examples(rows, 2, torch.device("cpu"))
+    assert torch.equal(weighted.vectors, torch.eye(3))

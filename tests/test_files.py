@@ -43,6 +43,39 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert files.folder_size(tmp_path / "none") == 0
 
 
+def in_it(folder: Path) -> str:
+    return (folder / "file").read_text()
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_folder_is_filled_whole_or_not_at_all(tmp_path: Path, replaces: bool) -> None:
+    folder = tmp_path / "a" / "made"
+
+    def fill(text: str, error: bool = False) -> None:
+        with files.new_folder(folder, replaces=replaces) as temporary:
+            (temporary / "file").write_text(text)
+            if error:
+                raise InputError("no more")
+
+    with pytest.raises(InputError):
+        fill("half", error=True)
+    assert not any((tmp_path / "a").iterdir())
+    fill("first")
+    fill("second")
+    assert in_it(folder) == ("second" if replaces else "first")
+    with pytest.raises(InputError):
+        fill("half", error=True)
+    assert in_it(folder) == ("second" if replaces else "first")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["made"]
+
+
+def test_what_stands_in_the_way_of_a_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "made").write_text("a file")
+    with pytest.raises(OSError, match="made"), files.new_folder(tmp_path / "made"):
+        pass
+    assert (tmp_path / "made").read_text() == "a file"
+
+
 def test_flow_is_one_line_that_reads_as_it_was_written() -> None:
     value = {"by": "attributes", "attributes": ["no", "1.0", "a: b"], "size": 5}
     line = files.flow(value)

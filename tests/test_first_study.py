@@ -12,11 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from mcstl import datasets
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
+from mcstl.data.scales import usual_order
 from mcstl.data.splits import split
+from mcstl.encoding.english import not_english
 from mcstl.groups import fit_scheme
 from mcstl.studies.first_study import guess_study
+from mcstl.studies.first_study.comments import WIDTH, comment
 from mcstl.studies.study_file import Study
 
 
@@ -148,7 +152,8 @@ def test_dices(tmp_path: Path) -> None:
     assert "of how the study was run or too thin to make groups: phase" in text
     # An expert's label is the same for all raters of an item, hence a late choice.
     others = "Q2_harmful_content_overall, Q3_bias_overall, Q4_misinformation_overall"
-    assert f"by its name, 3 distinct values; or: {others}, Q1_whole" in text
+    whole = " ".join(text.replace("\n    #", "").split())
+    assert f"by its name, 3 distinct values; or: {others}, Q1_whole" in whole
 
 
 def test_d3code(tmp_path: Path) -> None:
@@ -210,7 +215,7 @@ def test_values_come_before_rationales_and_attributes(tmp_path: Path) -> None:
     # The alternatives are ready to be copied.
     others = [
         YAML(typ="safe", pure=True).load(line)
-        for line in re.findall(r"# Or.* groups: (\{.*\})", text)
+        for line in re.findall(r"^# (?:Or.* |  )groups: (\{.*\})", text, re.M)
     ]
     assert {other["by"] for other in others} == {"rationale", "attributes"}
 
@@ -481,7 +486,7 @@ def test_names_that_yaml_would_misread(tmp_path: Path) -> None:
 def test_what_has_to_be_mended_first_is_said(tmp_path: Path) -> None:
     table = pd.DataFrame({"text": [*sentences(20), ""], "label": [0, 1, 1] * 7})
     text = guess_study(write(tmp_path, table))
-    assert "# MEND FIRST: 1 rows of table.csv have no text" in text
+    assert "# 1 row dropped: no text: row 22 (row 1 has the names of the columns)." in text
     tiny = pd.DataFrame({"text": sentences(3), "label": [0, 1, 1]})
     assert "# MEND FIRST: split by annotation: no rows left" in guess_study(write(tmp_path, tiny))
 
@@ -743,3 +748,78 @@ def test_counts_called_n_of_a_label(tmp_path: Path) -> None:
     table["n_total"] = table["n_yes"] + table["n_no"]
     study, _ = drafted(write(tmp_path, table))
     assert study["data"]["layout"] == {"counts": ["n_yes", "n_no"]}
+
+
+# What a newcomer reads
+
+
+@pytest.mark.parametrize(
+    "harm", ["hide", "remove", "Toxic", "löschen", "supprimer", "borrar", "spam"]
+)
+@pytest.mark.parametrize("fine", ["keep", "ok", "zzz"])
+def test_the_word_for_harm_is_the_class_looked_for(tmp_path: Path, harm: str, fine: str) -> None:
+    table = pd.DataFrame({"text": sentences(20), "label": [harm, fine] * 10})
+    for each in (table, table.iloc[::-1]):
+        text = guess_study(write(tmp_path, each))
+        assert list(YAML().load(text)["labels"]) == [fine, harm]
+        assert f"# The second class, {harm}, is the one whose probability is given" in text
+        assert f"labels: {{{harm}: [{harm}], {fine}: [{fine}]}}" in text
+
+
+def test_known_orders_stand_before_words_of_harm() -> None:
+    assert usual_order(["reject", "accept"]) == [["reject"], ["accept"]]
+    assert usual_order(["not toxic", "toxic"]) == [["not toxic"], ["toxic"]]
+    assert usual_order(["toxic", "hateful"]) is None
+
+
+@given(st.lists(st.text("ab {}:,", min_size=1, max_size=30).filter(str.strip), min_size=1))
+def test_comments_are_no_wider_than_an_editor(words: list[str]) -> None:
+    sentence = " ".join(" ".join(words).split())
+    lines = comment([sentence])
+    assert " ".join(line.removeprefix("# ") for line in lines).split() == sentence.split()
+    assert all(len(line) <= WIDTH for line in lines if "{" not in line and " " in line[2:])
+
+
+def test_a_draft_has_no_long_comments(tmp_path: Path) -> None:
+    table = dices()
+    names = {name: f"{name} {'of the long survey ' * 4}".strip() for name in table.columns}
+    for each in (table, table.rename(columns=names)):
+        for line in guess_study(write(tmp_path, each)).splitlines():
+            assert len(line) <= WIDTH or "{" in line or not line.lstrip().startswith("#")
+
+
+_OTHER_LANGUAGES = {
+    "German": "Die Leute sagen oft, dass das Wetter in diesem Jahr wirklich schlecht gewesen ist",
+    "French": "Les gens disent souvent que le temps est vraiment mauvais cette ann\u00e9e ici",
+    "Spanish": "La gente dice a menudo que el tiempo no ha sido bueno este a\u00f1o por aqu\u00ed",
+    "Arabic": "\u064a\u0642\u0648\u0644 \u0627\u0644\u0646\u0627\u0633 \u0625\u0646 "
+    "\u0627\u0644\u0637\u0642\u0633 \u0633\u064a\u0621 \u062c\u062f\u0627",
+}
+
+
+@pytest.mark.parametrize("language", [*_OTHER_LANGUAGES])
+def test_texts_in_another_language_are_told(tmp_path: Path, language: str) -> None:
+    texts = [f"{_OTHER_LANGUAGES[language]} {i}" for i in range(40)]
+    assert "seem not to be English" in not_english(
+        texts, ["sentence-transformers/all-MiniLM-L6-v2"]
+    )
+    for others in (["some-multilingual-encoder"], ["all-MiniLM-L6-v2", "char-ngrams"]):
+        assert not_english(texts, others) == ""
+    table = pd.DataFrame({"text": texts, "label": [0, 1] * 20})
+    text = guess_study(write(tmp_path, table))
+    assert "# LANGUAGE: the texts seem not to be English" in text
+    assert "docs/multilingual.md" in text
+
+
+def test_english_of_any_kind_is_not_alarmed() -> None:
+    informal = "lol ur so wrong about this @user #fail https://t.co/x smh tbh I can't even"
+    for text in (informal, "Nice!", "What is the weather like there today?", "ok then"):
+        assert not_english([f"{text} {i}" for i in range(60)], ["all-MiniLM-L6-v2"]) == ""
+
+
+@pytest.mark.parametrize("name", ["popquorn", "ukpconvarg1", "awa", "cade", "livenli"])
+def test_the_sources_in_english_are_not_alarmed(data_dir: Path, name: str) -> None:
+    if not (data_dir / name).is_dir():
+        pytest.skip(f"{name} is not there")
+    texts = datasets.load(name, data_dir=data_dir).distinct_texts()[0]
+    assert not_english(texts, ["all-MiniLM-L6-v2"]) == ""

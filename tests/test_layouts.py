@@ -17,6 +17,7 @@ from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations
 from mcstl.data.layouts import Layout, parts_of, to_long
 from mcstl.data.parts import readable
+from mcstl.data.row_numbers import Source
 from mcstl.data.tables import chunks, read_table
 
 CLASSES = {"calm": ["calm"], "mixed": ["mixed"], "angry": ["angry"]}
@@ -180,6 +181,57 @@ def test_one_table_in_every_layout_and_container(
     check(path, long, layout)
 
 
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data(), long_tables(), st.sampled_from([*LAYOUTS]))
+def test_rows_without_text_are_dropped_and_named_as_the_file_counts_them(
+    tmp_path: Path, data: st.DataObject, long: pd.DataFrame, layout: str
+) -> None:
+    table = lay_out(long, layout).reset_index(drop=True)
+    lacking = data.draw(
+        st.lists(st.integers(0, len(table) - 1), unique=True, max_size=len(table) - 1).map(sorted)
+    )
+    table.loc[lacking, "text"] = ""
+    read = {"layout": LAYOUTS[layout], "labels": CLASSES, "task": "ordinal"}
+    kept = Annotations.from_frame(table.drop(index=lacking), **read)
+    found_by = {0: Annotations.from_frame(table, **read)}
+    for first, container in ((1, "table.jsonl"), (2, "semicolon.csv")):
+        CONTAINERS[container](table, tmp_path / container)
+        found_by[first] = Annotations.read(tmp_path / container, **read)
+    for first, found in found_by.items():
+        reason = f"no text: {Source('t', first).rows(lacking)}"
+        assert found.dropped == ({reason: len(lacking)} if lacking else {})
+        assert annotations(found, "text", "label") == annotations(kept, "text", "label")
+
+
+@pytest.mark.parametrize("marker", ["n/a", "NA", "-", "?", "No answer", " N/A "])
+@pytest.mark.parametrize("shape", ["wide", "counts", "one-hot"])
+def test_a_cell_that_says_there_is_no_answer_is_an_empty_one(shape: str, marker: str) -> None:
+    cells = {
+        "wide": [["hide", None], ["keep", "hide"], [None, None]],
+        "counts": [["2", None], ["1", "1"], [None, None]],
+        "one-hot": [["1", None], ["0", "1"], [None, None]],
+    }[shape]
+    table = pd.DataFrame({"text": ["a", "b", "c"]}).join(
+        pd.DataFrame(cells, columns=["keep", "hide"], dtype=object)
+    )
+    form = {shape: ["keep", "hide"]}
+    labels = {"keep": ["keep"], "hide": ["hide"]}
+    empty = Annotations.from_frame(table, layout=form, labels=labels)
+    marked = Annotations.from_frame(table.fillna(marker), layout=form, labels=labels)
+    pd.testing.assert_frame_equal(marked.frame, empty.frame)
+    assert marked.dropped == empty.dropped
+
+
+def test_a_marker_that_a_class_names_is_an_answer() -> None:
+    table = pd.DataFrame({"text": ["a", "b"], "x": ["?", "yes"], "y": ["n/a", "?"]})
+    data = Annotations.from_frame(
+        table, layout={"wide": ["x", "y"]}, labels={"yes": ["yes"], "unsure": ["?"]}
+    )
+    assert list(data.labels) == [1, 0, 1]
+
+
 @pytest.mark.parametrize("layout", [*LAYOUTS])
 def test_a_workbook_is_a_table(tmp_path: Path, layout: str) -> None:
     long = pd.DataFrame(
@@ -235,7 +287,7 @@ def test_objects_by_id(tmp_path: Path) -> None:
     [
         ("3", "is no table; expected a list of objects"),
         ("{}", "is no table"),
-        ('[{"text": "a"}, 3]', "entry 1 of .* is '?3'?, not an object"),
+        ('[{"text": "a"}, 3]', "entry 2 of .* is '?3'?, not an object"),
         ('{"version": 1, "name": "x"}', "is an object with version, name, and none of it"),
         ('[{"text": "a"}', "is not JSON"),
     ],
@@ -307,9 +359,8 @@ def test_texts_in_parts() -> None:
     assert list(map(readable, data.frame["text"])) == ["Hello\n\nHi\nyou", "Go", "Yes"]
     assert data.attributes == ("turns",)
     columns = {"text": ["turns.agent", "turns.user.text"]}
-    with pytest.raises(InputError, match="1 rows of a table have no text"):
-        Annotations.from_frame(table, columns=columns)
-    data = Annotations.from_frame(table.iloc[[0, 2]], columns=columns)
+    data = Annotations.from_frame(table, columns=columns)
+    assert data.dropped == {"no text: row 1 (counted from 0)": 1}
     assert list(map(readable, data.frame["text"])) == ["Hm?\n\nNo", "So"]
     assert data.attributes == ("post", "reply")
     with pytest.raises(InputError, match=r"entry 'agnet' is not in 'turns'.*Did you mean 'agent'"):

@@ -11,6 +11,8 @@ from mcstl.data.annotations import Annotations
 from mcstl.data.splits import SplitBy
 from mcstl.encoding.encoders import load_encoder
 from mcstl.evaluation.leak_checks import LeakCheck, check_leaks, check_shuffled_groups
+from mcstl.groups import AttributesConfig, fit_scheme
+from mcstl.groups.label_leakage import leakage_of
 from mcstl.studies.preparation import prepare
 from mcstl.studies.run import seed_data
 from mcstl.studies.study_file import Study
@@ -96,6 +98,41 @@ def test_groups_and_rationales_that_tell_the_label_are_seen() -> None:
     assert alone.fires
     said = frame.assign(rationale=np.where(frame["label"] == 1, "I like it", "I hate it"))
     assert checks(said)["words of the rationale"].fires
+
+
+@pytest.mark.parametrize("of_people", [True, False])
+def test_people_who_answer_differently_are_no_leak(of_people: bool) -> None:
+    random = np.random.default_rng(0)
+    frame = table(n=600)
+    numbers = frame["annotator"].str.split().str[1].astype(int)
+    strict = (numbers < 10 if of_people else pd.Series(random.random(600) < 0.5)).to_numpy()
+    frame["label"] = (random.random(600) < np.where(strict, 0.7, 0.35)).astype(int)
+    frame["role"] = np.where(strict, "strict", "mild")
+    groups = {"by": "attributes", "attributes": ["role"], "min_size": 1}
+    alone = checks(frame, groups=groups)["groups alone"]
+    assert 0.6 < alone.value < 0.75
+    assert alone.fires != of_people
+    assert ("Groups differ in how often they say 1" in alone.explanation) == of_people
+    data = Annotations.from_frame(frame, task="binary")
+    scheme = fit_scheme(AttributesConfig(attributes=("role",), min_size=1), data)
+    message = leakage_of(scheme.assign(data), data)
+    expected = (
+        "groups differ in how often they say 1; the group alone ranks"
+        if of_people
+        else ("the groups tell something of the label")
+    )
+    assert message.startswith(expected)
+
+
+def test_people_who_always_answer_the_same_are_told() -> None:
+    frame = table()
+    numbers = frame["annotator"].str.split().str[1].astype(int)
+    frame["label"] = (numbers < 10).astype(int)
+    frame["role"] = np.where(numbers < 10, "strict", "mild")
+    groups = {"by": "attributes", "attributes": ["role"], "min_size": 1}
+    with pytest.warns(Notice, match="mostly encode the label"):
+        alone = checks(frame, groups=groups)["groups alone"]
+    assert alone.fires
 
 
 def test_a_side_named_in_a_rationale_is_no_leak_where_pairs_are_neutralised() -> None:

@@ -431,7 +431,40 @@ def test_describe_does_not_encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(encoders, "load_encoder", None)
     lines = dict(describe(tiny(groups={"by": "rationale", "k": 4})))
     assert "formed when the study runs" in lines["groups"]
-    assert "'k': 4" in lines["groups"]
+    assert lines["groups"].startswith("{by: rationale, k: 4, ")
+
+
+def test_describe_says_what_a_newcomer_would_ask(tmp_path: Path, cache: Path) -> None:
+    pairs = pd.DataFrame(
+        {
+            "item": [*map(str, range(20))] * 2,
+            "text_a": [f"the answer {i % 18}" for i in range(20)] * 2,
+            "text_b": "another answer",
+            "label": [0, 1] * 20,
+            "annotator": ["x"] * 20 + ["y"] * 20,
+            "rationale": ["", " ", "it is short", "it is long"] * 10,
+            "side": ["left"] * 20 + ["right"] * 20,
+        }
+    )
+    pairs.loc[40] = pairs.loc[5]
+    pairs.to_csv(tmp_path / "pairs.csv", index=False)
+
+    def said(groups: Any) -> str:
+        study = Study(
+            data={"file": str(tmp_path / "pairs.csv")}, groups=groups, split={"by": "annotation"}
+        )
+        return "\n".join(f"{name}: {text}" for name, text in describe(study))
+
+    text = said({"by": "rationale", "k": 2})
+    assert "2 further names of items whose pair of texts has a name already" in text
+    assert "1 row repeats another row exactly" in text
+    assert "0 (the second text is preferred) " in text
+    assert "1 (the first text is preferred) " in text
+    assert "21 of 41 reasons are empty: those annotations are in no group of reasons" in text
+    text = said({"by": "attributes", "attributes": ["side"], "min_size": 1})
+    assert "groups: 2\n" in text
+    assert text.count("fewer than 5 people") == 1
+    assert "Their sizes are not shown" in text
 
 
 @pytest.mark.parametrize(

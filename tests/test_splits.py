@@ -261,7 +261,7 @@ def test_official_parts(words: tuple[str, str, str], sizes: tuple[int, int, int]
 @pytest.mark.parametrize(
     ("parts", "why"),
     [
-        (["train"] * 3 + ["later"], "'later' in row 3 .counted from 0.; correct them"),
+        (["train"] * 3 + ["later"], "'later' beside 'text 3'; correct them"),
         (["test"] * 4, r"no row of a table is for train.*it says test\. Split by item"),
         (["train"] * 4, "no row of a table is for test"),
     ],

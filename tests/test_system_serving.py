@@ -129,6 +129,7 @@ def proxied(url: str, prefix: str) -> Iterator[str]:
 def test_the_page_behind_a_proxy(served: Served, prefix: str) -> None:
     """Icon, manifest and everything else come from under the prefix."""
     from selenium.webdriver.common.by import By
+    from selenium.webdriver.support import expected_conditions
     from selenium.webdriver.support.ui import WebDriverWait
 
     with proxied(served.url, prefix) as url, chromium(800, 600) as driver:
@@ -136,8 +137,9 @@ def test_the_page_behind_a_proxy(served: Served, prefix: str) -> None:
         assert driver.current_url == f"{url}{prefix}/page/"
         wait = WebDriverWait(driver, 120)
         for place in range(len(texts_of(served)[0]) if served.model.task == "preference" else 1):
-            box = (By.CSS_SELECTOR, f"#text-{place} textarea")
-            wait.until(lambda d, box=box: d.find_element(*box)).send_keys(TEXT)
+            box = f"#text-{place} textarea"
+            wait.until(expected_conditions.presence_of_element_located((By.CSS_SELECTOR, box)))
+            driver.find_element(By.CSS_SELECTOR, box).send_keys(TEXT)
         driver.find_element(By.ID, "look").click()
         wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".views .view"))
 

@@ -22,10 +22,17 @@ def cell(
 
 def results(cells: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     return {
-        "data": {"split": {"by": changes.get("split", "annotation")}},
-        "summary": {
-            "m": {"slope_mean": changes.get("slope", {"mean": 1.0, "low": 0.9, "high": 1.1})}
+        "data": {
+            "split": {"by": changes.get("split", "annotation")},
+            "groups_not_shown": changes.get("hidden", []),
         },
+        "summary": {
+            "m": {
+                "slope_mean": changes.get("slope", {"mean": 1.0, "low": 0.9, "high": 1.1}),
+                "auc": changes.get("auc", {"mean": 0.7, "low": 0.6, "high": 0.8}),
+            }
+        },
+        "use": changes.get("use"),
         "audit": {"methods": {"m": {"multicalibration": {"cells": cells}}}},
         "controls": changes.get("controls", []),
     }
@@ -68,6 +75,10 @@ def test_a_small_group_says_what_to_collect() -> None:
     [
         ({"cells": [cell(None, p=0.01)]}, "For everyone together they are off by up to 0.12"),
         ({"slope": {"mean": 0.6, "low": 0.5, "high": 0.7}}, "They are too sure"),
+        (
+            {"auc": {"mean": 0.6, "low": 0.499, "high": 0.7}},
+            "AUC is 0.60 [0.50, 0.70], and guessing",
+        ),
         ({"controls": [LEAK]}, "may look better than they are. Rationales give it away."),
     ],
 )
@@ -77,3 +88,23 @@ def test_what_is_wrong_for_all_is_no(changes: dict[str, Any], words: str) -> Non
     assert found.answer == "no"
     assert any(words in sentence for sentence in found.sentences)
     assert "should not be used as they are" in found.sentences[0]
+
+
+def test_groups_that_are_not_shown_are_spoken_of() -> None:
+    found = verdict(results([cell(None)], hidden=["A", "B"]), "m")
+    assert found.answer == "with care"
+    assert any("Nothing is said of 2 groups of fewer than 5" in each for each in found.sentences)
+
+
+def test_a_view_that_is_off_is_named_with_its_interval() -> None:
+    def view(group: str, difference: float) -> dict[str, Any]:
+        ends = {"low": difference - 0.1, "high": difference + 0.1}
+        return {"group": group, "difference": difference, **ends}
+
+    use = {"method": "m", "views": [view("A", 0.05), view("1: care, harm", -0.14)]}
+    found = verdict(results([cell(None), cell("A")], use=use), "m")
+    assert found.answer == "with care"
+    off = next(sentence for sentence in found.sentences if "view" in sentence)
+    assert "for “1: care, harm” (-0.14 [-0.24, -0.04]), of 2 groups." in off
+    other = verdict(results([cell(None), cell("A")], use=use | {"method": "other"}), "m")
+    assert other.answer == "yes"

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,39 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)  # noqa: PTH105 (Path.replace is the same call; this one names it)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path, *, replaces: bool = False) -> Iterator[Path]:
+    """Fill a folder so that readers see all of it, or what was there before.
+
+    Args:
+        folder: The folder; the one that it is in is made where it is missing.
+        replaces: Whether it takes the place of one that is there at the end. Otherwise that one,
+            which another process made in the meantime, stays.
+
+    Yields:
+        A temporary folder beside it, which gets its name once the block ends without error.
+    """
+    mark = f".{folder.name}.{uuid.uuid4().hex[:8]}"
+    temporary, older = (folder.with_name(f"{mark}.{ending}") for ending in ("tmp", "old"))
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        # Two folders cannot be exchanged in one step everywhere, but nothing is deleted before the
+        # new one stands: a process killed in between leaves the older one under `older`.
+        if replaces and folder.is_dir():
+            folder.rename(older)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if older.exists():
+                older.rename(folder)
+            if replaces or not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(older, ignore_errors=True)
 
 
 @contextmanager

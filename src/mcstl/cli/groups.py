@@ -53,7 +53,7 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Say what each group of a study is about: its words, typical reasons, labels and people."""
-    from mcstl.groups.label_leakage import label_auc, leakage_message
+    from mcstl.groups.label_leakage import leakage_of
     from mcstl.groups.review import summaries
     from mcstl.groups.small_groups import not_shown, shown_size
     from mcstl.labelling.llm import Template
@@ -77,7 +77,7 @@ def show(
             summarised = summaries.add_llm_summaries(
                 summarised, prompts, summariser.client, progress
             )
-    leakage = leakage_message(label_auc(S, data))
+    leakage = leakage_of(S, data)
     summaries.write_page(out, read.name, scheme, summarised, leakage)
     for each in summarised:
         rates = ", ".join(f"{name} {rate:.0%}" for name, rate in each.rates.items())
@@ -85,7 +85,7 @@ def show(
     if hidden := len(scheme.groups) - len(summarised):
         typer.echo(not_shown(hidden))
     if leakage:
-        typer.echo(f"Warning: {leakage}.")
+        typer.echo(f"Note: {leakage}.")
     typer.echo(f"Page: {out}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcstl._support.errors import InputError
+from mcstl._support.errors import InputError, listed
 from mcstl._support.words import counted
 from mcstl.cli.app import (
     Columns,
@@ -106,6 +106,12 @@ def run(
     split: SplitBy = None,
     data_dir: DataDir = None,
     jobs: Jobs = None,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(
+            help="What an earlier run wrote: methods and seeds that are in it are not run again."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study: split, group, train every method with every seed, evaluate, report.
@@ -114,7 +120,7 @@ def run(
     """
     from mcstl.studies.study_file import Study
 
-    _run(Study.read(study, split=split), out, data_dir, jobs, quiet)
+    _run(Study.read(study, split=split), out, data_dir, jobs, quiet, reuse)
 
 
 @app.command(epilog="Example:  mcstl report out  or  mcstl report out/a out/b --out compared.html")
@@ -138,8 +144,8 @@ def report(
         typer.echo(f"Report: {reporting.render(folders[0])}")
 
 
-#: How many groups are warned of by name; the report has all.
-_WARNINGS_SHOWN = 5
+#: How many groups of the same warning are named; the report has all.
+_WARNED_SHOWN = 5
 #: What `evaluate --json` prints.
 _EVALUATION = ("metrics", "groups", "interval", "intervals", "groups_not_shown")
 
@@ -184,7 +190,6 @@ def evaluate(
         columns=read_option(columns, "--columns"),
         labels=read_option(labels, "--labels"),
     )
-    report_file = None
     with display(quiet) as progress:
         if out is None:
             evaluation = one_model.evaluate(loaded, annotations, progress)
@@ -193,7 +198,7 @@ def evaluate(
             from mcstl.studies.new_table import evaluate_into
 
             (evaluation,) = evaluate_into(loaded, annotations, out, progress).results["runs"]
-            report_file = reporting.render(out)
+            reporting.render(out)
     if as_json:
         typer.echo(
             json.dumps(
@@ -209,8 +214,8 @@ def evaluate(
     if annotations.about_weights:
         say(annotations.about_weights)
     print_cut(loaded.encoder.truncated)
-    if report_file is not None:
-        typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
+    if out is not None:
+        _print_where(out)
 
 
 def _evaluate_questions(
@@ -243,7 +248,7 @@ def _evaluate_questions(
             from mcstl.studies.new_table import evaluate_questions_into
 
             evaluate_questions_into(loaded, annotations, out, progress)
-            report_file = reporting.render(out)
+            reporting.render(out)
     if as_json:
         shown = {
             question: {key: evaluation[key] for key in _EVALUATION}
@@ -256,7 +261,7 @@ def _evaluate_questions(
         _print_evaluation(evaluation, len(annotations))
     _print_dropped(annotations.dropped)
     if out is not None:
-        typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
+        _print_where(out)
 
 
 @cache_app.callback(invoke_without_command=True)
@@ -297,14 +302,23 @@ def _mib(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
-def _run(study: "Study", out: Path, data_dir: Path | None, jobs: int | None, quiet: bool) -> None:
+def _run(
+    study: "Study",
+    out: Path,
+    data_dir: Path | None,
+    jobs: int | None,
+    quiet: bool,
+    reuse: Path | None = None,
+) -> None:
     from mcstl import reporting
     from mcstl.studies.parallel import default_jobs
     from mcstl.studies.run import run as run_study
 
     jobs = jobs or default_jobs()
     with display(quiet) as progress:
-        results = run_study(study, out=out, data_dir=data_dir, jobs=jobs, progress=progress)
+        results = run_study(
+            study, out=out, data_dir=data_dir, jobs=jobs, progress=progress, reuse=reuse
+        )
         report_file = reporting.render(out)
     _print_results(results)
     typer.echo(f"\nReport: {report_file}\nFigures and predictions: {out}")
@@ -319,9 +333,26 @@ def _print_dropped(dropped: Mapping[str, int]) -> None:
         say(f"Dropped: {counted(count, 'annotation')}, {reason}.", indent=4)
 
 
-def _print_results(results: "Results") -> None:
-    from mcstl.evaluation.tables import question_table, results_table
+def _print_where(out: Path) -> None:
+    """Print the verdict of a new table, and where its report is."""
+    from mcstl.studies.results import read_results
+
+    _print_verdict(read_results(out))
+    typer.echo(f"\nReport: {out / 'report.html'}\nFigures and predictions: {out}")
+
+
+def _print_verdict(results: Mapping[str, Any]) -> None:
     from mcstl.evaluation.verdict import ANSWERS
+
+    if verdict := results.get("verdict"):
+        say(f"\nMay these probabilities be used? {ANSWERS[verdict['answer']]}.")
+        for sentence in verdict["sentences"]:
+            say(f"- {sentence}", indent=2)
+
+
+def _print_results(results: "Results") -> None:
+    from mcstl.data.annotations import repeats_message
+    from mcstl.evaluation.tables import question_table, results_table
     from mcstl.groups.small_groups import left_out_words
 
     found = results.results
@@ -348,18 +379,18 @@ def _print_results(results: "Results") -> None:
     if "questions" in data:
         header, rows = question_table(found["runs"])
         print_table(header, rows, title="Each question: AUC (bias)")
-    if verdict := found.get("verdict"):
-        say(f"\nMay these probabilities be used? {ANSWERS[verdict['answer']]}.")
-        for sentence in verdict["sentences"]:
-            say(f"- {sentence}", indent=2)
+    _print_verdict(found)
     _print_dropped(data["dropped"])
+    if repeated := repeats_message(data.get("repeated", 0)):
+        say(f"{repeated}.", indent=4)
     if left_out := left_out_words(data["groups_left_out"], most=3):
         say(f"Left out: {left_out}.", indent=4)
-    warned = [group for group in found["groups"] if group["warning"]]
-    for group in warned[:_WARNINGS_SHOWN]:
-        say(f"Group {group['name']}: {group['warning']}.", indent=4)
-    if (more := len(warned) - _WARNINGS_SHOWN) > 0:
-        say(f"{counted(more, 'more group')} with a warning: see the report.")
+    warned = dict[str, list[str]]()
+    for group in found["groups"]:
+        warned.setdefault(group["warning"], []).append(group["name"])
+    for warning, names in warned.items():
+        if warning:
+            say(f"{listed(names, _WARNED_SHOWN)}: {warning}.", indent=4)
     if about_weights := data.get("about_weights"):
         say(about_weights)
     print_cut(data["truncated_texts"])

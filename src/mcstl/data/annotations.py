@@ -30,22 +30,21 @@ from mcstl.data.cells import (
     as_values,
     cell_text,
     comparable,
-    identifier,
-    is_missing,
-    is_usable_text,
     mapped,
     need_whole_letters,
     objects,
     shown,
     without_markers,
 )
+from mcstl.data.checks import check_ids, set_items, weights_of, with_texts
 from mcstl.data.columns import KNOWN_COLUMNS, Columns, header_hint, renamed
 from mcstl.data.entries import is_object
 from mcstl.data.labels import TASK_FORMS, Labels, Task, classes_of, guess_task
-from mcstl.data.layouts import Layout, LayoutForm, to_long
+from mcstl.data.layouts import POSITION, Layout, LayoutForm, to_long
 from mcstl.data.parts import readable, split_rationale, with_rationale
 from mcstl.data.questions import answers_of
-from mcstl.data.tables import read_table
+from mcstl.data.row_numbers import Source
+from mcstl.data.tables import named_by, read_table
 
 TEXT_COLUMNS: dict[Task, tuple[str, ...]] = {
     "binary": ("text",),
@@ -86,6 +85,7 @@ class Annotations(Shown):
         classes: Names of the L classes, lowest first; in multilabel those of the questions.
         attributes: Columns that describe the annotators.
         dropped: Rows left out, by reason.
+        merged_items: How many names of items are gone since their pair of texts has another name.
         source: What the table was read from, for messages.
     """
 
@@ -94,6 +94,7 @@ class Annotations(Shown):
     classes: tuple[str, ...]
     attributes: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    merged_items: int = 0
     source: str = "a table"
 
     def __len__(self) -> int:
@@ -229,6 +230,18 @@ class Annotations(Shown):
             return np.ones(len(self), dtype=np.float32)
         return self.frame["weight"].to_numpy(dtype=np.float32)
 
+    @property
+    def repeats(self) -> int:
+        """How many annotations repeat an earlier one: person, text, label and reason are the same.
+
+        Where nobody is known the same label of a text may be another person's, so nothing repeats.
+        """
+        if not self.has("annotator"):
+            return 0
+        keys = ["item", *self.text_columns, "label", "annotator"]
+        keys += ["rationale"] * self.has("rationale")
+        return int(self.frame[keys].duplicated()[self.frame["annotator"].notna()].sum())
+
     def distinct_texts(self) -> tuple[list[str], IntArray]:
         """Find the distinct texts, each of which has to be encoded only once.
 
@@ -338,16 +351,21 @@ class Annotations(Shown):
         """
         if frame.empty:
             raise InputError(f"{source} has no rows")
+        source = Source(source)
         several, form = task == "multilabel", Layout.parse(layout)
         if several and labels is None and form.shape == "one-hot":
             labels = {name: [name] for name in form.labels}
         table, dropped = to_long(
-            renamed(frame, columns or {}, source), form, source, several=several
+            renamed(frame, columns or {}, source).assign(**{POSITION: np.arange(len(frame))}),
+            form,
+            source,
+            several=several,
+            answers=_raw_values(labels),
         )
-        need_whole_letters(table, source)
+        need_whole_letters(table, source, table[POSITION].to_numpy(dtype=np.int64))
         table.insert(0, "row", np.arange(len(table), dtype=np.int64))
         if {"chosen", "rejected"} <= set(table.columns) and "text_a" not in table.columns:
-            _check_texts(table, ("chosen", "rejected"), source)
+            table = with_texts(table, ("chosen", "rejected"), source, dropped)
             _orient(table)
             # Which text was chosen is in the columns' names, so `labels` can but name the classes.
             labels = labels and {name: [i] for i, name in enumerate(labels)}
@@ -366,7 +384,8 @@ class Annotations(Shown):
                 need_names(
                     [needed], [name for name in columns_read if name != needed], source, hint=hint
                 )
-        _check_ids(table, source)
+        check_ids(table, source)
+        table = with_texts(table, texts, source, dropped)
         if several:
             classes, yes = answers_of(table["label"], labels, source)
             kept = np.array([each is not None for each in yes], dtype=bool)
@@ -377,20 +396,19 @@ class Annotations(Shown):
         if not kept.all():
             dropped["label missing or outside `labels`"] = int((~kept).sum())
         if not kept.any():
-            wanted = [value for values in (labels or {}).values() for value in values]
             raw = sorted(set(mapped(table["label"], shown)))
             raise InputError(
                 f"no label in {source} is among the raw values in `labels`; found: "
-                f"{listed(raw)}; `labels` has: {listed(wanted)}"
+                f"{listed(raw)}; `labels` has: {listed(_raw_values(labels))}"
             )
         table["label"] = labelled
         table = table[kept].reset_index(drop=True)
-        _check_texts(table, texts, source)
-        _set_items(table, texts, source)
+        merged = set_items(table, texts, source)
         attributes = tuple(
             str(name)
             for name in table.columns
-            if name not in (*KNOWN_COLUMNS, "row", "flipped") and not is_object(table[name])
+            if name not in (*KNOWN_COLUMNS, POSITION, "row", "flipped")
+            and not is_object(table[name])
         )
         readers: dict[str, Callable[[object], object]] = {
             "annotator": cell_text,
@@ -406,7 +424,7 @@ class Annotations(Shown):
             answers = without_markers(mapped(table[name], cell_text))
             table[name] = objects(as_first_written(objects(answers)))
         if "weight" in table.columns:
-            table["weight"] = _weights(table, source)
+            table["weight"] = weights_of(table, source)
         order = ["row", "item", *texts, "label", "flipped", "weight"]
         order += ["annotator", "rationale", "explanation", "inferred", "values", "split"]
         order = [name for name in order if name in table.columns] + list(attributes)
@@ -416,7 +434,8 @@ class Annotations(Shown):
             classes=classes,
             attributes=attributes,
             dropped=dropped,
-            source=source,
+            merged_items=merged,
+            source=str(source),
         )
 
     @classmethod
@@ -481,8 +500,29 @@ class Annotations(Shown):
             InputError: As in `from_frame`; also for a file that is missing, truncated, in another
                 encoding than UTF-8 or in another format.
         """
-        options.setdefault("source", Path(path).name)
+        options.setdefault("source", named_by(Path(path)))
         return cls.from_frame(read_table(path), **options)
+
+
+def repeats_message(repeats: int) -> str:
+    """Say that annotations are in a table twice.
+
+    Args:
+        repeats: How many repeat another one (`Annotations.repeats`).
+
+    Returns:
+        A sentence without a full stop; "" for none.
+
+    >>> repeats_message(1)
+    '1 row repeats another row exactly (who, text, label and reason); both count'
+    """
+    if not repeats:
+        return ""
+    repeat = "row repeats" if repeats == 1 else "rows repeat"
+    return (
+        f"{repeats:,} {repeat} another row exactly (who, text, label and reason); "
+        f"{'both' if repeats == 1 else 'all'} count"
+    )
 
 
 def need_rows(dataset: Any) -> None:
@@ -595,90 +635,10 @@ def _smaller_first(a: str, b: str) -> bool:
     return hashlib.blake2b("\0".join(sorted((a, b))).encode(), digest_size=1).digest()[0] % 2 == 0
 
 
-def _check_ids(table: pd.DataFrame, source: str) -> None:
-    if "annotation_id" not in table.columns:
-        return
-    ids = pd.Series(mapped(table["annotation_id"], cell_text), dtype=object)
-    if ids.isna().any():
-        raise InputError(
-            f"{int(ids.isna().sum())} rows of {source} have no annotation_id: row "
-            f"{listed(ids.index[ids.isna()], 5)} (counted from 0); "
-            "fill them or leave the whole column out"
-        )
-    repeated = ids[ids.duplicated()]
-    if len(repeated):
-        raise InputError(
-            f"{len(repeated)} rows of {source} repeat an annotation_id, the first one "
-            f"{brief(repeated.iloc[0])!r} in row {repeated.index[0]} (counted from 0); "
-            "every annotation needs its own, so drop the copies or rename the column"
-        )
-
-
-def _check_texts(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
-    for name in columns:
-        usable = mapped(table[name], is_usable_text).astype(bool)
-        if not usable.all():
-            rows = table.loc[~usable, "row"]
-            raise InputError(
-                f"{len(rows)} rows of {source} have no {name} (empty, missing or not text): row "
-                f"{listed(rows, 5)} (counted from 0); fill them or drop them"
-            )
-        table[name] = objects(table[name].to_numpy(dtype=object))
-
-
-def _weights(table: pd.DataFrame, source: str) -> pd.Series:
-    weights = pd.to_numeric(table["weight"], errors="coerce").astype(float)
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
-    if len(bad):
-        first = bad[0]
-        raise InputError(
-            f"{len(bad)} rows of {source} have a weight that is no number above 0, the first "
-            f"one {brief(table['weight'][first])!r} in row {table['row'][first]} (counted from 0); "
-            "drop rows that shall not count"
-        )
-    return weights
-
-
-def _set_items(table: pd.DataFrame, texts: tuple[str, ...], source: str) -> None:
-    """Give every row its item and say whether its pair is flipped, in place.
-
-    One unordered pair is one item, under the first name that it has in the table.
-    """
-    cells = table[list(texts)].to_numpy(dtype=object)
-    if len(texts) == 1:
-        keys = cells[:, 0]
-    else:
-        keys = np.array(["\0".join(sorted(pair)) for pair in cells], dtype=object)
-    codes, distinct = pd.factorize(keys)
-    first = np.unique(codes, return_index=True)[1]
-    if "item" in table.columns:
-        missing = mapped(table["item"], is_missing).astype(bool)
-        if missing.any():
-            raise InputError(
-                f"{int(missing.sum())} rows of {source} have no item: row "
-                f"{listed(table.loc[missing, 'row'], 5)} (counted from 0); fill them, or leave the "
-                "column out where every text is its own item"
-            )
-        # A name that is text stays as it is: two texts that differ in a blank may be two items.
-        names = mapped(table["item"], identifier)
-        texts_of_item = pd.Series(codes).groupby(names).nunique()
-        if (texts_of_item > 1).any():
-            bad = texts_of_item.index[texts_of_item > 1]
-            raise InputError(
-                f"{len(bad)} items of {source} have more than one text, the first one item "
-                f"{brief(bad[0])!r}; an item is one text (or pair), so give each its own name, or "
-                "leave the column out where every text is its own item"
-            )
-    else:
-        # A text that has no name is named by its content, the same in every table.
-        named = [hashlib.blake2b(str(key).encode(), digest_size=8).hexdigest() for key in distinct]
-        names = np.array(named, dtype=object)[codes]
-    if len(texts) == 2:
-        names = names[first][codes]
-        table["flipped"] = cells[:, 0] != cells[first, 0][codes]
-    else:
-        table["flipped"] = False
-    table["item"] = objects(names)
+def _raw_values(labels: Labels | None) -> list[object]:
+    """List the raw values of all classes."""
+    lists = [each for each in (labels or {}).values() if isinstance(each, list | tuple)]
+    return [value for values in lists for value in values]
 
 
 def _class_names(cell: Any, names: Sequence[str]) -> object:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcstl._support.arrays import ObjectArray
-from mcstl._support.errors import InputError, brief, listed
+from mcstl._support.arrays import IntArray, ObjectArray
+from mcstl._support.errors import InputError, brief
+from mcstl.data.row_numbers import Source
 
 _TRUTH = {"true": 1.0, "false": 0.0}
 _HALF_OF_A_PAIR = re.compile(r"[\ud800-\udfff]")
@@ -197,12 +198,13 @@ def is_missing(value: object) -> bool:
     return value is None or value is pd.NA or value is pd.NaT
 
 
-def need_whole_letters(table: pd.DataFrame, source: str) -> None:
+def need_whole_letters(table: pd.DataFrame, source: Source, positions: IntArray) -> None:
     """Check that no text holds half of a surrogate pair, which no file can hold.
 
     Args:
-        table: Any table.
+        table: Any table of n rows.
         source: What errors call it.
+        positions: (n,) where errors say that its rows are.
 
     Raises:
         InputError: A text does; the message names its row and column.
@@ -212,8 +214,8 @@ def need_whole_letters(table: pd.DataFrame, source: str) -> None:
         if (rows := np.flatnonzero(halves)).size:
             raise InputError(
                 f"{len(rows)} rows of {source} hold half of a surrogate pair (a cut emoji), which "
-                f"is no text, in the column {brief(name)!r}: row {listed(rows, 5)} (counted from "
-                "0); drop it, as text.encode(errors='ignore').decode() does"
+                f"is no text, in the column {brief(name)!r}: {source.rows(positions[rows])}; "
+                "drop it, as text.encode(errors='ignore').decode() does"
             )
 
 
@@ -276,12 +278,18 @@ def without_markers(answers: ObjectArray) -> ObjectArray:
     Returns:
         The same with None for them, (n,). ``NA`` stays: it may be Namibia.
     """
-    missing = {answer for answer in {*answers.tolist()} - {None} if _is_marker(answer)}
+    missing = {each for each in {*answers.tolist()} - {None, "NA"} if says_nothing(each)}
     return np.array([None if answer in missing else answer for answer in answers], dtype=object)
 
 
-def _is_marker(answer: str) -> bool:
-    if answer == "NA":
-        return False
+def says_nothing(answer: str) -> bool:
+    """Say whether an answer says that there is none.
+
+    Args:
+        answer: The answer as it is written.
+
+    Returns:
+        True for ``n/a``, ``-``, ``DATA_EXPIRED``, ``Prefer not to say`` and the like.
+    """
     plain = " ".join(re.split(r"[\s_]+", answer.casefold())).strip(" .")
     return plain in _NO_ANSWER or plain.startswith(_REFUSALS)

@@ -25,6 +25,7 @@ from mcstl._support.errors import InputError, brief, listed, need_names
 from mcstl.data.annotations import need_rows
 from mcstl.data.cells import identifier, need_whole_letters
 from mcstl.data.conversations import conversation_text, is_empty
+from mcstl.data.row_numbers import Source
 from mcstl.data.tables import chunks
 
 #: The field of a text, or the two fields of a pair.
@@ -406,7 +407,7 @@ def _table(
     if not rows:
         raise InputError(f"{source} holds no annotation with an answer to {label!r}")
     table = pd.DataFrame(rows, dtype=object)
-    need_whole_letters(table, source)
+    need_whole_letters(table, Source(f"the annotations of {source}"), np.arange(len(table)))
     table.attrs["left_out"] = {what: n for what, n in answers.left_out.items() if n}
     return table
 

@@ -97,10 +97,7 @@ def _are_objects(rows: Sequence[object]) -> bool:
 
 
 def _checked(rows: list[Any], path: Path) -> list[dict[str, Any]]:
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise InputError(
-                f"entry {number} of {path} (counted from 0) is {brief(row)!r}, not an object; "
-                f"{_FORMS}"
-            )
+            raise InputError(f"entry {number} of {path} is {brief(row)!r}, not an object; {_FORMS}")
     return rows

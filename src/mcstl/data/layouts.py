@@ -12,7 +12,7 @@ What each may say beyond that: see `Layout`.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -21,8 +21,19 @@ import pandas as pd
 
 from mcstl._support.arrays import BoolArray, IntArray, ObjectArray
 from mcstl._support.errors import InputError, brief, did_you_mean, listed, need_names
-from mcstl.data.cells import comparable, is_missing, literal, mapped, objects
+from mcstl.data.cells import (
+    comparable,
+    is_missing,
+    literal,
+    mapped,
+    objects,
+    says_nothing,
+)
+from mcstl.data.row_numbers import Source
 
+#: The column of positions in the table as it was read, which every layout carries along where it
+#: is there. No file names a column so.
+POSITION = "\0position"
 Shape = Literal["long", "wide", "lists", "counts", "one-hot"]
 #: A layout as it stands in a study file.
 LayoutForm = str | Mapping[str, Any]
@@ -36,7 +47,7 @@ _FORMS = f"the layouts are layout: long, layout: lists, {', '.join(_EXAMPLES.val
 #: One-hot rows with several labels are dropped and counted up to this share.
 _FEW_WITH_SEVERAL = 0.05
 #: Columns that belong to the whole item, whatever they hold.
-_OF_THE_ITEM = ("row", "item", "text", "text_a", "text_b", "values", "split")
+_OF_THE_ITEM = (POSITION, "row", "item", "text", "text_a", "text_b", "values", "split")
 _SEPARATORS = ("|", ";", ",")
 #: Plain text with commas is a list where what stands between them is this short.
 _MOST_WORDS_OF_A_NAME = 3
@@ -124,7 +135,12 @@ class Layout:
 
 
 def to_long(
-    table: pd.DataFrame, layout: Layout, source: str, *, several: bool = False
+    table: pd.DataFrame,
+    layout: Layout,
+    source: str,
+    *,
+    several: bool = False,
+    answers: Iterable[object] = (),
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Turn a table of any layout into one with a row per annotation.
 
@@ -133,6 +149,8 @@ def to_long(
         layout: Its layout.
         source: What the table was read from, for messages.
         several: Whether an annotation may have several labels: then one-hot makes lists.
+        answers: Raw labels that are answers although they look like none, as ``?`` may be. Other
+            cells of label columns that say that there is no answer, as ``n/a``, are empty cells.
 
     Returns:
         The table with a row per annotation, ``label`` among its columns and ``annotator`` where
@@ -143,14 +161,17 @@ def to_long(
     """
     if layout.shape == "long":
         return table, {}
+    source = Source(source)
     need_names(layout.columns, table.columns, source, hint="`layout` names it")
-    turn: dict[str, Callable[[pd.DataFrame, Layout, str], tuple[pd.DataFrame, dict[str, int]]]]
+    turn: dict[str, Callable[[pd.DataFrame, Layout, Source], tuple[pd.DataFrame, dict[str, int]]]]
     turn = {"wide": _wide, "lists": _lists, "counts": _counts, "one-hot": _one_hot}
     if layout.shape != "lists" and "label" in table.columns and "label" not in layout.columns:
         raise InputError(
             f"layout: {layout.shape} makes the column label of {listed(layout.labels, 4)}, and "
             f"{source} has another one; take label out of `columns`, or rename it"
         )
+    meant = {*map(comparable, answers)}
+    table = table.assign(**{name: _without_markers(table[name], meant) for name in layout.labels})
     if several and layout.shape == "one-hot" and layout.ask is None:
         long, dropped = _marked_lists(table, layout, source)
     else:
@@ -245,7 +266,19 @@ def _names(value: object) -> tuple[str, ...]:
     return () if value is None else tuple(map(str, [value] if one else value))  # type: ignore
 
 
-def _wide(table: pd.DataFrame, layout: Layout, source: str) -> tuple[pd.DataFrame, dict[str, int]]:
+def _without_markers(column: pd.Series, meant: Collection[float | str]) -> pd.Series:
+    """Empty the cells that say that there is no answer, unless they are meant as answers."""
+
+    def or_none(cell: object) -> object:
+        is_marker = isinstance(cell, str) and says_nothing(cell) and comparable(cell) not in meant
+        return None if is_marker else cell
+
+    return objects(mapped(column, or_none)).set_axis(column.index)
+
+
+def _wide(
+    table: pd.DataFrame, layout: Layout, source: Source
+) -> tuple[pd.DataFrame, dict[str, int]]:
     n, k = len(table), len(layout.labels)
 
     def across(columns: Sequence[str]) -> pd.Series:
@@ -267,7 +300,9 @@ def _wide(table: pd.DataFrame, layout: Layout, source: str) -> tuple[pd.DataFram
     return long[~missing], {"no label in any column": silent_rows}
 
 
-def _lists(table: pd.DataFrame, layout: Layout, source: str) -> tuple[pd.DataFrame, dict[str, int]]:
+def _lists(
+    table: pd.DataFrame, layout: Layout, source: Source
+) -> tuple[pd.DataFrame, dict[str, int]]:
     need_names(["label"], table.columns, source, hint="Map the column of lists: {label: ...}")
     cells = _parts(table["label"])
     labels = [list(cell.values()) if isinstance(cell, dict) else cell for cell in cells]
@@ -302,7 +337,7 @@ def _aligned(
     sizes: IntArray,
     annotators: list[list[Any]] | None,
     name: str,
-    source: str,
+    source: Source,
 ) -> list[list[Any]] | None:
     """Take the cells of a column apart where they go with the labels one by one."""
     # A comma in a rationale is a comma.
@@ -328,14 +363,14 @@ def _aligned(
         first = wrong[lengths[wrong] != 1][0]
         raise InputError(
             f"{len(wrong)} rows of {source} have another number of annotators than of labels, the "
-            f"first one row {first} (counted from 0): {lengths[first]} and {sizes[first]}; "
+            f"first one {source.rows([first])}: {lengths[first]} and {sizes[first]}; "
             "layout: lists needs an annotator for each label"
         )
     return None
 
 
 def _counts(
-    table: pd.DataFrame, layout: Layout, source: str
+    table: pd.DataFrame, layout: Layout, source: Source
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     votes = np.zeros((len(table), len(layout.labels)), dtype=np.int64)
     for k, name in enumerate(layout.labels):
@@ -344,8 +379,8 @@ def _counts(
         if not all(good):
             first = good.index(False)
             raise InputError(
-                f"{source}: {brief(table[name].iloc[first])!r} in column {brief(name)!r}, row "
-                f"{first} (counted from 0), is no count of votes; expected a whole number from 0"
+                f"{source}: {brief(table[name].iloc[first])!r} in column {brief(name)!r}, "
+                f"{source.rows([first])}, is no count of votes; expected a whole number from 0"
             )
         votes[:, k] = numbers.astype(float).astype(np.int64)
     totals = votes.sum(axis=1)
@@ -357,7 +392,7 @@ def _counts(
 
 
 def _one_hot(
-    table: pd.DataFrame, layout: Layout, source: str
+    table: pd.DataFrame, layout: Layout, source: Source
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     marked = np.column_stack([_marks(table[name], name, source) for name in layout.labels])
     long = table.drop(columns=[*layout.labels]).reset_index(drop=True)
@@ -368,10 +403,11 @@ def _one_hot(
     n_marked = marked.sum(axis=1)
     if (n_marked > 1).mean() > _FEW_WITH_SEVERAL:
         example = f"layout: {{one-hot: {{labels: [...], ask: {layout.labels[0]}}}}}"
+        first = int(np.argmax(n_marked > 1))
         raise InputError(
             f"{int((n_marked > 1).sum()):,} of {len(table):,} rows of {source} have several of "
-            f"{listed(layout.labels, 6)}, the first one row {int(np.argmax(n_marked > 1))} "
-            f"(counted from 0); write task: multilabel, or ask about one, as in {example}"
+            f"{listed(layout.labels, 6)}, the first one {source.rows([first])}; "
+            f"write task: multilabel, or ask about one, as in {example}"
         )
     names: ObjectArray = np.array(layout.labels, dtype=object)
     long["label"] = objects(names[marked.argmax(axis=1)])
@@ -383,7 +419,7 @@ def _one_hot(
 
 
 def _marked_lists(
-    table: pd.DataFrame, layout: Layout, source: str
+    table: pd.DataFrame, layout: Layout, source: Source
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """One-hot rows with the list of what is marked; rows with nothing but empty cells go."""
     marked = np.column_stack([_marks(table[name], name, source) for name in layout.labels])
@@ -397,14 +433,14 @@ def _marked_lists(
     }
 
 
-def _marks(column: pd.Series, name: str, source: str) -> BoolArray:
+def _marks(column: pd.Series, name: str, source: Source) -> BoolArray:
     answers = mapped(column, lambda cell: 0.0 if is_missing(cell) else comparable(cell))
     good = [answer in (*_YES, *_NO) for answer in answers]
     if not all(good):
         first = good.index(False)
         raise InputError(
-            f"{source}: {brief(column.iloc[first])!r} in column {brief(name)!r}, row {first} "
-            "(counted from 0), is neither 1 nor 0"
+            f"{source}: {brief(column.iloc[first])!r} in column {brief(name)!r}, "
+            f"{source.rows([first])}, is neither 1 nor 0"
         )
     return np.array([answer in _YES for answer in answers], dtype=bool)
 

@@ -34,6 +34,34 @@ _SCALES = (
     "нет < не знаю/возможно < да",
     "否 < 不确定 < 是",
 )
+#: Of two answers, the one that says that something is wrong with a text, or is to be done about it,
+#: is what is looked for: the higher one.
+_HARM = frozenset(
+    word
+    for words in (
+        "abuse/abusive/aggressive/attack/ban/banned/bad/block/blocked/bullying/censor/clickbait",
+        "cyberbullying/dangerous/delete/deleted/derogatory/discriminatory/disinformation/escalate",
+        "fake/false information/flag/flagged/fraud/harassment/harm/harmful/hate/hateful",
+        "hate speech/hide/hidden/hostile/illegal/impolite/inappropriate/insult/insulting/junk",
+        "misinformation/misleading/misogynist/misogynistic/misogyny/nsfw/obscene/offense/offensive/phishing",
+        "problematic/profane/profanity/racism/racist/reject/rejected/remove/removed/report/rude",
+        "scam/sexism/sexist/spam/suspend/threat/threatening/toxic/toxicity/unacceptable/uncivil",
+        "unsafe/vandalism/violation/violence/violent/vulgar",
+        "löschen/gelöscht/sperren/gesperrt/entfernen/entfernt/verbergen/ausblenden/ablehnen",
+        "abgelehnt/melden/beleidigend/beleidigung/hass/hassrede/hasserfüllt/schädlich/giftig",
+        "toxisch/anstößig/verboten/unzulässig/sexistisch/rassistisch/gewalt",
+        "supprimer/supprimé/effacer/masquer/rejeter/rejeté/refuser/refusé/bloquer/signaler/haineux",
+        "haine/toxique/offensant/injurieux/insultant/nuisible/sexiste/raciste/interdit",
+        "eliminar/eliminado/borrar/borrado/ocultar/rechazar/rechazado/bloquear/denunciar/ofensivo",
+        "ofensiva/odio/tóxico/dañino/insulto/machista/racista/sexista/prohibido",
+        "apagar/remover/removido/rejeitar/rejeitado/excluir/ódio/nocivo/abusivo/abusiva",
+        "eliminare/cancellare/rimuovere/rifiutare/nascondere/bloccare/offensivo/tossico/dannoso",
+        "verwijderen/verbergen/weigeren/afwijzen/blokkeren/beledigend/haat/schadelijk/giftig",
+        "удалить/скрыть/отклонить/заблокировать/оскорбление/токсичный/ненависть",
+        "删除/隐藏/拒绝/屏蔽/有害/仇恨/削除/非表示/有害な/مسيء/حذف/كراهية",
+    )
+    for word in words.split("/")
+)
 #: What stands before a word to say that it is not so.
 _NOT = (
     "not ",
@@ -72,6 +100,8 @@ def usual_order(answers: Sequence[str]) -> list[list[str]] | None:
 
     >>> usual_order(["often", "Never", "sometimes"])
     [['Never'], ['sometimes'], ['often']]
+    >>> usual_order(["hide", "keep"])
+    [['keep'], ['hide']]
     >>> usual_order(["3 - very", "1 - not at all", "2 - a little"])
     [['1 - not at all'], ['2 - a little'], ['3 - very']]
     """
@@ -81,6 +111,9 @@ def usual_order(answers: Sequence[str]) -> list[list[str]] | None:
         for low, high in (answers, answers[::-1]):
             if _plain(low) in (f"{no}{_plain(high)}" for no in _NOT):
                 return [[low], [high]]
+        harm = [answer for answer in answers if _plain(answer) in _HARM]
+        if len(harm) == 1:
+            return [[answer] for answer in sorted(answers, key=harm.__contains__)]
     return _numbered(answers)
 
 

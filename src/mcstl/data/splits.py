@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from mcstl._support.arrays import IntArray
 from mcstl._support.errors import InputError, brief, listed, need_names
 from mcstl.data.annotations import Annotations
-from mcstl.data.parts import split_rationale
+from mcstl.data.parts import readable, split_rationale
 
 SplitBy = Literal["annotation", "item", "annotator"]
 #: What the parts are called in tables.
@@ -126,8 +126,9 @@ def official_split(
         first = annotations.frame.iloc[strange[0]]
         raise InputError(
             f"{len(strange):,} rows of {annotations.source} have a split that is neither train, "
-            f"dev (or validation) nor test, the first one {brief(first['split'])!r} in row "
-            f"{first['row']} (counted from 0); correct them or leave them out"
+            f"dev (or validation) nor test, the first one {brief(first['split'])!r} beside "
+            f"{brief(readable(first[annotations.text_columns[0]]))!r}; correct them or leave them "
+            "out"
         )
     part = np.array(words, dtype=object)
     train, dev, test = (np.flatnonzero(part == name).astype(np.int64) for name in Split._fields)
@@ -196,7 +197,20 @@ def _units(annotations: Annotations, by: SplitBy) -> IntArray | None:
                 "split by item instead, or drop them"
             )
         return _sorted_codes(annotations.frame["annotator"])
-    # Items that share a text stay together, and so do all pairs of a connected set of texts.
+    return whole_items(annotations)
+
+
+def whole_items(annotations: Annotations) -> IntArray:
+    """Find what a split by item keeps on one side.
+
+    Items that share a text stay together, and so do all pairs of a connected set of texts.
+
+    Args:
+        annotations: n annotations.
+
+    Returns:
+        (n,) a number for each row, the same for rows that stay together.
+    """
     texts, positions = annotations.distinct_texts()
     positions = pd.factorize(np.array([split_rationale(text)[0] for text in texts]))[0][positions]
     items = _sorted_codes(annotations.frame["item"])

@@ -15,6 +15,7 @@ import pandas as pd
 
 from mcstl._support.errors import InputError, Notice, brief, did_you_mean, listed, need_extra
 from mcstl.data.json_records import parsed, records_of
+from mcstl.data.row_numbers import Source
 
 _T = TypeVar("_T")
 
@@ -104,6 +105,18 @@ def first_row(path: Path) -> int:
         (2, 1)
     """
     return 2 if table_format(path) in (*SEPARATORS, "xlsx") else 1
+
+
+def named_by(path: Path) -> Source:
+    """Name a table by its file, whose rows are counted as `first_row` says.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The name for messages.
+    """
+    return Source(path.name, first_row(path))
 
 
 def written_format(path: Path) -> str:

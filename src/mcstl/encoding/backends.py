@@ -9,7 +9,6 @@ import json
 import logging
 import math
 import os
-import shutil
 import tempfile
 import threading
 import warnings
@@ -336,9 +335,7 @@ def _convert(name: str, folder: Path, converted: Path) -> None:
     }
     # Two texts of unlike length, so that what is traced holds for all.
     ids = torch.tensor([tokenizer.encode("a" * n).ids[:4] for n in (1, 1)])
-    converted.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=converted.parent, prefix=".converting"))
-    try:
+    with files.new_folder(converted) as temporary:
         with quiet(), torch.no_grad():
             ones = torch.ones_like(ids)
             model = openvino.convert_model(
@@ -349,11 +346,6 @@ def _convert(name: str, folder: Path, converted: Path) -> None:
             tokenizer.save(str(temporary / "tokenizer.json"))
         (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         _check_converted(name, original, _OpenVINO(name, folder, temporary, bf16=False))
-        # Another process may have been faster.
-        with contextlib.suppress(FileExistsError):
-            temporary.rename(converted)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_converted(name: str, original: Any, converted: Backend) -> None:

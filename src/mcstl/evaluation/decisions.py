@@ -4,6 +4,7 @@ Thresholds are set on rows that the model was not trained on and judged on other
 that is shown is the one to expect.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ Mistake = Literal["false alarms", "misses"]
 WANTED_ERROR = 0.1
 #: The shares of the texts that are left to people.
 LEFT_TO_PEOPLE = (0.0, 0.1, 0.2, 0.3, 0.5)
+#: A threshold is set where at least so many rows may be mistaken: fewer are no share to rely on.
+_LEAST_MISTAKES = 3
 #: How many more annotations a group is imagined to have.
 MORE = 100
 
@@ -50,7 +53,9 @@ def thresholds(
             of missed ones among those that are.
 
     Returns:
-        Per group (None for everyone) and class t its ``threshold``, and on the rows under
+        Per group (None for everyone) and class t its ``threshold``, None where fewer than
+        `least_to_choose` rows could be mistaken among those it is chosen on, how many these are as
+        ``chosen_on``, and on the rows under
         judgement the ``error`` with its interval ``low`` to ``high``, the share of the other
         mistake as ``other_error``, and ``n``, the rows that could be mistaken; None where a part
         has none of them.
@@ -68,8 +73,11 @@ def thresholds(
     for name, inside, inside_judged in parts:
         for t in range(above.shape[1]):
             at_risk = inside & ((chosen_on.labels > t) != of_alarms)
-            threshold = _threshold(above[at_risk, t], wanted, of_alarms)
+            n = int(at_risk.sum())
+            is_enough = n >= least_to_choose(wanted)
+            threshold = _threshold(above[at_risk, t], wanted, of_alarms) if is_enough else None
             row: dict[str, Any] = {"group": name, "above": t, "threshold": threshold}
+            row["chosen_on"] = n
             if threshold is None:
                 flagged = np.zeros(len(above_judged), dtype=bool)
             else:
@@ -85,6 +93,21 @@ def thresholds(
             row["n"] = int(judged.sum())
             result.append(row)
     return result
+
+
+def least_to_choose(wanted: float = WANTED_ERROR) -> int:
+    """Say how many rows that could be mistaken a threshold has to be set on.
+
+    Args:
+        wanted: The error that is allowed, between 0 and 1.
+
+    Returns:
+        The number of rows.
+
+    >>> least_to_choose(0.1), least_to_choose(0.02)
+    (30, 150)
+    """
+    return math.ceil(_LEAST_MISTAKES / wanted - 1e-9)
 
 
 def left_to_people(
@@ -159,13 +182,11 @@ def ask_next(rows: Predictions, names: Sequence[str], *, more: int = MORE) -> li
     ]
 
 
-def _threshold(p: FloatArray, wanted: float, of_alarms: bool) -> float | None:
+def _threshold(p: FloatArray, wanted: float, of_alarms: bool) -> float:
     """The threshold at which at most the wanted share of rows that can be mistaken is.
 
     It lies half-way between two predictions, so that rounding does not decide.
     """
-    if not len(p):
-        return None
     allowed = int(np.floor(wanted * len(p)))
     distinct = np.unique(p)
     cuts = np.concatenate([[0.0], (distinct[:-1] + distinct[1:]) / 2, [1.0]])

@@ -59,8 +59,11 @@ def disagreeing_groups(
 ) -> list[DisagreeingGroups]:
     """Find the pairs of groups that a method sets furthest apart, and on which items.
 
-    A group's view of an item is the mean over its test annotations, as an expected class index of
-    the item as it was first shown; an item counts where one test part has both groups' views.
+    Compared are groups that answer the same question, as the answers to one attribute: a woman
+    under 44 stands on both sides of "women" against "below 44". The widest pair of each question
+    comes before a second one of any. A group's view of an item is the mean over its test
+    annotations, as an expected class index of the item as it was first shown; an item counts where
+    one test part has both groups' views.
 
     Args:
         table: Predictions, as in predictions.parquet.
@@ -71,7 +74,7 @@ def disagreeing_groups(
         n_items: How many items to find at most per pair.
 
     Returns:
-        The pairs by falling gap; none if the method does not tell groups apart.
+        The pairs, those of the widest gaps first; none if the method does not tell groups apart.
 
     Raises:
         InputError: If the method has no predictions.
@@ -88,9 +91,8 @@ def disagreeing_groups(
             for part in (rows["seed"].to_numpy() == seed for seed in rows["seed"].unique())
         ]
     )
-    gaps = group_gaps(means)[:n_pairs]
-    if not gaps or gaps[0].mean <= _LEAST_GAP:
-        return []
+    gaps = [gap for gap in group_gaps(means) if gap.mean > _LEAST_GAP]
+    gaps = _of_every_subject(gaps, [subject(name) for name in group_names])[:n_pairs]
     labels = rows["label"].to_numpy(dtype=float)
     labels = np.where(flipped, top_class - labels, labels)
     # An annotation is in the test part of several seeds, but was given once.
@@ -113,6 +115,32 @@ def disagreeing_groups(
             DisagreeingGroups(group_names[gap.a], group_names[gap.b], gap.mean, n_shared, furthest)
         )
     return pairs
+
+
+def subject(group: str) -> str:
+    """Say which question a group is an answer to.
+
+    Args:
+        group: The group's name.
+
+    Returns:
+        The attribute, those of an intersection, or "" for values and reasons.
+
+    >>> [subject(name) for name in ("age=60+", "age=60+ & gender=Man", "Security")]
+    ['age', 'age & gender', '']
+    """
+    answers = [part.partition("=") for part in group.split(" & ")]
+    return " & ".join(attribute for attribute, equals, _ in answers if equals)
+
+
+def _of_every_subject(gaps: Sequence["Gap"], subjects: Sequence[str]) -> list["Gap"]:
+    """Keep the pairs of one subject; the widest of each comes before the second of any."""
+    by_subject: dict[str, list[Gap]] = {}
+    for gap in gaps:
+        if subjects[gap.a] == subjects[gap.b]:
+            by_subject.setdefault(subjects[gap.a], []).append(gap)
+    ranked = [(place, gap) for of_one in by_subject.values() for place, gap in enumerate(of_one)]
+    return [gap for _, gap in sorted(ranked, key=lambda each: (each[0] > 0, -each[1].mean))]
 
 
 def group_means(

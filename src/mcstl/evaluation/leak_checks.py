@@ -16,7 +16,12 @@ from mcstl.data.annotations import Annotations
 from mcstl.data.splits import Split
 from mcstl.evaluation import metrics
 from mcstl.evaluation.nans import nan_to_none
-from mcstl.groups.label_leakage import INFORMATIVE_AUC
+from mcstl.groups.label_leakage import (
+    ENCODING_AUC,
+    INFORMATIVE_AUC,
+    are_of_people,
+    people_differ,
+)
 from mcstl.groups.side_neutral import neutralise_sides
 
 #: Texts whose TF-IDF vectors of five-letter pieces have a larger cosine are near-duplicates.
@@ -58,7 +63,7 @@ class LeakCheck(NamedTuple):
         value: What was measured, NaN where it does not exist.
         unit: "share of test annotations", "AUC" or "accuracy", or "gain in ... on ...".
         fires: Whether it should worry.
-        explanation: What it means where it fires.
+        explanation: What it means, where it fires or says what groups of people differ in.
     """
 
     check: str
@@ -129,13 +134,15 @@ def _share(
     return LeakCheck(check, value, "share of test annotations", value > least, explanation)
 
 
-def _score(check: str, data: SeedData, p: FloatArray, explanation: str) -> LeakCheck:
-    """A check that fires where probabilities made without the text predict the label."""
+def _score(
+    check: str, data: SeedData, p: FloatArray, explanation: str, most: float = INFORMATIVE_AUC
+) -> LeakCheck:
+    """A check that fires where probabilities made without the text predict the label too well."""
     if data.annotations.task == "preference":
         value, unit = metrics.pairwise_accuracy(p[:, 1], data.test_labels), "accuracy"
     else:
         value, unit = metrics.macro_auc(p, data.test_labels), "AUC"
-    return LeakCheck(check, value, unit, value > INFORMATIVE_AUC, explanation)
+    return LeakCheck(check, value, unit, value > most, explanation)
 
 
 def _same_text(data: SeedData) -> LeakCheck:
@@ -207,13 +214,21 @@ def _unseen_combinations(data: SeedData) -> LeakCheck:
 
 
 def _groups_alone(data: SeedData) -> LeakCheck:
-    return _score(
+    """How well groups tell the label; that people differ is no leak, unless it tells most of it."""
+    p, of_people = data.group_probabilities, are_of_people(data.membership, data.annotations)
+    check = _score(
         "groups alone",
         data,
-        data.group_probabilities,
+        p,
         "The groups tell the label without the text. Either people of these groups answer alike "
         "whatever the text, or membership was made from something that gives the label away.",
+        ENCODING_AUC if of_people else INFORMATIVE_AUC,
     )
+    if check.fires or not of_people:
+        return check
+    differ = people_differ(data.annotations)
+    said = f"{differ[0].upper()}{differ[1:]}: the group alone ranks annotations with {check.unit}"
+    return check._replace(explanation=f"{said} {check.value:.2f}.")
 
 
 def _rationales(data: SeedData) -> LeakCheck:

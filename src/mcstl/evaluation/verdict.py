@@ -1,10 +1,11 @@
 """The verdict that opens a report: may these probabilities be used, for whom, and where not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from mcstl._support.errors import listed
+from mcstl._support.words import counted
 from mcstl.evaluation.tables import ALARM_LEVEL
+from mcstl.groups.small_groups import FEW_PEOPLE
 
 #: How an answer is worded.
 ANSWERS = {"yes": "Yes", "with care": "With care", "no": "Not as they are"}
@@ -12,6 +13,9 @@ ANSWERS = {"yes": "Yes", "with care": "With care", "no": "Not as they are"}
 MATTERS = 0.1
 #: Within these ends the interval of a mean slope says that nothing is far off.
 _SLOPES = (0.8, 1.25)
+#: The measures of ranking, of which a task has one, and what guessing reaches in each.
+_RANKS = {"accuracy": "accuracy", "auc": "AUC"}
+_GUESSING = 0.5
 #: The checks for leaks of the label; the others are about what the split leaves open.
 LABEL_LEAKS = ("groups alone", "words of the rationale", "shuffled groups")
 #: For whom the split of a study speaks.
@@ -67,10 +71,13 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
         for group, cell in worst.items()
         if group not in off and (cell["detectable"] is None or cell["detectable"] > MATTERS)
     }
-    if is_leak or None in off or far_off:
+    guessing = _no_better_than_guessing(results["summary"][method])
+    hidden = len(data.get("groups_not_shown", ()))
+    views = _views_off(results.get("use"), method)
+    if is_leak or None in off or far_off or guessing:
         answer: Literal["yes", "with care", "no"] = "no"
     else:
-        answer = "with care" if off or unsure or leaks else "yes"
+        answer = "with care" if off or unsure or leaks or hidden or views else "yes"
     split = data["split"]["by"]
     whom = _FOR.get(split, _FOR_OTHERS)
     what = {
@@ -80,13 +87,20 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
     }
     sentences = [what[answer]]
     sentences += [f"They may look better than they are. {check['said']}" for check in leaks]
+    sentences += guessing
     if far_off:
         direction = "too sure" if slope["mean"] < 1 else "not sure enough"
         sentences.append(f"They are {direction}: where they differ, too {_size(slope['mean'])}.")
     if None in off:
         sentences.append(f"For everyone together they are off by up to {_error(worst[None])}.")
-    if groups := [f"{group} (up to {_error(worst[group])})" for group in off if group]:
-        sentences.append(f"Not for {listed(groups)}: what is predicted is not what happens.")
+    if groups := [f"{_quoted(group)} (up to {_error(worst[group])})" for group in off if group]:
+        sentences.append(f"Not for {_listed(groups)}: what is predicted is not what happens.")
+    sentences += views
+    if hidden:
+        sentences.append(
+            f"Nothing is said of {counted(hidden, 'group')} of fewer than {FEW_PEOPLE} people, "
+            "whose answers are not shown: the probabilities may be right or wrong for them."
+        )
     if split in _NOT_FOR:
         sentences.append(f"Nothing is known about {_NOT_FOR[split]}.")
     if seen := sum(1 for group in worst if group and group not in off and group not in unsure):
@@ -94,9 +108,10 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
             f"In {seen} of {len([group for group in worst if group])} groups no error was seen, "
             f"and one of {MATTERS} would most likely have been."
         )
-    if named := [group for group in unsure if group]:
+    if named := [_quoted(group) for group in unsure if group]:
         sentences.append(
-            f"In {listed(named, 5)} no error was seen, but one of {MATTERS} could have been missed."
+            f"In {_listed(named, 5)} no error was seen, but one of {MATTERS} could have been "
+            "missed."
         )
     sentences += _to_collect(unsure)
     return Verdict(answer, sentences)
@@ -126,6 +141,47 @@ def _is_far_off(slope: Mapping[str, Any]) -> bool:
     return low is not None and high is not None and (high < _SLOPES[0] or low > _SLOPES[1])
 
 
+def _quoted(group: str) -> str:
+    """A group's name, in quotes where it has a comma of its own."""
+    return f"“{group}”" if "," in group else group
+
+
+def _listed(words: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(words[:most])
+    return shown if len(words) <= most else f"{shown} and {len(words) - most} more"
+
+
+def _no_better_than_guessing(summary: Mapping[str, Any]) -> list[str]:
+    """Say so where a method may rank texts no better than chance does."""
+    name, value = next(
+        ((title, summary[key]) for key, title in _RANKS.items() if key in summary), ("", None)
+    )
+    if value is None or value["low"] is None or value["low"] > _GUESSING:
+        return []
+    return [
+        f"It is not shown that they tell texts apart: {name} is {value['mean']:.2f} "
+        f"[{value['low']:.2f}, {value['high']:.2f}], and guessing has {_GUESSING}."
+    ]
+
+
+def _views_off(use: Mapping[str, Any] | None, method: str) -> list[str]:
+    """Name the groups whose view is not what they answer, by an interval without 0."""
+    if not use or use["method"] != method:
+        return []
+    off = [
+        f"{_quoted(row['group'])} "
+        f"({row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}])"
+        for row in sorted(use["views"], key=lambda row: -abs(row["difference"] or 0))
+        if row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
+    ]
+    if not off:
+        return []
+    return [
+        "What is predicted as a group's view is off on average, on a scale from 0 to 1, for "
+        f"{_listed(off, 3)}, of {counted(len(use['views']), 'group')}."
+    ]
+
+
 def _size(slope: float) -> str:
     return "much" if slope < 1 else "little"
 
@@ -144,5 +200,5 @@ def _to_collect(unsure: Mapping[str | None, Mapping[str, Any]]) -> list[str]:
     if not needed:
         return []
     first = sorted(needed, key=lambda group: needed[group])[:3]
-    amounts = [f"about {max(needed[group], 1):,} of {group}" for group in first]
-    return [f"To know more, collect annotations to test on: {listed(amounts)}."]
+    amounts = [f"about {max(needed[group], 1):,} of {_quoted(group)}" for group in first]
+    return [f"To know more, collect annotations to test on: {_listed(amounts)}."]

@@ -8,9 +8,10 @@ training rows that a scheme is fitted on, so that it is known before anything is
 import warnings
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_matrix
 
-from mcstl._support.errors import Notice
+from mcstl._support.errors import Notice, brief
 from mcstl.data.annotations import Annotations, items_and_labels
 
 #: Cross-validated AUC of the label from the groups alone, from which on groups are informative,
@@ -18,6 +19,8 @@ INFORMATIVE_AUC = 0.6
 #: and from which on they mostly encode the label.
 ENCODING_AUC = 0.75
 _FOLDS = 5
+#: Of people with several annotations, the share that may change groups by typing errors.
+_SELDOM = 0.05
 #: With fewer rows of the rarest class an AUC says nothing.
 _MIN_ROWS_PER_CLASS = 25
 
@@ -56,6 +59,59 @@ def label_auc(S: csr_matrix, annotations: Annotations) -> float:
         if not np.isnan(p[:, c]).any()
     ]
     return float(np.mean(scores)) if scores else float("nan")
+
+
+def are_of_people(S: csr_matrix, annotations: Annotations) -> bool:
+    """Say whether groups are of people: whoever gave several annotations is in the same groups.
+
+    Then groups that tell something of the label are people who answer differently, which is what a
+    study is to learn. Groups made of what is known of an annotation, as its rationale, change
+    within a person.
+
+    Args:
+        S: (n, K) membership of the annotations.
+        annotations: The n annotations.
+
+    Returns:
+        True if next to nobody changes groups, typing errors granted; False where nobody is known to
+        have given several annotations.
+    """
+    if not annotations.has("annotator"):
+        return False
+    groups = [frozenset(row.indices) for row in S]
+    people = pd.Series(groups, dtype=object).groupby(annotations.frame["annotator"].to_numpy())
+    several = people.size() > 1
+    return bool(several.any() and (people.nunique()[several] > 1).mean() <= _SELDOM)
+
+
+def leakage_of(S: csr_matrix, annotations: Annotations) -> str:
+    """Measure what groups tell of the label, and say what it means.
+
+    Args:
+        S: (n, K) membership of the annotations.
+        annotations: The n annotations.
+
+    Returns:
+        A sentence without a full stop; "" if there is nothing to say.
+    """
+    auc = label_auc(S, annotations)
+    if INFORMATIVE_AUC <= auc < ENCODING_AUC and are_of_people(S, annotations):
+        return f"{people_differ(annotations)}; the group alone ranks annotations with AUC {auc:.2f}"
+    return leakage_message(auc)
+
+
+def people_differ(annotations: Annotations) -> str:
+    """Say that groups of people answer differently.
+
+    Args:
+        annotations: What they answered.
+
+    Returns:
+        A sentence without a full stop.
+    """
+    binary = annotations.task == "binary"
+    how = f"how often they say {brief(annotations.classes[-1])}" if binary else "what they say"
+    return f"groups differ in {how}"
 
 
 def leakage_message(auc: float) -> str:

@@ -1,5 +1,6 @@
 """The rows that training sees: as they are given, as weighted examples, and in batches."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -184,7 +185,9 @@ class WeightedExamples:
         rows = first[order]
 
         def tensor(array: npt.NDArray[Any]) -> Tensor:
-            return torch.from_numpy(array).to(device)
+            with warnings.catch_warnings():  # vectors that lie on disk: nothing is written to them
+                warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+                return torch.from_numpy(array).to(device)
 
         return cls(
             vectors=tensor(examples.vectors),

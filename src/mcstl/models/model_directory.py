@@ -6,7 +6,6 @@ more memory is taken than the files themselves fill.
 
 import json
 import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,11 +81,7 @@ def write_directory(
     """
     from safetensors.torch import save_file
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    temporary, older = (folder.with_name(f".{folder.name}.{mark}.{x}") for x in ("tmp", "old"))
-    try:
-        temporary.mkdir()
+    with files.new_folder(folder, replaces=True) as temporary:
         file = temporary / "model.safetensors"
         with files.writing(file):
             save_file(tensors, file)
@@ -96,19 +91,6 @@ def write_directory(
             temporary / "config.json", json.dumps(config, indent=1, ensure_ascii=False)
         )
         files.write_text(temporary / "README.md", readme)
-        # Two folders cannot be exchanged in one step everywhere, but nothing is deleted before the
-        # new model stands: a process killed in between leaves the older one under `older`.
-        if folder.exists():
-            folder.rename(older)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if older.exists():
-                older.rename(folder)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(older, ignore_errors=True)
 
 
 def model_in(folder: Path) -> Path:

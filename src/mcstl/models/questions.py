@@ -1,8 +1,6 @@
 """A model of several questions about the same text: a model for each, which share the rest."""
 
 import json
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +100,7 @@ class QuestionsModel:
                 f"{folder} is there and holds no model of several questions; choose another folder"
             )
         names = folder_names(self.questions)
-        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
+        with files.new_folder(folder, replaces=True) as temporary:
             for name, model in zip(names, self.models.values(), strict=True):
                 model.save(temporary / name)
             config = {
@@ -114,10 +111,6 @@ class QuestionsModel:
             files.write_text(
                 temporary / _CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n"
             )
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: str | Path, *, min_people: int = FEW_PEOPLE) -> Self:

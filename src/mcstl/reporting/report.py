@@ -9,6 +9,7 @@ import numpy as np
 from mcstl._support.errors import listed
 from mcstl._support.files import write_text
 from mcstl.data.questions import folder_names
+from mcstl.evaluation import decisions
 from mcstl.evaluation.disagreement import DisagreeingGroups, disagreeing_groups
 from mcstl.evaluation.summaries import group_names, summarise_groups
 from mcstl.evaluation.tables import (
@@ -119,6 +120,8 @@ def render(out_dir: Path | str) -> Path:
             calibration_tests=calibration_tests(results),
             n_draws=results.get("audit", {}).get("resamples"),
             alarm_level=ALARM_LEVEL,
+            wanted_error=decisions.WANTED_ERROR,
+            least_to_choose=decisions.least_to_choose(),
             leak_checks=results.get("controls", []),
             measures_of_others=_measures_of_others(results),
             groups=_groups(results, methods[0], names),
@@ -156,18 +159,20 @@ def _use(output: Output) -> dict[str, Any] | None:
         for row in found["views"]
         if row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
     ]
-    differ = _what_differs(found.get("sources") or {})
+    groups = output.results["study"].get("groups")
+    of_people = isinstance(groups, dict) and groups.get("by") == "attributes"
+    differ = _what_differs(found.get("sources") or {}, of_people)
     return {**found, "texts": shown, "n_views_off": len(off), "differ": differ}
 
 
-def _what_differs(sources: Mapping[str, float]) -> str:
-    """Say what makes answers differ, the most first."""
+def _what_differs(sources: Mapping[str, float], of_people: bool) -> str:
+    """Say what makes answers differ, the most first; people are compared with groups of people."""
     if not sources:
         return ""
     ranked = sorted(sources.items(), key=lambda source: -source[1])
     names = [f"{name} ({rounded(sd, 1)})" for name, sd in ranked]
     sentences = [f"Most first: {listed(names)}."]
-    if {"people", "groups"} <= sources.keys():
+    if of_people and {"people", "groups"} <= sources.keys():
         people, groups = sources["people"], sources["groups"]
         more, less = ("People", "groups") if people > groups else ("Groups", "people")
         times = max(people, groups) / max(min(people, groups), 0.01)

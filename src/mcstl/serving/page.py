@@ -9,6 +9,7 @@ import numpy as np
 
 from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, brief, need_extra
+from mcstl.evaluation.disagreement import subject
 from mcstl.groups.base import Group
 from mcstl.groups.small_groups import shown_size
 from mcstl.models.perspectives import Views
@@ -190,11 +191,9 @@ def _group_note(group: Group) -> str:
     return f"{shown_size(group.size, group.annotators)}{warning}"
 
 
-def _subject(name: str) -> str:
+def _heading(name: str) -> str:
     """Say under which heading a group stands: its attribute, if it is of one."""
-    if " & " in name:
-        return "Several at once"
-    return name.partition("=")[0] if "=" in name else "Values and reasons"
+    return "Several at once" if " & " in name else subject(name) or "Values and reasons"
 
 
 def _chart(
@@ -221,11 +220,11 @@ def _chart(
     if any(jury.values()):
         jurors = ", ".join(f"{weight:g} {name}" for name, weight in jury.items() if weight)
         lines.append(_line("Your jury", jurors, views.mixture(jury)[n], colours))
-    gaps, has_ends, by_subject = views.gaps[n], seen.ends is not None, dict[str, list[int]]()
+    gaps, has_ends, by_heading = views.gaps[n], seen.ends is not None, dict[str, list[int]]()
     for k in seen.order:
-        by_subject.setdefault(_subject(views.names[k]), []).append(k)
-    for subject, numbers in by_subject.items():
-        lines.append(f"<h3>{escape(subject)}</h3>")
+        by_heading.setdefault(_heading(views.names[k]), []).append(k)
+    for heading, numbers in by_heading.items():
+        lines.append(f"<h3>{escape(heading)}</h3>")
         for k in numbers:
             gap = round(float(gaps[k]), 2) + 0.0  # never -0.00
             note = f"{gap:+.2f} from the population; ".replace("-", "−") + notes[views.names[k]]

@@ -21,7 +21,8 @@ from mcstl.data.annotations import TEXT_COLUMNS
 from mcstl.data.cells import is_usable_text
 from mcstl.data.columns import Columns, has_columns, renamed
 from mcstl.data.parts import readable
-from mcstl.data.tables import Chunk, chunks, first_row, written_format
+from mcstl.data.row_numbers import Source
+from mcstl.data.tables import Chunk, chunks, first_row, named_by, written_format
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views, check_weights, mean_level
 from mcstl.models.texts import columns_of
@@ -128,7 +129,7 @@ def predict_file(
         for number, (first, chunk) in enumerate(_numbered(source)):
             part = folder / f"{number:06}.{job.format}"
             if not part.with_suffix(".json").exists():
-                job.write(part, first, chunk)
+                job.write(part, first, chunk, named_by(source))
             parts.append(part)
             progress("predicting", first + len(chunk.frame), job.rows)
         summaries = [json.loads(p.with_suffix(".json").read_text(encoding="utf-8")) for p in parts]
@@ -235,14 +236,14 @@ class _Job:
         question = self.model.facts.get("study", {}).get("question")
         return [*columns, "disagreement" if question is None else f"disagreement on {question}"]
 
-    def write(self, part: Path, first: int, chunk: Chunk) -> None:
+    def write(self, part: Path, first: int, chunk: Chunk, name: Source) -> None:
         """Predict one part of the table, which begins at row `first`; write it and its summary."""
         frame = chunk.frame.reindex(columns=self.columns)
         if chunk.arrow is None:
             carried = {name: frame[name].tolist() for name in self.columns}
         else:
             carried = {name: chunk.arrow.column(name).to_pylist() for name in self.columns}
-        texts = renamed(frame, self.text_columns, "the table")[list(self.text_columns)]
+        texts = renamed(frame, self.text_columns, name)[list(self.text_columns)]
         items = list(zip(*(texts[name].tolist() for name in texts), strict=True))
         usable = [i for i, item in enumerate(items) if all(map(is_usable_text, item))]
         form = self.model.text_form
@@ -251,8 +252,8 @@ class _Job:
         ]:
             options = " ".join(f"--text {name!r}" for name in form.boxes)
             raise InputError(
-                f"row {first + bad[0]} (counted from 0) has a whole text, and this model reads the "
-                f"parts {listed(form.parts)} apart; name their columns: {options}"
+                f"{name.rows([first + bad[0]])} has a whole text, and this model reads the parts "
+                f"{listed(form.parts)} apart; name their columns: {options}"
             )
         numbers, disputed, truncated = self._predict([items[i] for i in usable])
         for each in disputed:

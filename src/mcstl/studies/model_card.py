@@ -5,6 +5,7 @@ from typing import Any
 
 from mcstl._support.errors import listed
 from mcstl._support.text_tables import markdown_table
+from mcstl.data.annotations import repeats_message
 from mcstl.encoding.side_by_side import first_embedding
 from mcstl.evaluation.summaries import summarise_groups
 from mcstl.evaluation.tables import (
@@ -20,6 +21,7 @@ from mcstl.evaluation.tables import (
 from mcstl.groups.small_groups import is_of_few, left_out_words, not_shown
 from mcstl.models import card
 from mcstl.models.texts import TextForm, columns_of
+from mcstl.studies.results import NEW_TABLE
 
 _SPLITS = {
     "annotation": "texts under test may have other annotations in training",
@@ -105,6 +107,8 @@ def notices(results: Mapping[str, Any]) -> list[str]:
     """
     data, runs = results["data"], results["runs"]
     sentences = [data["warning"]] if data["warning"] else []
+    if repeats := repeats_message(data.get("repeated", 0)):
+        sentences.append(f"{repeats}.")
     sentences += [
         f"Could it be a leak? {check['check'].capitalize()}: {check['said']}"
         for check in results.get("controls", [])
@@ -123,7 +127,7 @@ def notices(results: Mapping[str, Any]) -> list[str]:
         f"The question {name!r} is left out: {why}."
         for name, why in data.get("questions_left_out", {}).items()
     ]
-    if len({run["seed"] for run in runs}) == 1:
+    if len({run["seed"] for run in runs}) == 1 and data["split"]["by"] != NEW_TABLE:
         sentences.append("One seed only: differences between methods may be chance.")
     for key, what in (
         ("groups_without_auc", "have annotations of one class only, hence no AUC"),

@@ -19,7 +19,7 @@ from mcstl.data.joining import joined
 from mcstl.data.labels import Labels, Task
 from mcstl.data.layouts import Layout, LayoutForm, list_cells
 from mcstl.data.splits import Split, split
-from mcstl.data.tables import read_table
+from mcstl.data.tables import named_by, read_table
 from mcstl.encoding.encoders import PAPER_ENCODER, Encoder, load_encoder
 from mcstl.encoding.parts import Reading
 from mcstl.evaluation.predictions import Predictions
@@ -310,7 +310,7 @@ def _as_trained(
         return datasets.load(str(data), data_dir=data_dir, task=task, labels=labels)
     if not Path(data).exists() and (near := did_you_mean(str(data), datasets.sources())):
         raise InputError(f"{data} is neither a file nor a registered data set.{near}")
-    return _like_training(model, read_table(data), Path(data).name, columns, labels)
+    return _like_training(model, read_table(data), named_by(Path(data)), columns, labels)
 
 
 def _form_of(model: Model) -> tuple[Task, tuple[str, ...]]:

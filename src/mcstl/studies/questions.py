@@ -35,8 +35,9 @@ from mcstl.studies.results import QUESTIONS, SCHEMA, Results, by_question, read,
 from mcstl.studies.study_file import Study
 from mcstl.studies.work import check_folder, working
 
-#: From one question's study, its annotations and the folder of its outputs to its results.
-RunOne = Callable[[Study, Annotations, Path | None], Results]
+#: From one question's study, its annotations and where its outputs are in those of all questions
+#: to its results.
+RunOne = Callable[[Study, Annotations, str], Results]
 
 
 def run_questions(
@@ -79,14 +80,14 @@ def run_questions(
     resolved = resolve(study, annotations, encoder, out or Path())
     study, questions, left_out = _usable(study, annotations)
     if out is None:
-        each = _each(study, annotations, questions, None, run_one)
+        each = _each(study, annotations, questions, run_one)
         return _noted(together(resolved, annotations, each, progress), left_out)
     check_folder(out, resolved)
     if (out / "results.json").exists():
         return read(out)
     with working(out, resolved):
         try:
-            each = _each(study, annotations, questions, out / QUESTIONS, run_one)
+            each = _each(study, annotations, questions, run_one)
         except InputError:
             if not any((out / QUESTIONS).glob("*/results.json")):
                 shutil.rmtree(out / QUESTIONS, ignore_errors=True)
@@ -131,7 +132,6 @@ def _each(
     study: Study,
     annotations: Annotations,
     questions: Sequence[str],
-    folder: Path | None,
     run_one: RunOne,
 ) -> dict[str, Results]:
     """Run the study of each question."""
@@ -141,9 +141,7 @@ def _each(
         title = f"{study.name or annotations.source}: {question}"
         one = study.model_copy(update={"question": question, "name": title})
         try:
-            results[question] = run_one(
-                one, annotations.question(question), folder and folder / name
-            )
+            results[question] = run_one(one, annotations.question(question), f"{QUESTIONS}/{name}")
         except InputError as error:
             raise InputError(f"the question {question!r}: {error}") from error
     return results

@@ -155,6 +155,7 @@ def describe_data(
         "annotators": int(annotations.frame["annotator"].nunique()) if has_people else None,
         "agreement": evaluation.annotation_agreement(annotations),
         "dropped": dict(annotations.dropped),
+        "repeated": annotations.repeats,
         "groups_left_out": dict(left_out),
         "fingerprint": resolved["made_with"]["data"],
         "warning": source.warning if source else "",

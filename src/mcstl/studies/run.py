@@ -33,6 +33,7 @@ from mcstl.studies.preparation import prepare, training_rows, with_usable_seeds
 from mcstl.studies.questions import run_questions
 from mcstl.studies.resolved import describe_data, portable, resolve, with_choices
 from mcstl.studies.results import SCHEMA, Results, prediction_rows, read, write
+from mcstl.studies.reuse import take_over
 from mcstl.studies.study_file import Study, rationale_config, reads_rationales
 from mcstl.studies.trace import tracer
 from mcstl.studies.work import FinishedRun, Work, check_folder, working
@@ -78,6 +79,7 @@ def run(
     data_dir: str | Path | None = None,
     jobs: int = 1,
     progress: Progress = silent,
+    reuse: str | Path | None = None,
 ) -> Results:
     """Run a study and, with `out`, write its results there.
 
@@ -95,23 +97,27 @@ def run(
             the results are the same.
         progress: Called with what is being done, how many steps are finished and how many there
             are.
+        reuse: The folder of a finished study that differs in its methods and seeds alone: runs
+            that would be the same are taken from there.
 
     Returns:
         The results: every run, the summary, the predictions and the model.
 
     Raises:
-        InputError: If anything in study or data cannot be used, or if `out` holds another study.
+        InputError: If anything in study or data cannot be used, if `out` holds another study, or
+            if `reuse` differs in more.
     """
     method_of_model(study)  # refuses one that leaves no model
     annotations = study.load(data_dir)
     encoder = load_encoder(study.encoder_name)
-    folder = None if out is None else Path(out)
+    folder, old = (None if path is None else Path(path) for path in (out, reuse))
+
+    def run_one(one: Study, data: Annotations, at: str = "") -> Results:
+        into, earlier = (None if path is None else path / at for path in (folder, old))
+        return _run_on(one, data, encoder, into, earlier, jobs, progress)
+
     if annotations.task != "multilabel":
-        return _run_on(study, annotations, encoder, folder, jobs, progress)
-
-    def run_one(one: Study, of_question: Annotations, into: Path | None) -> Results:
-        return _run_on(one, of_question, encoder, into, jobs, progress)
-
+        return run_one(study, annotations)
     return run_questions(study, annotations, encoder, folder, run_one, progress)
 
 
@@ -120,19 +126,25 @@ def _run_on(
     annotations: Annotations,
     encoder: Encoder,
     folder: Path | None,
+    reuse: Path | None,
     jobs: int,
     progress: Progress,
 ) -> Results:
     """Run a study on its annotations, which have one label each."""
     study, left_out = with_usable_seeds(study, annotations)
     resolved = resolve(study, annotations, encoder, folder or Path())
+
+    def with_work(work: Work) -> Setup:
+        if reuse is not None:
+            take_over(reuse, study, resolve(study, annotations, encoder, reuse), work)
+        return Setup(study, annotations, encoder, resolved, work, left_out)
+
     if folder is None:
-        setup = Setup(study, annotations, encoder, resolved, Work(None), left_out)
-        return protocol(setup, 1, progress)
+        return protocol(with_work(Work(None)), 1, progress)
     check_folder(folder, resolved)
     if not (folder / "results.json").exists():
         with working(folder, resolved) as work:
-            setup = Setup(study, annotations, encoder, resolved, work, left_out)
+            setup = with_work(work)
             results = protocol(setup, jobs, progress)
             files.write_yaml(folder / "study.yaml", results.results["study"])
             _write_choice_of_groups(setup, folder / "groups", progress)

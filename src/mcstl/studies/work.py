@@ -17,6 +17,9 @@ from mcstl._support.errors import InputError, listed
 from mcstl.models.model import Model
 from mcstl.models.training import TrainingConfig
 
+#: What two studies may differ in for one to take over runs of the other.
+FREE_TO_DIFFER = ("methods", "seeds", "model")
+
 
 class FinishedRun(NamedTuple):
     """One method with one seed.
@@ -191,18 +194,32 @@ def check_folder(folder: Path, resolved: dict[str, Any]) -> None:
         raise InputError(f"{folder} is a file; choose another --out")
     study_file = folder / "study.yaml"
     if study_file.exists():
-        if different := _differences(files.read_yaml(study_file), resolved):
+        if different := differences(files.read_yaml(study_file), resolved):
+            can_reuse = (folder / "results.json").exists() and {*different} <= {*FREE_TO_DIFFER}
             raise InputError(
                 f"{folder} already holds another study (different: {listed(different)}); "
-                "choose another --out, or remove it"
+                + (
+                    f"choose another --out, with --reuse {folder} to run only what is new, "
+                    "or remove it"
+                    if can_reuse
+                    else "choose another --out, or remove it"
+                )
             )
     # A run that was killed before it wrote study.yaml leaves hidden files at most.
     elif folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no study; choose another --out")
 
 
-def _differences(held: dict[str, Any], resolved: dict[str, Any]) -> list[str]:
-    """Name what makes another study of the one that a folder holds."""
+def differences(held: dict[str, Any], resolved: dict[str, Any]) -> list[str]:
+    """Name what makes another study of the one that a folder holds.
+
+    Args:
+        held: The resolved study of the folder.
+        resolved: The other study, resolved for the same folder.
+
+    Returns:
+        The fields that differ, and whether the content of data or encoder does.
+    """
     if isinstance(training := held.get("training"), dict):
         # One that an older version wrote lacks what had no choice then: the default holds. What is
         # left open stands in neither.

@@ -14,12 +14,16 @@ import pandas as pd
 
 from mcstl._support import files
 from mcstl._support.errors import InputError, brief, listed
-from mcstl.data.annotations import Annotations
+from mcstl._support.words import counted
+from mcstl.data.annotations import Annotations, repeats_message
 from mcstl.data.columns import KNOWN_COLUMNS
 from mcstl.data.labels import TASK_FORMS
 from mcstl.data.splits import SplitBy, part_of, split
-from mcstl.data.tables import read_table
+from mcstl.data.tables import named_by, read_table
+from mcstl.encoding.encoders import PAPER_ENCODER
+from mcstl.encoding.english import not_english
 from mcstl.studies.first_study.columns import Column, Guess, columns_of, names_of
+from mcstl.studies.first_study.comments import comment, with_comment
 from mcstl.studies.first_study.groups import (
     find_leaks,
     guess_groups,
@@ -116,7 +120,7 @@ def guess_study(path: str | Path, study_path: str | Path | None = None) -> str:
     groups, about_groups = guess_groups(guessed)
     columns = _columns(guessed, shape)
     reading = {"columns": columns, "layout": shape.form}
-    split_by, problems = _try(table, reading, labels, path.name)
+    split_by, problems = _try(table, reading, labels, named_by(path))
     if part is not None:
         split_by = {"column": part.name}
     data = [f"  file: {files.flow(Path(os.path.relpath(path, folder)).as_posix())}"]
@@ -124,22 +128,24 @@ def guess_study(path: str | Path, study_path: str | Path | None = None) -> str:
         data.append(f"  layout: {files.flow(shape.form)}")
     data.append("  columns:" if columns else "  columns: {}")
     for ours, theirs in columns.items():
-        data.append(f"    {ours}: {files.flow(theirs)}  # {guessed.guesses[ours].comment}")
+        data += with_comment(f"    {ours}: {files.flow(theirs)}", guessed.guesses[ours].comment)
     leaks = listed(guessed.leaks)
     about_leaks = [f"LEAK, gives the label away: {leaks}. Keep it out of groups."] if leaks else []
+    language = not_english(list(guessed.shown.dropna().unique()), [PAPER_ENCODER])
+    about_language = [f"LANGUAGE: {language}."] if language else []
     lines = [
         f"# Drafted from {brief(path.name, 60)}, {len(table):,} rows.",
-        *(f"# {line}" for line in (*shape.seen, *guessed.notes)),
+        *comment([*shape.seen, *guessed.notes, *about_language]),
         f"# Look at each guess, then type: mcstl check {brief(study_path or 'THIS_FILE', 200)}",
         "data:",
         *data,
         "",
-        *(f"# {line}" for line in [*labels.comments, *problems, *about_leaks]),
+        *comment([*labels.comments, *problems, *about_leaks]),
         f"task: {labels.task}",
     ]
     if labels.classes is not None:
         lines.append(f"{'' if labels.sure else '# '}labels: {files.flow(labels.classes)}")
-    lines += ["", *(f"# {line}" for line in about_groups), f"groups: {files.flow(groups)}"]
+    lines += ["", *comment(about_groups), f"groups: {files.flow(groups)}"]
     if groups == "none":
         lines += ["", *_methods(guessed)]
     lines += ["", *_about_split(part), f"split: {files.flow(split_by)}"]
@@ -380,7 +386,9 @@ def _try(
         )
     except InputError as error:
         return {"by": "item"} | shares, [f"MEND FIRST: {error}"]
-    problems = [f"{n:,} rows are dropped: {why}." for why, n in data.dropped.items()]
+    problems = [f"{counted(n, 'row')} dropped: {why}." for why, n in data.dropped.items()]
+    if repeated := repeats_message(data.repeats):
+        problems.append(f"{repeated}.")
     ways: tuple[SplitBy, ...] = ("item", "annotation")
     for by in ways:
         try:

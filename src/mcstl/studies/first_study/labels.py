@@ -69,7 +69,7 @@ def ordered_classes(label: Column) -> LabelsGuess:
         # Words without an order, some of them given together, are questions of their own.
         return several_questions([*dict.fromkeys(answers)])
     if classes is None and len(answers) == 2:
-        sure, why = True, "two words; the probability given is that of the second"
+        sure, why = True, "two words, by the alphabet"
         classes = {answer: [answer] for answer in sorted(answers)}
     if classes is None:
         possible = possible_order(answers) or [[answer] for answer in answers]
@@ -80,6 +80,13 @@ def ordered_classes(label: Column) -> LabelsGuess:
     if sure and all(isinstance(comparable(name), float) for name in classes):
         named = {f"name of {name}": values for name, values in classes.items()}
         comments.append(f"Reports show these numbers; for words: labels: {files.flow(named)}")
+    if sure and len(classes) == 2:
+        turned = dict([*classes.items()][::-1])
+        comments.append(
+            f"The second class, {listed([*classes][1:])}, is the one whose probability is given "
+            "and which thresholds flag. Put what you look for last; the other way round: "
+            f"labels: {files.flow(turned)}"
+        )
     if not sure:
         comments.append("Without an order each can be a question of its own: task: multilabel")
     if several:
