@@ -235,7 +235,7 @@ def test_check_shows_the_split_that_was_asked_for(command: Command, tmp_path: Pa
 def test_check_leaves_groups_by_rationale_to_the_run(command: Command, tmp_path: Path) -> None:
     result = command("check", write_study(tmp_path, "preference"))
     assert result.code == 0
-    assert "'rationale'" in result.out
+    assert "by: rationale" in result.out
     assert "formed when the study runs" in result.out
 
 
@@ -376,10 +376,10 @@ BAD = {
         table=with_cell("label", 2),
         study="split: {test: 0.8}",
     ),
-    "empty text": Bad("1 rows of town.csv have no text (empty,", table=with_cell("text", " ")),
-    "missing text": Bad("1 rows of town.csv have no text (empty,", table=with_cell("text", None)),
+    "empty texts": Bad("no row of town.csv has text (all are", table=lambda t: t.assign(text=" ")),
+    "missing texts": Bad("no row of town.csv has text (all", table=lambda t: t.assign(text=None)),
     "duplicate id": Bad(
-        "1 rows of town.csv repeat an annotation_id, the first one '3' in row 9",
+        "1 rows of town.csv repeat an annotation_id, the first one '3' in row 11 (row 1 has",
         table=lambda t: t.assign(annotation_id=[*range(9), 3, *range(10, len(t))]),
     ),
     "unknown key": Bad(

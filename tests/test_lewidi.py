@@ -140,7 +140,7 @@ def test_groups_inside_the_items(tmp_path: Path) -> None:
     [
         ({"number of annotations": 5}, "4 annotations where 5 are stated"),
         ({"text": None}, "neither text nor an object"),
-        ({"text": {"context": "", "statement": ""}}, "have no text"),
+        ({"text": {"context": "", "statement": ""}}, "no row of lewidi-varierrnli has text"),
         ({"annotations": "0,1", "annotators": "Ann1"}, "2 annotations by 1 annotators"),
     ],
 )
