@@ -84,7 +84,11 @@ def split(
     for name, rows, share in zip(parts._fields, parts, (1.0, validation, test), strict=True):
         if share and not len(rows):
             few = "annotations" if units is None else f"{by}s that share nothing"
-            raise InputError(f"split by {by}: no rows left for {name}; there are too few {few}")
+            n = len(annotations) if units is None else len(np.unique(units))
+            raise InputError(
+                f"split by {by}: no rows left for {name}; there are too few {few} ({n:,}); take a "
+                "larger table, with some dozens at least"
+            )
     _check_classes(annotations, train, f"split by {by}, seed {seed}")
     return parts
 
