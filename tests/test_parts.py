@@ -219,7 +219,7 @@ def test_predict_reads_the_columns_of_the_parts(out: Path, tmp_path: Path) -> No
         np.testing.assert_allclose(_predicted(tmp_path / "out.csv"), p, atol=1e-6)
     with pytest.raises(InputError, match="reads 2 column"):
         predict_file(model, tmp_path / "other.csv", tmp_path / "no.csv", text=["a"])
-    with pytest.raises(InputError, match=r"row 0 .* has a whole text"):
+    with pytest.raises(InputError, match=r"row 2 .* has a whole text"):
         predict_file(model, tmp_path / "other.csv", tmp_path / "no.csv", columns={"text": "a"})
 
 
