@@ -24,7 +24,7 @@ from mcstl.models.examples import Examples
 from mcstl.models.known_texts import codes, hashes
 from mcstl.models.model import Model
 from mcstl.models.multilevel import MultilevelNetwork
-from mcstl.models.multilevel_fit import Design, Term
+from mcstl.models.multilevel_design import Design, Term, explicit
 from mcstl.serving.api import create_app
 from mcstl.serving.prediction import predict_file
 
@@ -76,7 +76,7 @@ def small_design(symmetric: bool = False) -> Design:
     random = np.random.default_rng(1)
     n = 60
     units = csr_matrix((np.ones(n), (np.arange(n), np.arange(n) % 7)), shape=(n, 7))
-    features = np.column_stack([np.ones(n), random.normal(size=n)])
+    features = np.column_stack([np.ones(12), random.normal(size=12)])
     return Design(
         random.normal(size=(12, 2)),
         np.zeros(2, dtype=np.int64),
@@ -95,7 +95,7 @@ def test_the_posterior_is_that_of_dense_algebra(symmetric: bool) -> None:
     design = small_design(symmetric)
     found = multilevel_fit.fit(design, draws=4000)
     term = design.terms[0]
-    X = np.hstack([design.text[design.cell], term.matrix().toarray()])
+    X = np.hstack([design.text[design.cell], explicit(term, design.cell, np.arange(60)).toarray()])
     mean = np.concatenate([each.ravel() for each in found.mean])
     draws = np.concatenate([each.reshape(4000, -1) for each in found.draws], axis=1)
     variances = np.concatenate([found.variances[0], np.tile(found.variances[1], 7)])
@@ -118,7 +118,7 @@ def test_it_is_statsmodels_mixed_model_where_the_two_are_the_same() -> None:
     from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
 
     rows, _ = simulated(n_people=80, n_texts=60, n_classes=2)
-    n, one, whole = len(rows), np.ones((len(rows), 1)), np.zeros(1, dtype=np.int64)
+    n, one, whole = len(rows), np.ones((1, 1)), np.zeros(1, dtype=np.int64)
     assert rows.annotators is not None
     people, texts = (
         csr_matrix((np.ones(n), (np.arange(n), codes_of)), shape=(n, size))
@@ -130,7 +130,9 @@ def test_it_is_statsmodels_mixed_model_where_the_two_are_the_same() -> None:
     kinds = np.repeat([0, 1], [80, 60])
     effects = hstack([people, texts], format="csr")
     with np.errstate(over="ignore"):  # some of its steps go too far, and are taken back
-        theirs = BinomialBayesMixedGLM(rows.y, one, effects, kinds, vcp_p=10, fe_p=10).fit_vb(rng=0)
+        theirs = BinomialBayesMixedGLM(
+            rows.y, np.ones((n, 1)), effects, kinds, vcp_p=10, fe_p=10
+        ).fit_vb(rng=0)
     ours = np.concatenate([each[:, 0] for each in found.mean[1:]])
     for kind in (0, 1):
         same = np.corrcoef(ours[kinds == kind], theirs.vc_mean[kinds == kind])[0, 1]

@@ -18,7 +18,8 @@ from torch import Tensor
 from mcstl._support.arrays import Float32Array, FloatArray, IntArray, distinct
 from mcstl._support.progress import Progress, silent
 from mcstl.models.examples import Batch, Examples
-from mcstl.models.multilevel_fit import Design, Posterior, Term, fit
+from mcstl.models.multilevel_design import Design, Term
+from mcstl.models.multilevel_fit import Posterior, fit
 from mcstl.models.networks import BaseNetwork, Replacements
 
 #: How many principal components of the texts groups and people have functions of.
@@ -28,6 +29,8 @@ _TEXT_BANDS, _GROUP_BANDS, _PERSON_BANDS = (8, 32, 128), (8,), (4,)
 #: Draws from the posterior that a model keeps, and how many numbers they may be together.
 _DRAWS = 32
 _NUMBERS_OF_DRAWS = 2**24
+#: Of more rows the principal components and the variances are learnt from so many.
+_ROWS_OF_VARIANCES = 200_000
 #: With more pairs of a text and a group, what a group says of a single text is not learnt.
 _MOST_PAIRS = 2**22
 #: Nodes and weights by which a normal score is integrated out.
@@ -146,8 +149,8 @@ class MultilevelNetwork(BaseNetwork):
             train: The rows, with their annotators and known texts where there are any.
             n_classes: The number of classes, L.
             preference: Whether two texts are compared.
-            like: A network fitted to these rows and more, whose features this one has, and from
-                whose variances it starts.
+            like: A network fitted to most of these rows, or to these and more, whose features this
+                one has, and from whose variances it starts.
             seed: Decides the draws from the posterior.
             progress: Called with what is being done, how many rounds are finished and how many
                 there are at most.
@@ -155,6 +158,9 @@ class MultilevelNetwork(BaseNetwork):
         Returns:
             The fitted network.
         """
+        if like is None and len(train) > _ROWS_OF_VARIANCES:
+            some = train.take(_of_whole_people(train, _ROWS_OF_VARIANCES, seed))
+            like = cls.fitted(some, n_classes, preference=preference, seed=seed, progress=progress)
         if like is None:
             center, components = principal_components(train)
         else:
@@ -162,7 +168,7 @@ class MultilevelNetwork(BaseNetwork):
         z = ((train.vectors - center) @ components).astype(np.float32)
         rows = _Rows(train, z, preference)
         design = rows.design(n_classes)
-        per_draw = rows.I * (1 + rows.K * rows.has_pairs)
+        per_draw = max(rows.I * (1 + rows.K * rows.has_pairs), len(train) // 8)
         n_draws = min(_DRAWS, max(4, _NUMBERS_OF_DRAWS // max(1, per_draw)))
         start = None if like is None else like.variances
         posterior = fit(design, n_draws, seed, progress, start)
@@ -399,7 +405,7 @@ class _Rows:
     """Training rows as the multilevel model sees them, and their effects."""
 
     def __init__(self, train: Examples, z: Float32Array, preference: bool) -> None:
-        self.train, self.z, self.preference = train, z, preference
+        self.train, self.preference = train, preference
         n = len(train)
         known = np.full(len(z), -1) if train.known is None else train.known
         people = np.full(n, -1) if train.annotators is None else train.annotators
@@ -407,28 +413,28 @@ class _Rows:
         self.I, self.A = int(known.max(initial=-1)) + 1, int(people.max(initial=-1)) + 1
         self.K = train.S.shape[1]
         self.has_pairs = self.K > 0 and _has_pairs(self.I, self.K)
-        groups, persons = (
-            _difference(
-                _with_level(torch.from_numpy(z), width, preference).numpy(), train.positions
-            )
-            for width in (
-                min(_OF_GROUPS, z.shape[1]) + (not preference),
-                min(_OF_PEOPLE, z.shape[1]) + (not preference),
-            )
+        first, self.cell = distinct(*train.positions.T)
+        self.of_texts = _difference(z, train.positions[first])
+        self.of_groups, self.of_people = (
+            _with_level(
+                torch.from_numpy(self.of_texts),
+                min(width, z.shape[1]) + (not preference),
+                preference,
+            ).numpy()
+            for width in (_OF_GROUPS, _OF_PEOPLE)
         )
-        self.of_groups, self.of_people = groups, persons
-        one = np.ones((n, 1))
+        one = np.ones((len(first), 1))
         S = csr_matrix(train.S, dtype=float)
         of_texts = _signed_units(self.texts, np.ones(n), np.arange(n), self.I, n)
         self.terms: list[Term] = []
         self.pairs: IntArray = np.empty(0, dtype=np.int64)
         if self.K:
-            self.terms.append(Term("group", S, groups, _bands(groups, _GROUP_BANDS, preference)))
+            bands = _bands(self.of_groups, _GROUP_BANDS, preference)
+            self.terms.append(Term("group", S, self.of_groups, bands))
         if self.A:
             own = _signed_units(people[:, None], np.ones(n), np.arange(n), self.A, n)
-            self.terms.append(
-                Term("person", own, persons, _bands(persons, _PERSON_BANDS, preference))
-            )
+            bands = _bands(self.of_people, _PERSON_BANDS, preference)
+            self.terms.append(Term("person", own, self.of_people, bands))
         self.terms.append(Term("text by itself", of_texts, one, np.zeros(1, dtype=np.int64)))
         if self.has_pairs:
             each = S.tocoo()
@@ -444,12 +450,10 @@ class _Rows:
     def design(self, n_classes: int) -> Design:
         """Put the effects of all rows together."""
         train = self.train
-        first, cell = distinct(*train.positions.T)
-        text = _difference(self.z, train.positions[first]).astype(float)
         return Design(
-            text,
-            _bands(text, _TEXT_BANDS, True),
-            cell,
+            self.of_texts,
+            _bands(self.of_texts, _TEXT_BANDS, True),
+            self.cell,
             self.terms,
             train.y,
             train.w.astype(float),
@@ -517,6 +521,17 @@ def principal_components(train: Examples) -> tuple[Float32Array, Float32Array]:
     return center, components.astype(np.float32)
 
 
+def _of_whole_people(train: Examples, n: int, seed: int) -> IntArray:
+    """Draw about n rows: all of some people, so that people differ in them as in all rows."""
+    random = np.random.default_rng([seed, 3])
+    if train.annotators is None:
+        return np.sort(random.permutation(len(train))[:n])
+    people = np.where(train.annotators < 0, -1 - np.arange(len(train)), train.annotators)
+    person = np.unique(people, return_inverse=True)[1]
+    places = random.permutation(int(person.max()) + 1)[person]
+    return np.sort(np.argsort(places, kind="stable")[:n])
+
+
 def _or_unknown(known: Tensor | None, n: int, device: torch.device) -> Tensor:
     return torch.full((n,), -1, device=device) if known is None else known
 
@@ -526,10 +541,10 @@ def _sds(design: Design, posterior: Posterior) -> Tensor:
     w = design.w / design.w.sum()
 
     def expected(features: FloatArray, variances: FloatArray, share: FloatArray) -> float:
-        return float((w * share * (features**2 @ variances)).sum())
+        of_cells = np.bincount(design.cell, weights=w * share, minlength=len(features))
+        return float(of_cells @ (features**2 @ variances))
 
-    one = np.ones(len(w))
-    by_name = {"text": expected(design.text[design.cell], posterior.variances[0], one)}
+    by_name = {"text": expected(design.text, posterior.variances[0], np.ones(len(w)))}
     for term, variances in zip(design.terms, posterior.variances[1:], strict=True):
         share = np.asarray(term.units.multiply(term.units).sum(axis=1)).ravel()
         by_name[term.name] = expected(term.features, variances, share)

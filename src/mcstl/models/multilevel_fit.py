@@ -1,23 +1,22 @@
 """How the multilevel model is fitted: variational EM whose every step is a sparse linear system.
 
 The latent score of an annotation is linear in its effects, each normal with the variance of its
-kind (`Design`). The posterior of all effects is taken to be normal (Ormerod and Wand, 2012): its
-mean solves one linear system per step, and draws from it solve the same system with random right
-hand sides, so that no covariance is ever held. From the mean and the draws come the variances of
-the kinds, by the fixed point of MacKay (1992). Systems are solved by conjugate gradients; texts,
-groups and people are eliminated in blocks by the preconditioner.
+kind (`mcstl.models.multilevel_design`). The posterior of all effects is taken to be normal (Ormerod
+and Wand, 2012): its mean solves one linear system per step, and draws from it solve the same system
+with random right hand sides, so that no covariance is ever held. From the mean and the draws come
+the variances of the kinds, by the fixed point of MacKay (1992). Systems are solved by conjugate
+gradients; texts, groups and people are eliminated in blocks by the preconditioner.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from mcstl._support.arrays import FloatArray, IntArray
 from mcstl._support.progress import Progress, silent
+from mcstl.models.multilevel_design import Design, Matrix, explicit, unit_blocks
 
 #: Rounds of EM at most, and by how much the standard deviation that a kind of effect gives to
 #: scores may still change at the end.
@@ -45,67 +44,11 @@ _PRIOR_EFFECTS, _PRIOR_VARIANCE = 2.0, 0.1
 _ROWS_OF_BLOCKS = 10_000
 #: A term of more effects than this has a block per unit, one of fewer a block for all.
 _LARGEST_BLOCK = 1000
+#: Numbers of scores that are held at once, 256 MiB.
+_NUMBERS_AT_ONCE = 2**25
 
-
-@dataclass(frozen=True)
-class Term:
-    """One kind of effect: every unit (a group, a person, a text) has a linear function of features.
-
-    Attributes:
-        name: What the units are.
-        units: How much each row is of each unit, (n, U).
-        features: The features of each row, (n, d).
-        bands: Which of the term's variances each feature has, (d,), from 0 up.
-    """
-
-    name: str
-    units: csr_matrix
-    features: FloatArray
-    bands: IntArray
-
-    @property
-    def size(self) -> int:
-        """The number of effects, U d."""
-        return int(self.units.shape[1] * self.features.shape[1])
-
-    def matrix(self) -> csr_matrix:
-        """Multiply units by features.
-
-        Returns:
-            What each effect adds to each row's score, (n, U d).
-        """
-        (n, _), d = self.units.shape, self.features.shape[1]
-        rows = np.repeat(np.arange(n), np.diff(self.units.indptr))
-        index = np.int32 if max(self.size, len(rows) * d) < 2**31 else np.int64
-        columns = self.units.indices[:, None].astype(index) * d + np.arange(d, dtype=index)
-        values = self.features[rows] * self.units.data[:, None]
-        starts = self.units.indptr.astype(index) * d
-        return csr_matrix((values.ravel(), columns.ravel(), starts), shape=(n, self.size))
-
-
-@dataclass(frozen=True)
-class Design:
-    """The effects of all rows: what texts share, and the terms.
-
-    Attributes:
-        text: The features of the distinct texts (or pairs), (m, D).
-        text_bands: Which of the texts' variances each feature has, (D,).
-        cell: Each row's text (or pair) among them, (n,).
-        terms: The other kinds of effects.
-        y: Class indices, (n,).
-        w: Weights, (n,).
-        n_classes: The number of classes, L.
-        symmetric: Whether the one cut is 0, as in preference.
-    """
-
-    text: FloatArray
-    text_bands: IntArray
-    cell: IntArray
-    terms: Sequence[Term]
-    y: IntArray
-    w: FloatArray
-    n_classes: int
-    symmetric: bool
+#: What solves a system for right-hand sides (size, R), from a start of the same shape.
+_Solve = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 class Posterior(NamedTuple):
@@ -122,37 +65,6 @@ class Posterior(NamedTuple):
     draws: list[FloatArray]
     variances: list[FloatArray]
     cuts: FloatArray
-
-
-class _Matrix:
-    """The design as one matrix X of n rows: texts by their distinct features, terms sparse."""
-
-    def __init__(self, design: Design) -> None:
-        self.text, self.cell = design.text, design.cell
-        n, (m, self.width) = len(design.y), design.text.shape
-        self.of_cells = csr_matrix((np.ones(n), (design.cell, np.arange(n))), shape=(m, n))
-        self.terms = [term.matrix() for term in design.terms]
-        ends = np.cumsum([self.width, *(term.size for term in design.terms)])
-        self.slices = [slice(0, self.width), *map(slice, ends[:-1], ends[1:])]
-        self.size = int(ends[-1])
-
-    def times(self, effects: FloatArray) -> FloatArray:
-        """Return X effects, (n, R), of effects (size, R)."""
-        scores = (self.text @ effects[: self.width])[self.cell]
-        for matrix, piece in zip(self.terms, self.slices[1:], strict=True):
-            scores += matrix @ effects[piece]
-        return np.asarray(scores)
-
-    def transposed_times(self, rows: FloatArray) -> FloatArray:
-        """Return X' rows, (size, R), of rows (n, R)."""
-        of_text = self.text.T @ (self.of_cells @ rows)
-        return np.concatenate([of_text, *(matrix.T @ rows for matrix in self.terms)])
-
-    def mean_squares(self) -> FloatArray:
-        """Return the mean square, over rows, of what each effect is multiplied by, (size,)."""
-        of_text = self.text.T**2 @ np.asarray(self.of_cells.sum(axis=1)).ravel()
-        of_terms = [np.asarray(matrix.power(2).sum(axis=0)).ravel() for matrix in self.terms]
-        return np.concatenate([of_text, *of_terms]) / len(self.cell)
 
 
 def fit(
@@ -175,7 +87,7 @@ def fit(
     Returns:
         The posterior.
     """
-    X = _Matrix(design)
+    X = Matrix(design)
     bands = _bands(design)
     counts = np.bincount(bands).astype(float)
     variances = np.full(len(counts), 0.3)
@@ -203,8 +115,7 @@ def fit(
             effects = effects + step * min(1, _FURTHEST / max(furthest, 1e-9))
             if not design.symmetric:
                 cuts = _moved_cuts(design, X.times(effects)[:, 0], spread, cuts)
-        deviations = solve(noise.right_hand_side(X, weight, precision), deviations)
-        spread = np.asarray((X.times(deviations) ** 2).mean(axis=1))
+        deviations, spread = noise.solved(X, weight, precision, solve, deviations)
         before = variances
         if start is None or done > 1:  # the first mean is not yet near its place
             variances = _learnt(effects[:, 0], deviations, bands, counts, variances, done > 1)
@@ -214,8 +125,7 @@ def fit(
             break
     progress("fitting", rounds, rounds)
     noise = _Noise.drawn(random, len(design.y), X.size, draws)
-    deviations = np.zeros((X.size, draws))
-    deviations = solve(noise.right_hand_side(X, weight, precision), deviations)
+    deviations, _ = noise.solved(X, weight, precision, solve, np.zeros((X.size, draws)))
     return _posterior(design, X, effects, deviations, variances[bands], cuts)
 
 
@@ -229,10 +139,28 @@ class _Noise(NamedTuple):
     def drawn(cls, random: np.random.Generator, n: int, size: int, draws: int) -> "_Noise":
         return cls(random.standard_normal((n, draws)), random.standard_normal((size, draws)))
 
-    def right_hand_side(self, X: _Matrix, weight: FloatArray, precision: FloatArray) -> FloatArray:
-        """Return numbers whose covariance is the system's matrix: its solutions are draws."""
-        rows = X.transposed_times(np.sqrt(weight)[:, None] * self.of_rows)
-        return np.asarray(rows + np.sqrt(precision)[:, None] * self.of_effects)
+    def solved(
+        self,
+        X: Matrix,
+        weight: FloatArray,
+        precision: FloatArray,
+        solve: _Solve,
+        start: FloatArray,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return draws of how far effects are from their mean, and the variance of scores, (n,).
+
+        They solve the system for numbers whose covariance is its matrix. Of many rows only some
+        draws are made at once.
+        """
+        draws, spread = np.empty_like(start), np.zeros(len(weight))
+        width = max(1, _NUMBERS_AT_ONCE // len(weight))
+        for first in range(0, start.shape[1], width):
+            some = slice(first, first + width)
+            rows = np.sqrt(weight)[:, None] * self.of_rows[:, some]
+            b = X.transposed_times(rows) + np.sqrt(precision)[:, None] * self.of_effects[:, some]
+            draws[:, some] = solve(b, start[:, some])
+            spread += (X.times(draws[:, some]) ** 2).sum(axis=1)
+        return draws, spread / start.shape[1]
 
 
 def _bands(design: Design) -> IntArray:
@@ -248,13 +176,15 @@ def _bands(design: Design) -> IntArray:
 
 def _posterior(
     design: Design,
-    X: _Matrix,
+    X: Matrix,
     effects: FloatArray,
     deviations: FloatArray,
     variances: FloatArray,
     cuts: FloatArray,
 ) -> Posterior:
-    shapes = [(1, X.width)] + [(t.units.shape[1], t.features.shape[1]) for t in design.terms]
+    shapes = [(1, design.text.shape[1])] + [
+        (t.units.shape[1], t.features.shape[1]) for t in design.terms
+    ]
     pieces, n_draws = list(zip(X.slices, shapes, strict=True)), deviations.shape[1]
     return Posterior(
         [effects[piece, 0].reshape(shape) for piece, shape in pieces],
@@ -363,11 +293,11 @@ def _moved_cuts(
 
 
 def _solver(
-    X: _Matrix,
+    X: Matrix,
     weight: FloatArray,
     precision: FloatArray,
     precondition: Callable[[FloatArray], FloatArray],
-) -> Callable[[FloatArray, FloatArray], FloatArray]:
+) -> _Solve:
     """Return what solves (X' W X + Lambda) x = b by conjugate gradients, from a start."""
 
     def matrix(v: FloatArray) -> FloatArray:
@@ -394,32 +324,28 @@ def _solver(
 
 
 def _preconditioner(
-    design: Design, X: _Matrix, weight: FloatArray, precision: FloatArray
+    design: Design, X: Matrix, weight: FloatArray, precision: FloatArray
 ) -> Callable[[FloatArray], FloatArray]:
     """Return an approximate inverse: blocks for texts, for few units and for each of many."""
     of_cells = X.of_cells @ weight
-    text = (X.text.T * of_cells) @ X.text + np.diag(precision[X.slices[0]])
+    text = (design.text.T * of_cells) @ design.text + np.diag(precision[X.slices[0]])
     whole = [(X.slices[0], np.linalg.inv(text))]
     many: list[tuple[slice, FloatArray]] = []
     n = len(weight)
     some = np.arange(0, n, -(-n // _ROWS_OF_BLOCKS))
-    for term, matrix, piece in zip(design.terms, X.terms, X.slices[1:], strict=True):
+    for term, piece in zip(design.terms, X.slices[1:], strict=True):
         U, d = term.units.shape[1], term.features.shape[1]
         if not U:
             continue
         prior = precision[piece]
         if U * d <= _LARGEST_BLOCK:
-            columns = matrix[some].toarray()
+            columns = explicit(term, design.cell, some).toarray()
             block = (columns.T * (weight[some] * (n / len(some)))) @ columns
             whole.append((piece, np.linalg.inv(block + np.diag(prior))))
             continue
-        squares = term.units.multiply(term.units).T.tocsr()
-        blocks = np.empty((U, d, d))
-        for j in range(d):
-            products = (weight * term.features[:, j])[:, None] * term.features
-            blocks[:, j] = squares @ products
+        blocks = unit_blocks(term, design.cell, weight)
         blocks[:, np.arange(d), np.arange(d)] += prior.reshape(U, d)
-        many.append((piece, np.linalg.inv(blocks)))
+        many.append((piece, np.asarray(np.linalg.inv(blocks))))
 
     def precondition(v: FloatArray) -> FloatArray:
         out = np.empty_like(v)
