@@ -6,6 +6,7 @@ They look at the first seed's parts, and choose nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -203,7 +204,9 @@ def _near_duplicates(data: SeedData) -> LeakCheck:
 
 
 def _unseen_combinations(data: SeedData) -> LeakCheck:
-    combinations = [frozenset(row.indices) for row in data.membership]
+    groups = csr_matrix(data.membership, copy=True)
+    groups.sort_indices()
+    combinations = [groups.indices[a:b].tobytes() for a, b in pairwise(groups.indptr)]
     trained = {combinations[i] for i in data.parts.train}
     return _share(
         "unseen combination of groups",
