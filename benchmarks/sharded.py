@@ -1,7 +1,7 @@
 """A study of a sharded table, in time and memory: python benchmarks/sharded.py.
 
-Made-up annotations in Parquet files of half a million rows: a hundred annotations a text, fifty a
-person, people of four attributes, three ordered classes. The study reads the folder as it would
+Made-up annotations in Parquet files of half a million rows: two hundred annotations a text, fifty a
+person, people of two attributes, three ordered classes. The study reads the folder as it would
 read a single table, encodes the texts, trains mc-stl and multilevel with one seed, predicts the
 test rows and measures them with all intervals and tests; then Ray Data predicts some shards by the
 model that the study left. Each of the two runs in a process of its own. A phase's memory is the
@@ -12,7 +12,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -21,16 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from mcstl.studies.study_file import Study
+from phases import Phases
 
 _ROWS_PER_SHARD = 500_000
-_PER_TEXT, _PER_PERSON = 100, 50
+_PER_TEXT, _PER_PERSON = 200, 50
 _ATTRIBUTES = {
     "age": ("18-29", "30-44", "45-59", "60+"),
     "gender": ("woman", "man"),
-    "education": ("school", "college", "degree"),
-    "region": ("north", "east", "south", "west", "other"),
 }
 _SENTENCE = (
     "people often say that old towns need more trees near every school but some new streets have "
@@ -64,36 +60,12 @@ def write_shards(folder: Path, n: int) -> None:
         shard.to_parquet(folder / f"part-{number:04d}.parquet", index=False)
 
 
-class Phases:
-    """Prints a Markdown row for each phase of a process, with its seconds and the peak of memory.
-
-    Args:
-        least: Phases of fewer seconds are left out.
-    """
-
-    def __init__(self, least: float = 1.0) -> None:
-        self.least, self.name = least, "starting"
-        self.start, self.used = time.perf_counter(), time.process_time()
-
-    def __call__(self, name: str) -> None:
-        """End a phase and begin the next."""
-        if name == self.name:
-            return
-        clock, processor = time.perf_counter(), time.process_time()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        if clock - self.start >= self.least:
-            print(
-                f"| {self.name} | {clock - self.start:,.0f} | {processor - self.used:,.0f} | "
-                f"{peak:.2f} |",
-                flush=True,
-            )
-        self.name, self.start, self.used = name, clock, processor
-
-
 def study(folder: Path, methods: list[str]) -> None:
     """Run the study of the shards, and print its phases."""
-    phases = Phases()
+    phases = Phases(on_end=lambda name: print(phases.row(name), flush=True))
+    phases.begin("importing")
     from mcstl.studies.run import run
+    from mcstl.studies.study_file import Study
 
     plan = Study(
         data={"file": str(folder / "shards")},
@@ -103,17 +75,9 @@ def study(folder: Path, methods: list[str]) -> None:
         methods=methods,
         seeds=1,
     )
-    phases("reading and checking")
-    names = iter(methods)
-
-    def follow(what: str, done: int, total: int) -> None:
-        if what == "methods x seeds":
-            phases(f"{what}: {next(names, 'last')}")
-        elif what not in ("training", "fitting"):
-            phases(what)
-
-    run(plan, out=folder / "out", jobs=1, progress=follow)
-    phases("end")
+    phases.begin("reading, checking and grouping")
+    run(plan, out=folder / "out", jobs=1, progress=phases.follow)
+    phases.begin("end")
     results = json.loads((folder / "out" / "results.json").read_text())
     print("\n| method | NLL | AUC | slope |\n| --- | --- | --- | --- |")
     for each in results["runs"]:
