@@ -22,10 +22,12 @@ PARTS: list[tuple[str, str, list[str], bool]] = [
     ("Training", "training.py", [], True),
     ("Evaluation", "audit.py", [], False),
     ("Growth", "growth.py", ["--doublings", "2"], False),
-    ("A whole study and by hand", "pipeline.py", [], True),
+    ("Where the seconds of a study go", "study.py", [], True),
+    ("A study and by hand", "pipeline.py", [], True),
+    ("A sharded table", "sharded.py", ["--annotations", "100000"], False),
     ("GPU", "gpu.py", [], False),
 ]
-_MUST_HAVE_DATA = ("pipeline.py",)
+_MUST_HAVE_DATA = ("pipeline.py", "study.py")
 
 
 def machine() -> list[str]:
