@@ -220,6 +220,18 @@ def test_two_runs_into_one_file(model: Model, tmp_path: Path) -> None:
     predict_file(model, path, tmp_path / "out.csv")
 
 
+def test_a_folder_of_parquet_is_predicted_as_one_table(model: Model, tmp_path: Path) -> None:
+    texts = [f"text {i}" for i in range(9)]
+    (tmp_path / "in").mkdir()
+    for start in (0, 4):
+        part = pa.table({"text": texts[start : start + 4 + (start > 0)]})
+        pq.write_table(part, tmp_path / "in" / f"part-{start}.parquet")
+    pq.write_table(pa.table({"text": texts}), tmp_path / "in.parquet")
+    for source in ("in", "in.parquet"):
+        predict_file(model, tmp_path / source, tmp_path / f"{source}.csv")
+    assert (tmp_path / "in.csv").read_text() == (tmp_path / "in.parquet.csv").read_text()
+
+
 def test_types_of_parquet_and_json_are_kept(model: Model, tmp_path: Path) -> None:
     arrow = pa.table(
         {

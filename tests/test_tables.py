@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 import json
 import tracemalloc
 from pathlib import Path
@@ -89,6 +90,32 @@ def test_parquet_that_says_it_holds_endless_cells_is_refused_unread(tmp_path: Pa
     pq.write_table(pa.table({"text": ["x" * 2**25]}), tmp_path / "a.parquet", compression="none")
     with pytest.raises(InputError, match="more than 16,777,216 letters in the column 'text'"):
         read_table(tmp_path / "a.parquet")
+
+
+@settings(deadline=None, max_examples=20)
+@given(cuts=st.lists(st.integers(0, 30), max_size=4))
+def test_parquet_files_of_a_folder_are_one_table(
+    cuts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("shards")
+    table = pd.DataFrame({"text": [f"text {i}" for i in range(30)], "label": range(30)})
+    write(folder.with_suffix(".parquet"), table)
+    ends = [0, *sorted(cuts), 30]
+    for number, (start, end) in enumerate(itertools.pairwise(ends)):
+        write(folder / f"part-{number}.parquet", table[start:end])
+    (folder / "_SUCCESS").touch()
+    (folder / ".part-9.parquet").touch()  # one that is being written
+    assert_frame_equal(read_table(folder), read_table(folder.with_suffix(".parquet")))
+    assert table_format(folder) == "parquet"
+
+
+def test_a_folder_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a folder without Parquet files; expected a table, or"):
+        read_table(tmp_path)
+    write(tmp_path / "a.parquet", pd.DataFrame({"text": ["a"], "label": [1]}))
+    write(tmp_path / "b.parquet", pd.DataFrame({"text": ["a"], "rating": [1]}))
+    with pytest.raises(InputError, match=r"b.parquet has other columns than a.parquet: label, rat"):
+        read_table(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ def table_format(path: Path) -> str:
     """Tell the format of a table by its file's name.
 
     Args:
-        path: The file; an ending ``.gz`` does not count.
+        path: The file, whose ending ``.gz`` does not count, or a folder of Parquet files.
 
     Returns:
         csv, tsv, jsonl, json, parquet or xlsx.
@@ -63,6 +63,8 @@ def table_format(path: Path) -> str:
     Raises:
         InputError: The name has another ending.
     """
+    if path.is_dir():
+        return "parquet" if shards_of(path) else _no_shards(path)
     ending = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
     ending = "jsonl" if ending == "ndjson" else ending
     if ending not in (*WRITTEN, "json", "xlsx"):
@@ -72,6 +74,25 @@ def table_format(path: Path) -> str:
             f".parquet or .xlsx, each also with .gz behind.{old}"
         )
     return ending
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """List the Parquet files that together are one table.
+
+    Args:
+        folder: The folder that they lie in.
+
+    Returns:
+        The files, in the order of their names, which is that of the table's rows.
+    """
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+
+
+def _no_shards(folder: Path) -> NoReturn:
+    raise InputError(
+        f"{folder} is a folder without Parquet files; expected a table, or a folder of .parquet "
+        "files that are one table"
+    )
 
 
 def is_table(path: Path) -> bool:
@@ -147,10 +168,12 @@ def read_table(path: str | Path, *, quotes: bool = True) -> pd.DataFrame:
     it is not the comma, numbers with a decimal comma get a point. JSON is a list of objects, an
     object of objects by id (which becomes the column ``id``), an object of columns, or one object
     per line. Parquet keeps an index that has a name as a column. Of a workbook the first sheet
-    that is not empty is read.
+    that is not empty is read. The Parquet files of a folder are one table, in the order of their
+    names.
 
     Args:
-        path: A .csv, .tsv, .jsonl, .json, .parquet or .xlsx file, also with ``.gz`` behind.
+        path: A .csv, .tsv, .jsonl, .json, .parquet or .xlsx file, also with ``.gz`` behind; or a
+            folder of .parquet files.
         quotes: Whether ``"`` in CSV and TSV quotes a cell. In files that were written without
             quoting it is an ordinary character, and a cell that starts with it would swallow
             the lines that follow.
@@ -183,6 +206,9 @@ def chunks(path: str | Path, *, quotes: bool = True) -> Iterator[Chunk]:
     """
     path = _existing(path)
     file_format = table_format(path)
+    if path.is_dir():
+        yield from _sharded(path)
+        return
     readers: dict[str, Callable[[], Iterator[Chunk]]] = {
         "csv": lambda: _cells(path, _separator(path, quotes), quotes),
         "tsv": lambda: _cells(path, SEPARATORS["tsv"], quotes),
@@ -194,6 +220,20 @@ def chunks(path: str | Path, *, quotes: bool = True) -> Iterator[Chunk]:
     reader = _explained(path, file_format, readers[file_format])
     while (chunk := _explained(path, file_format, lambda: next(reader, None))) is not None:
         yield chunk
+
+
+def _sharded(folder: Path) -> Iterator[Chunk]:
+    first: tuple[Path, set[str]] | None = None
+    for path in shards_of(folder):
+        for chunk in chunks(path):
+            names = set(map(str, chunk.frame.columns))
+            first = first or (path, names)
+            if different := sorted(names ^ first[1]):
+                raise InputError(
+                    f"{path} has other columns than {first[0].name}: {listed(different)} "
+                    "are in one of them; the files of a folder must be parts of one table"
+                )
+            yield chunk
 
 
 def _existing(path: str | Path) -> Path:

@@ -168,7 +168,7 @@ class MultilevelNetwork(BaseNetwork):
         z = ((train.vectors - center) @ components).astype(np.float32)
         rows = _Rows(train, z, preference)
         design = rows.design(n_classes)
-        per_draw = max(rows.I * (1 + rows.K * rows.has_pairs), len(train) // 8)
+        per_draw = max(rows.I * (1 + rows.K * rows.has_pairs), len(train) // 5)
         n_draws = min(_DRAWS, max(4, _NUMBERS_OF_DRAWS // max(1, per_draw)))
         start = None if like is None else like.variances
         posterior = fit(design, n_draws, seed, progress, start)

@@ -142,6 +142,8 @@ def predict_grid(
 def _groups_in_use(S: csr_matrix, network: BaseNetwork) -> tuple[csr_matrix, BaseNetwork]:
     """Return membership in those groups that have members, and the network with these alone."""
     in_use = np.flatnonzero(S.getnnz(axis=0))
+    if len(in_use) == S.shape[1]:
+        return S, network.eval()
     groups = torch.from_numpy(in_use).to(_device(network))
     return S[:, in_use], network.eval().select_groups(groups)
 

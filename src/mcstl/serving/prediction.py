@@ -22,7 +22,7 @@ from mcstl.data.cells import is_usable_text
 from mcstl.data.columns import Columns, has_columns, renamed
 from mcstl.data.parts import readable
 from mcstl.data.row_numbers import Source
-from mcstl.data.tables import Chunk, chunks, first_row, named_by, written_format
+from mcstl.data.tables import Chunk, chunks, first_row, named_by, shards_of, written_format
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views, check_weights, mean_level
 from mcstl.models.texts import columns_of
@@ -404,8 +404,11 @@ def _present(candidates: Sequence[Columns], columns: Sequence[str], source: Path
 
 
 def _digest(source: Path) -> str:
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for path in shards_of(source) if source.is_dir() else [source]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _numbered(source: Path) -> Iterator[tuple[int, Chunk]]:
