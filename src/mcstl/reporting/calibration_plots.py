@@ -7,7 +7,7 @@ make a figure ten times as slow.
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -157,9 +157,8 @@ def plot_calibration(data: CalibrationData, *, columns: int = 5) -> Figure:
         panels.draw_ticks(lines[is_lowest], lines[column == 0], length=2, pad=3.5, size=8)
         for _, panel in lines.iterrows():
             x, y = panel["left"] + side / 2, panel["bottom"] + side
-            note = (
-                _note(panel["slope"], panel["bias"], "slope {}, bias {}") + f", n {panel['n']:,.0f}"
-            )
+            note = _note(panel["slope"], panel["bias"], "slope {}, bias {}")
+            note += f", n {panel['n']:,.0f}"
             axes.text(x, y + 0.03 * side, note, ha="center", va="bottom", fontsize=6.5)
             if panel["threshold"] == 0:
                 y += line + 4 * _PT
@@ -291,20 +290,15 @@ class _Panels(NamedTuple):
         ends = points.groupby(of_panel)["predicted"].agg(["min", "max"])
         fitted = lines[lines["slope"].notna()].join(ends, on=of_panel)
         slope, bias = fitted[["slope"]].to_numpy(), fitted[["bias"]].to_numpy()
-        with np.errstate(divide="ignore"):  # a level line reaches no limit
+        with np.errstate(divide="ignore", invalid="ignore"):  # a level line reaches no limit
             limits = np.sort((np.array([-self.margin, 1 + self.margin]) - bias) / slope)
         x = np.clip(fitted[["min", "max"]], limits[:, :1], limits[:, 1:])
         fits = LineCollection(list(self.inches(fitted, x, slope * x + bias)), colors=colour)
         fits.set(linewidth=self.line_width, capstyle="projecting", gid="fits")
         self.axes.add_collection(fits, autolim=False)
         x, y = self.inches(points, points[["predicted"]], points[["observed"]])[:, 0].T
-        look: dict[str, Any] = {
-            "linestyle": "none",
-            "marker": marker,
-            "color": colour,
-            "gid": "dots",
-        }
-        self.axes.plot(x, y, markersize=self.dot_size, **look)
+        dots = self.axes.plot(x, y, linestyle="none", marker=marker, color=colour, gid="dots")
+        dots[0].set_markersize(self.dot_size)
 
     def draw_ticks(
         self, lowest: pd.DataFrame, leftmost: pd.DataFrame, length: float, pad: float, size: float
@@ -316,13 +310,8 @@ class _Panels(NamedTuple):
             (self.inches(leftmost, edge, shares), TICKLEFT, (-away, 0), "right", "center_baseline"),
         ):
             x, y = places.reshape(-1, 2).T
-            look: dict[str, Any] = {
-                "linestyle": "none",
-                "marker": marker,
-                "color": INK,
-                "gid": "ticks",
-            }
-            self.axes.plot(x, y, markersize=length, markeredgewidth=0.6, **look)
+            ticks = self.axes.plot(x, y, linestyle="none", marker=marker, color=INK, gid="ticks")
+            ticks[0].set(markersize=length, markeredgewidth=0.6)
             for panel in places + shift:
                 for (x, y), text in zip(panel, _TICKS.values(), strict=True):
                     self.axes.text(x, y, text, ha=ha, va=va, fontsize=size)
