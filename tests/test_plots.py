@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.transforms import Bbox
 
+from drawn import dots, panels, shapes
 from made_up import GROUPS, make_output
 from mcstl import evaluation
 from mcstl._support.errors import InputError
 from mcstl.evaluation import metrics
 from mcstl.evaluation.tables import results_table
-from mcstl.reporting import plots
+from mcstl.reporting import calibration_plots, plots
 
 CLASSES = ("benign", "mild", "offensive")
 
@@ -50,7 +54,7 @@ def texts_of(figure: Any) -> list[str]:
 def test_lines_recomputed_from_predictions_are_those_of_the_results(
     results: dict[str, Any], predictions: pd.DataFrame
 ) -> None:
-    data = plots.calibration_data(predictions, GROUPS, CLASSES, "none")
+    data = calibration_plots.calibration_data(predictions, GROUPS, CLASSES, "none")
     runs = [run for run in results["runs"] if run["method"] == "none"]
     assert data.n_seeds == len(runs) == 3
     for k, name in enumerate(GROUPS):
@@ -65,7 +69,7 @@ def test_lines_recomputed_from_predictions_are_those_of_the_results(
 
 def test_points_of_one_seed_are_its_calibration_curve(predictions: pd.DataFrame) -> None:
     rows = predictions[(predictions["method"] == "mc-stl") & (predictions["seed"] == 1)]
-    data = plots.calibration_data(rows, GROUPS, CLASSES, "mc-stl")
+    data = calibration_plots.calibration_data(rows, GROUPS, CLASSES, "mc-stl")
     inside = rows["groups"].map(lambda names: GROUPS[1] in names)
     p = rows.loc[inside, ["p_1", "p_2"]].sum(axis=1)
     curve = metrics.calibration_curve(p, rows.loc[inside, "label"] > 0)
@@ -82,8 +86,8 @@ def test_points_of_one_seed_are_its_calibration_curve(predictions: pd.DataFrame)
 
 def test_calibration_data_does_not_depend_on_the_order_of_rows(predictions: pd.DataFrame) -> None:
     shuffled = predictions.sample(frac=1, random_state=0)
-    a = plots.calibration_data(predictions, GROUPS, CLASSES, "mc-stl")
-    b = plots.calibration_data(shuffled, GROUPS, CLASSES, "mc-stl")
+    a = calibration_plots.calibration_data(predictions, GROUPS, CLASSES, "mc-stl")
+    b = calibration_plots.calibration_data(shuffled, GROUPS, CLASSES, "mc-stl")
     pd.testing.assert_frame_equal(a.points, b.points)
     pd.testing.assert_frame_equal(a.lines, b.lines)
 
@@ -94,8 +98,10 @@ def test_a_seed_without_a_group_does_not_count_for_it(predictions: pd.DataFrame)
         [name for name in names if seed or name != GROUPS[0]]
         for names, seed in zip(without["groups"], without["seed"], strict=True)
     ]
-    data = plots.calibration_data(without, GROUPS, CLASSES, "mc-stl")
-    later = plots.calibration_data(predictions.query("seed > 0"), GROUPS, CLASSES, "mc-stl")
+    data = calibration_plots.calibration_data(without, GROUPS, CLASSES, "mc-stl")
+    later = calibration_plots.calibration_data(
+        predictions.query("seed > 0"), GROUPS, CLASSES, "mc-stl"
+    )
     first = data.lines[data.lines["group"] == GROUPS[0]].reset_index(drop=True)
     expected = later.lines[later.lines["group"] == GROUPS[0]].reset_index(drop=True)
     pd.testing.assert_frame_equal(first, expected)
@@ -103,13 +109,13 @@ def test_a_seed_without_a_group_does_not_count_for_it(predictions: pd.DataFrame)
 
 def test_a_method_without_predictions_is_an_error(predictions: pd.DataFrame) -> None:
     with pytest.raises(InputError, match=r"no predictions of method 'mcstl'.* 'mc-stl'"):
-        plots.calibration_data(predictions, GROUPS, CLASSES, "mcstl")
+        calibration_plots.calibration_data(predictions, GROUPS, CLASSES, "mcstl")
 
 
 def test_calibration_names_every_group_and_prints_its_slope(predictions: pd.DataFrame) -> None:
-    data = plots.calibration_data(predictions, GROUPS, CLASSES, "mc-stl")
-    figure = plots.plot_calibration(data)
-    assert len(figure.axes) == 2 * len(GROUPS)
+    data = calibration_plots.calibration_data(predictions, GROUPS, CLASSES, "mc-stl")
+    figure = calibration_plots.plot_calibration(data)
+    assert len(panels(figure)) == 2 * len(GROUPS)
     texts = texts_of(figure)
     assert set(GROUPS) <= set(texts)
     assert {"above benign", "above mild", "predicted probability"} <= set(texts)
@@ -122,14 +128,84 @@ def test_any_number_of_groups_is_drawn_within_the_figure(tmp_path: Path, n_group
     groups = [f"group {k}" for k in range(n_groups)]
     make_output(tmp_path, task="binary", groups=groups, methods=["mc-stl"], seeds=[0], n_items=20)
     predictions = pd.read_parquet(tmp_path / "predictions.parquet")
-    data = plots.calibration_data(predictions, groups, ("no", "yes"), "mc-stl")
+    data = calibration_plots.calibration_data(predictions, groups, ("no", "yes"), "mc-stl")
     for columns in (2, 5):
-        boxes = [axes.get_position() for axes in plots.plot_calibration(data, columns=columns).axes]
+        figure = calibration_plots.plot_calibration(data, columns=columns)
+        width, height = figure.get_size_inches()
+        boxes = panels(figure)
         assert len(boxes) == n_groups
         for i, box in enumerate(boxes):
-            assert 0 < box.x0 < box.x1 <= 1
-            assert 0 < box.y0 < box.y1 <= 1
+            assert box.width == pytest.approx(box.height)
+            assert 0 < box.x0 < box.x1 < width
+            assert 0 < box.y0 < box.y1 < height
             assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+        # Every text can be read: inside the figure, on no panel and on no other text.
+        canvas: Any = FigureCanvasAgg(figure)
+        texts = figure.axes[0].texts
+        extents = [text.get_window_extent(canvas.get_renderer()) for text in texts]
+        places = [Bbox(extent.get_points() / figure.dpi) for extent in extents]
+        for i, place in enumerate(places):
+            assert 0 <= place.x0 < place.x1 <= width
+            assert 0 <= place.y0 < place.y1 <= height
+            assert not any(place.overlaps(other) for other in [*places[i + 1 :], *boxes])
+
+
+def test_dots_bands_and_lines_are_where_the_data_are(predictions: pd.DataFrame) -> None:
+    data = calibration_plots.calibration_data(predictions, GROUPS, CLASSES, "mc-stl")
+    # Lines that leave their panels, above and below, a level one, and none.
+    steep = data.lines.assign(slope=[6.0, -3.0, 0.0, np.nan] * 3, bias=[-2.0, 1.5, 0.4, 0.1] * 3)
+    data = data._replace(lines=steep, points=data.points.sample(frac=1, random_state=0))
+    figure = calibration_plots.plot_calibration(data, columns=2)
+    frames = panels(figure)
+    assert len(frames) == len(steep)
+    assert len(shapes(figure, "fits")) == steep["slope"].notna().sum()
+    drawn, bands = iter(shapes(figure, "fits")), iter(shapes(figure, "bands"))
+    ranges, places = iter(shapes(figure, "ranges")), iter(np.concatenate(dots(figure)))
+    points = data.points.sort_values("bin").groupby(["group", "threshold"])
+    keys = list(zip(steep["group"], steep["threshold"], strict=True))
+    by_name = sorted(keys)
+
+    def shares(inches: Any, key: tuple[str, int]) -> Any:
+        frame = frames[keys.index(key)]
+        return (inches - frame.min) / frame.width * 1.06 - 0.03
+
+    for text in figure.axes[0].texts:
+        if text.get_text() in GROUPS:
+            x, y = text.get_position()
+            highest = frames[keys.index((text.get_text(), 0))]
+            assert highest.x0 < x < highest.x1
+            assert highest.y1 < y < highest.y1 + 0.3
+    for key in by_name:
+        at = points.get_group(key)
+        low, high = at[["predicted", "low"]].to_numpy(), at[["predicted", "high"]].to_numpy()
+        for x, y in at[["predicted", "observed"]].to_numpy():
+            np.testing.assert_allclose(shares(next(places), key), (x, y), atol=1e-9)
+        for ends in np.stack([low, high], axis=1):
+            np.testing.assert_allclose(shares(next(ranges), key), ends, atol=1e-9)
+        outline = shares(next(bands), key)[: 2 * len(at)]
+        np.testing.assert_allclose(outline, np.concatenate([low, high[::-1]]), atol=1e-9)
+    for key, slope, bias in zip(keys, steep["slope"], steep["bias"], strict=True):
+        if np.isnan(slope):
+            continue
+        x, y = shares(next(drawn), key).T
+        np.testing.assert_allclose(y, slope * x + bias, atol=1e-9)
+        predicted = points.get_group(key)["predicted"]
+        assert predicted.min() - 1e-9 <= x[0] < x[1] <= predicted.max() + 1e-9
+        limits = np.array([-0.03, 1.03])
+        whole = slope * np.array([predicted.min(), predicted.max()]) + bias
+        np.testing.assert_allclose(y, np.clip(whole, *limits), atol=1e-9)
+
+
+def test_groups_of_whom_there_is_no_row_are_drawn_empty(predictions: pd.DataFrame) -> None:
+    nobody = predictions.assign(groups=pd.Series([[]] * len(predictions), dtype=object))
+    data = calibration_plots.calibration_data(nobody, ["a", "b"], CLASSES, "mc-stl")
+    assert data.points.empty
+    for figure in (
+        calibration_plots.plot_calibration(data),
+        calibration_plots.plot_calibration_small([("Nobody", data)]),
+    ):
+        assert sum(text.startswith("no line") for text in texts_of(figure)) == 4
+        assert not len(np.concatenate(dots(figure)))
 
 
 def test_a_group_without_rows_and_a_constant_prediction_are_drawn_without_a_line() -> None:
@@ -146,10 +222,10 @@ def test_a_group_without_rows_and_a_constant_prediction_are_drawn_without_a_line
             "p_1": 0.5,
         }
     )
-    data = plots.calibration_data(rows, ["a", "nobody"], ("no", "yes"), "m")
+    data = calibration_plots.calibration_data(rows, ["a", "nobody"], ("no", "yes"), "m")
     assert data.lines["slope"].isna().all()
     assert data.lines["n"].tolist() == [3, 0]
-    texts = texts_of(plots.plot_calibration(data))
+    texts = texts_of(calibration_plots.plot_calibration(data))
     assert sum(text.startswith("no line") for text in texts) == 2
 
 
@@ -168,7 +244,11 @@ def test_names_are_texts_whatever_they_hold() -> None:
             "p_1": np.linspace(1, 0, 8),
         }
     )
-    texts = texts_of(plots.plot_calibration(plots.calibration_data(rows, names, "ab", "m")))
+    texts = texts_of(
+        calibration_plots.plot_calibration(
+            calibration_plots.calibration_data(rows, names, "ab", "m")
+        )
+    )
     assert {names[0], names[1], names[2], names[4]} <= set(texts)
 
 
@@ -254,21 +334,38 @@ def test_a_mean_over_seeds_stops_with_the_first_seed(folder: Path) -> None:
 # --- files --------------------------------------------------------------------------------------
 
 
+def draw_comparison(folder: Path) -> Any:
+    summary = json.loads((folder / "results.json").read_text())["summary"]
+    return plots.plot_comparison(plots.comparison_data(results_table(summary)))
+
+
+def draw_calibration(folder: Path) -> Any:
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    data = calibration_plots.calibration_data(predictions, GROUPS, CLASSES, "mc-stl")
+    return calibration_plots.plot_calibration(data)
+
+
+each_drawing = pytest.mark.parametrize("draw", [draw_comparison, draw_calibration])
+
+
+@each_drawing
 def test_saving_writes_both_kinds_and_the_same_bytes_again(
-    results: dict[str, Any], tmp_path: Path
+    folder: Path, tmp_path: Path, draw: Callable[[Path], Any]
 ) -> None:
-    data = plots.comparison_data(results_table(results["summary"]))
     for name in ("first", "second"):
-        plots.save(plots.plot_comparison(data), tmp_path / "figures" / name)
+        plots.save(draw(folder), tmp_path / "figures" / name)
     found = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
     assert sorted(found) == ["first.png", "first.svg", "second.png", "second.svg"]
     assert found["first.svg"] == found["second.svg"]
     assert found["first.png"] == found["second.png"]
 
 
-def test_svg_follows_the_page_and_asks_for_nothing(results: dict[str, Any]) -> None:
-    data = plots.comparison_data(results_table(results["summary"]))
-    svg = plots.to_svg(plots.plot_comparison(data))
+@each_drawing
+def test_svg_follows_the_page_and_asks_for_nothing(
+    folder: Path, draw: Callable[[Path], Any]
+) -> None:
+    svg = plots.to_svg(draw(folder))
+    assert plots.INK not in svg.replace(f"svg{{color:{plots.INK}}}", "")
     assert "prefers-color-scheme:dark" in svg
     assert "fill: currentColor" in svg
     assert not re.search(r'(href|src)="(?!#)', svg)

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from drawn import dots, panels
 from mcstl._support.errors import InputError
 from mcstl.cli import app
 from mcstl.evaluation.verdict import LABEL_LEAKS
 from mcstl.groups.review.summaries import Summariser
 from mcstl.labelling.llm import Client, Template
-from mcstl.reporting import plots
-from mcstl.reporting.plots import CalibrationData
+from mcstl.reporting import calibration_plots, plots
+from mcstl.reporting.calibration_plots import CalibrationData
 from mcstl.reproduce import StudyRuns, paper, reproduce, reproduce_one
 from mcstl.reproduce.diagrams import DIAGRAMS
 from mcstl.reproduce.paper import Paper
@@ -309,34 +310,42 @@ def test_small_panels_hold_every_dot_and_number() -> None:
     )
     lines.loc[lines["group"] == groups[0], "slope"] = math.nan
     data = CalibrationData(points, lines, ("above low", "above middle"), 2)
-    figure = plots.plot_calibration_small([("One", data), ("Two", data)])
+    figure = calibration_plots.plot_calibration_small([("One", data), ("Two", data)])
     assert figure.get_figwidth() == 6.5
-    assert len(figure.axes) == 18
-    for axes in figure.axes:
-        dots = [line for line in axes.lines if line.get_linestyle() == "None"]
-        assert [len(np.asarray(each.get_xdata())) for each in dots] == [10, 10]
-    told = [text.get_text() for text in figure.axes[0].texts]
-    assert told == ["no line", "no line"]
-    assert [text.get_text() for text in figure.axes[1].texts] == ["0.80, 0.10", "0.90, 0.10"]
-    # Nine groups are five and four, not seven and two.
-    tops = [round(axes.get_position().y0, 3) for axes in figure.axes[:9]]
-    assert [tops.count(y) for y in dict.fromkeys(tops)] == [5, 4]
+    boxes = panels(figure)
+    assert len(boxes) == 18
+    # Per data set and threshold each panel's ten dots, inside it.
+    series = dots(figure)
+    assert [len(each) for each in series] == [90] * 4
+    for of_data_set, each in zip((boxes[:9], boxes[:9], boxes[9:], boxes[9:]), series, strict=True):
+        for box, places in zip(of_data_set, np.split(each, 9), strict=True):
+            assert all(box.contains(x, y) for x, y in places)
     # Numbers stand above their panel, and no two of them in one place.
-    for axes in figure.axes:
-        places = [text.get_position() for text in axes.texts]
-        assert all(up > 1 for _, up in places)
-        assert len(set(places)) == len(places)
+    texts = [text for text in figure.axes[0].texts if re.match(r"no line|\d", text.get_text())]
+    for k, box in enumerate(boxes):
+        middle = (box.x0 + box.x1) / 2
+        above = [
+            text
+            for text in texts
+            if text.get_position()[0] == pytest.approx(middle)
+            and box.y1 < text.get_position()[1] < box.y1 + 0.15
+        ]
+        expected = ["0.80, 0.10", "0.90, 0.10"] if k % 9 else ["no line", "no line"]
+        assert [text.get_text() for text in above] == expected
+        assert len({text.get_position() for text in above}) == 2
+    # Nine groups are five and four, not seven and two.
+    bottoms = [round(box.y0, 3) for box in boxes[:9]]
+    assert [bottoms.count(y) for y in dict.fromkeys(bottoms)] == [5, 4]
     # The longest line fills the width.
     few = data._replace(
         points=points[points["group"].isin(groups[:3])],
         lines=lines[lines["group"].isin(groups[:3])],
     )
-    panels = plots.plot_calibration_small([("Three", few)]).axes
-    assert len(panels) == 3
-    assert max(axes.get_position().x1 for axes in panels) > 0.95
-    boxes = [axes.get_position() for axes in figure.axes]
+    of_three = panels(calibration_plots.plot_calibration_small([("Three", few)]))
+    assert len(of_three) == 3
+    assert max(box.x1 for box in of_three) > 0.95 * 6.5
     assert min(box.y0 for box in boxes) > 0
-    assert max(box.x1 for box in boxes) < 1
+    assert max(box.x1 for box in boxes) < 6.5
 
 
 def test_a_course_is_one_runs_epochs() -> None:

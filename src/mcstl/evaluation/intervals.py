@@ -71,17 +71,17 @@ class Sample:
             for s, (items, annotators) in enumerate(seeds)
         }
         cells, places = _distinct(np.concatenate(list(keys.values()), axis=1))
-        n_items, n_annotators, n_pairs = (len(_distinct(cells[of])[0].T) for of in _KINDS)
+        self.clusters = [
+            (_sum_by(_distinct(cells[of])[1]), _sum_by(_distinct(cells[[0, *of]])[1]))
+            for of in _KINDS
+        ]
+        n_items, n_annotators, n_pairs = (of_all.shape[0] for of_all, _ in self.clusters)
         self.by: DrawnBy = "items and annotators"
         if n_annotators == n_pairs:
             self.by = "items"
         elif n_items == n_pairs:
             self.by = "annotators"
         self.overlap, self.seeds = overlap, cells[0]
-        self.clusters = [
-            (_sum_by(_distinct(cells[of])[1]), _sum_by(_distinct(cells[[0, *of]])[1]))
-            for of in _KINDS
-        ]
         ends = np.cumsum([key.shape[1] for key in keys.values()])[:-1]
         self.cells = {
             key: _sum_by(of_rows, cells.shape[1])
@@ -328,9 +328,11 @@ _KINDS: tuple[list[int], ...] = ([1], [2], [1, 2])  # items, annotators, both, a
 
 
 def _distinct(keys: IntArray) -> tuple[IntArray, IntArray]:
-    """The distinct columns, and the place of each column among them."""
-    distinct, codes = np.unique(keys, axis=1, return_inverse=True)
-    return distinct, codes.ravel()
+    """The distinct columns in their order, and the place of each column among them."""
+    # One number for a column: numbers are sorted ten times as fast as columns.
+    numbers = np.ravel_multi_index(tuple(keys), tuple(keys.max(axis=1) + 1))
+    _, first, codes = np.unique(numbers, return_index=True, return_inverse=True)
+    return keys[:, first], codes
 
 
 def _sum_by(codes: IntArray, n_codes: int | None = None) -> csr_array:

@@ -6,30 +6,20 @@ colour-blind readers and every series has its own marker too, so that figures su
 
 import io
 import math
-import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mcstl._support.files import replacing, write_text
-from mcstl.evaluation import metrics
-from mcstl.evaluation.calibration import reliability
-from mcstl.evaluation.predictions import (
-    annotator_codes,
-    membership_matrix,
-    predictions_of,
-    probabilities,
-)
-from mcstl.evaluation.tables import ResultsTable, rounded
+from mcstl.evaluation.tables import ResultsTable
 
 #: Text, axes and reference lines; in `to_svg` this colour follows the page.
 INK = "#1b1b1b"
@@ -38,9 +28,6 @@ _COLOURS = (
     *("#2380c0", "#d55e00", "#009e73", "#b65f93", "#7a7a7a"),
     *("#a8791d", "#7b5bd6", "#c73e4d", "#2aa7b8", "#6f8f1f"),
 )
-_TICKS = ([0, 0.5, 1], ["0", "0.5", "1"])
-_NO_TICKS: tuple[list[float], list[str]] = ([], [])
-_SIGNS = ("●", "■", "▲", "◆", "▼", "✚", "✖", "◀", "▶", "★")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 _STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", "sans-serif"],
@@ -60,246 +47,6 @@ _STYLE: dict[Any, Any] = {
     # The same figure gives the same bytes.
     "svg.hashsalt": "mcstl",
 }
-
-
-class CalibrationData(NamedTuple):
-    """What a grid of calibration plots shows of one method.
-
-    Attributes:
-        points: A row per group, threshold and decile: group, threshold, bin, predicted, observed,
-            low and high (the ends of the band), n.
-        lines: A row per group and threshold: group, threshold, slope and bias (means over seeds),
-            n (rows per seed).
-        levels: Per threshold what is predicted, as "above mild".
-        n_seeds: The number of seeds.
-    """
-
-    points: pd.DataFrame
-    lines: pd.DataFrame
-    levels: tuple[str, ...]
-    n_seeds: int
-
-
-def calibration_data(
-    predictions: pd.DataFrame, group_names: Sequence[str], classes: Sequence[str], method: str
-) -> CalibrationData:
-    """Compute the calibration plots of Figures 3 and 5 to 7 from predictions.
-
-    Per group, threshold and decile: mean prediction and observed share, averaged over seeds, and
-    the 95% band in which the observed share of a calibrated model would lie, with items as clusters
-    (`evaluation.reliability`). A bin that ties leave empty in a seed is averaged over the other
-    seeds, as is a group that a seed lacks. A group without any rows has a line of NaN and no
-    points. Without groups there is one panel of all annotations.
-
-    Args:
-        predictions: The content of predictions.parquet.
-        group_names: Names of the groups.
-        classes: Names of the classes in their order.
-        method: The method whose calibration is shown.
-
-    Returns:
-        The points and lines of all panels.
-
-    Raises:
-        InputError: If the method has no predictions.
-    """
-    rows = predictions_of(predictions, method)
-    codes = np.stack([pd.factorize(rows["item"])[0], annotator_codes(rows)], axis=1)
-    rows = rows.reset_index(drop=True)
-    seeds = []
-    for _, part in rows.groupby("seed"):
-        levels = metrics.exceedance(probabilities(part, len(classes)))
-        labels = part["label"].to_numpy(dtype=int)
-        membership = (
-            membership_matrix(part["groups"], group_names)
-            if group_names
-            else np.ones((len(part), 1), dtype=bool)
-        )
-        seeds.append((levels, labels, membership, codes[part.index]))
-    points, lines = [], []
-    for k, name in enumerate(group_names or ("everyone",)):
-        for t in range(len(classes) - 1):
-            outcomes = [
-                (levels[inside, t], labels[inside] > t, *of_rows[inside].T)
-                for levels, labels, membership, of_rows in seeds
-                if (inside := membership[:, k]).any()
-            ]
-            fits = [metrics.calibration_line(level, y) for level, y, *_ in outcomes]
-            slopes = [slope for slope, _ in fits if not np.isnan(slope)]
-            biases = [bias for _, bias in fits if not np.isnan(bias)]
-            n = np.mean([len(y) for _, y, *_ in outcomes]) if outcomes else 0.0
-            slope, bias = (float(np.mean(v)) if v else np.nan for v in (slopes, biases))
-            lines.append((name, t, slope, bias, n))
-            points += [(name, t, *point) for point in zip(*reliability(outcomes), strict=True)]
-    columns = ["group", "threshold", "bin", "predicted", "observed", "low", "high", "n"]
-    return CalibrationData(
-        pd.DataFrame(points, columns=columns),
-        pd.DataFrame(lines, columns=["group", "threshold", "slope", "bias", "n"]),
-        tuple(f"above {name}" for name in classes[:-1]) if len(classes) > 2 else (classes[1],),
-        len(seeds),
-    )
-
-
-def plot_calibration(data: CalibrationData, *, columns: int = 5) -> Figure:
-    """Draw a panel per group (and a row per threshold), wrapped to `columns` groups a row.
-
-    Dots are decile bins, the band is where a calibrated model's would lie, the solid line is the
-    mean fitted line, the dashed one perfect calibration.
-
-    Args:
-        data: The points and lines of the panels.
-        columns: How many groups stand in a row at most.
-
-    Returns:
-        The figure.
-    """
-    groups = list(dict.fromkeys(data.lines["group"]))
-    # Rows of equal length: six groups in two rows of three, not in five and one.
-    columns = math.ceil(len(groups) / math.ceil(len(groups) / columns))
-    n_levels = len(data.levels)
-    titles = [_wrapped(group, 24) for group in groups]
-    title_height = 0.08 + 0.14 * max(title.count("\n") + 1 for title in titles)
-    side, gap, left, bottom = 1.62, 0.16, 0.72 if n_levels > 1 else 0.55, 0.42
-    line = 0.17  # the numbers above each panel
-    blocks = math.ceil(len(groups) / columns)
-    block_height = title_height + n_levels * (line + side) + 0.12
-    width = left + columns * (side + gap)
-    height = bottom + blocks * block_height + 0.05
-    with style():
-        figure = Figure(figsize=(width, height))
-        for k, (group, title) in enumerate(zip(groups, titles, strict=True)):
-            block, column = divmod(k, columns)
-            is_lowest = k + columns >= len(groups)
-            for t, level in enumerate(data.levels):
-                x = left + column * (side + gap)
-                y = height - 0.05 - block * block_height - title_height - (t + 1) * (line + side)
-                axes = figure.add_axes((x / width, y / height, side / width, side / height))
-                _draw_panel(axes, data, group, t)
-                if t == 0:
-                    axes.set_title(title, pad=4 + 72 * line, y=1, linespacing=1.15)
-                # Ticks at the edge of the grid only: they are most of the time it takes to draw.
-                axes.set_xticks(*(_TICKS if is_lowest and t == n_levels - 1 else _NO_TICKS))
-                axes.set_yticks(*(_TICKS if column == 0 else _NO_TICKS))
-                if column == 0 and n_levels > 1:
-                    axes.set_ylabel(_wrapped(level, 24), labelpad=1)
-        figure.text(0.5 + left / 2 / width, 0.1 / height, "predicted probability", ha="center")
-        figure.text(0.04 / width, 0.5, "observed share", va="center", rotation=90)
-    return figure
-
-
-def _draw_panel(axes: Axes, data: CalibrationData, group: str, threshold: int) -> None:
-    points = data.points[
-        (data.points["group"] == group) & (data.points["threshold"] == threshold)
-    ].sort_values("bin")
-    lines = data.lines[data.lines["group"] == group].set_index("threshold")
-    slope, bias, n = lines.loc[[threshold], ["slope", "bias", "n"]].to_numpy(dtype=float)[0]
-    x, y = points["predicted"].to_numpy(), points["observed"].to_numpy()
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.55)
-    low, high = points["low"].to_numpy(), points["high"].to_numpy()
-    axes.fill_between(x, low, high, color=INK, alpha=0.13, linewidth=0)
-    axes.vlines(x, low, high, color=INK, linewidth=0.6, alpha=0.35)  # also where there is one dot
-    if not np.isnan(slope):
-        ends = np.array([x.min(), x.max()])
-        axes.plot(ends, slope * ends + bias, color=_COLOURS[0], linewidth=1.2)
-        note = f"slope {rounded(slope, 2)}, bias {rounded(bias, 2)}"
-    else:
-        note = "no line"
-    dots = axes.plot(x, y, linestyle="none", marker=_MARKERS[0], markersize=3.6, color=_COLOURS[0])
-    dots[0].set_clip_on(False)
-    note += f", n {n:,.0f}"
-    axes.text(0.5, 1.03, note, ha="center", va="bottom", fontsize=6.5, transform=axes.transAxes)
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-    axes.tick_params(length=2, width=0.6)
-
-
-def plot_calibration_small(
-    data_sets: Sequence[tuple[str, CalibrationData]], *, width: float = 6.5, columns: int = 7
-) -> Figure:
-    """Draw small panels of several data sets under their titles, as in Figures 3 and 5 to 7.
-
-    A data set's panels are wrapped to lines of equal length, and the longest line fills the width.
-    The thresholds of ordered classes share a panel, distinguished by colour and marker. Dots, lines
-    and numbers are as in `plot_calibration`; the numbers stand above the panel, where no dots are.
-
-    Args:
-        data_sets: Titles of data sets, and the points and lines of their panels.
-        width: The width of the figure in inches.
-        columns: How many panels stand in a line at most.
-
-    Returns:
-        The figure.
-    """
-    left, gap, head, title_height, bottom = 0.4, 0.08, 0.24, 0.21, 0.36
-    grids = []
-    for title, data in data_sets:
-        names = list(dict.fromkeys(data.lines["group"]))
-        n_lines = math.ceil(len(names) / columns)
-        grids.append((title, data, names, n_lines, math.ceil(len(names) / n_lines)))
-    side = (width - left) / max(in_line for *_, in_line in grids) - gap
-    line, note = side + title_height + 0.06, 0.1  # a line of panels, and of numbers above them
-    height = bottom + sum(
-        head + n_lines * (line + note * len(data.levels)) for _, data, _, n_lines, _ in grids
-    )
-    with style():
-        figure = Figure(figsize=(width, height))
-        y = height
-        for title, data, names, _, in_line in grids:
-            y -= head
-            figure.text(left / width, (y + 0.07) / height, title, fontsize=8, fontweight="bold")
-            _level_key(figure, data.levels, (width - 0.05) / width, (y + 0.07) / height)
-            for k, name in enumerate(names):
-                if k % in_line == 0:
-                    y -= line + note * len(data.levels)
-                x = left + (k % in_line) * (side + gap)
-                axes = figure.add_axes((x / width, y / height, side / width, side / height))
-                _draw_small_panel(axes, data, name, note / side)
-                # Names may break after a slash; a word that is cut in two is hard to read.
-                shown = _wrapped(name.replace("/", "/ "), int(22 * side), 2).replace("/ ", "/")
-                pad = 2 + 72 * note * len(data.levels)
-                axes.set_title(shown, pad=pad, y=1, fontsize=6, linespacing=1.05)
-                # A line above another of the same length needs no numbers of its own.
-                is_lowest = k + in_line >= len(names) and title == grids[-1][0]
-                axes.set_xticks(*(_TICKS if is_lowest else _NO_TICKS))
-                axes.set_yticks(*(_TICKS if k % in_line == 0 else _NO_TICKS))
-                axes.tick_params(length=1.5, width=0.5, labelsize=6.3, pad=1.5)
-        figure.text(0.5, 0.04 / height, "predicted probability", ha="center", fontsize=7.5)
-        x = 0.04 / width
-        figure.text(x, 0.5, "observed share", va="center", rotation=90, fontsize=7.5)
-    return figure
-
-
-def _level_key(figure: Figure, levels: Sequence[str], x: float, y: float) -> None:
-    """Write, to the left of `x`, which colour and marker is which threshold, if there are two."""
-    if len(levels) < 2:
-        return
-    for t in reversed(range(len(levels))):
-        colour = _COLOURS[t % len(_COLOURS)]
-        text = figure.text(x, y, f"{_SIGNS[t % len(_SIGNS)]} {levels[t]}", color=colour, ha="right")
-        text.set_fontsize(6.5)
-        x -= 0.008 * (len(levels[t]) + 4)
-
-
-def _draw_small_panel(axes: Axes, data: CalibrationData, group: str, note_height: float) -> None:
-    """Draw all thresholds of one group, and write their slopes and biases above the panel."""
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), alpha=0.55)
-    lines = data.lines[data.lines["group"] == group].set_index("threshold")
-    points = data.points[data.points["group"] == group].sort_values("bin")
-    for t in range(len(data.levels)):
-        colour, marker = _look(t)
-        at = points[points["threshold"] == t]
-        x, y = at["predicted"].to_numpy(), at["observed"].to_numpy()
-        slope, bias = lines.loc[[t], ["slope", "bias"]].to_numpy(dtype=float)[0]
-        note = "no line"
-        if not np.isnan(slope):
-            ends = np.array([x.min(), x.max()])
-            axes.plot(ends, slope * ends + bias, color=colour, linewidth=0.9)
-            note = f"{rounded(slope, 2)}, {rounded(bias, 2)}"
-        dots = axes.plot(x, y, linestyle="none", marker=marker, markersize=2.2, color=colour)
-        dots[0].set_clip_on(False)
-        up = 1.01 + note_height * (len(data.levels) - 1 - t)
-        text = axes.text(0.5, up, note, ha="center", va="bottom", transform=axes.transAxes)
-        text.set(fontsize=6, color=colour)
-    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
 
 
 def comparison_data(table: ResultsTable) -> pd.DataFrame:
@@ -358,7 +105,7 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
             rows = order.merge(panel, on=keys, how="left")
             for m, (_, row) in enumerate(rows.iterrows()):
                 c = studies.index(row["study"]) if studies else methods.index(row["method"])
-                colour, marker = _look(c)
+                colour, marker = series_look(c)
                 axes.hlines(m, row["low"], row["high"], color=colour, linewidth=1.4)
                 axes.plot([row["mean"]], [m], marker=marker, markersize=4.5, color=colour)
             ideal = {"slope_mean": 1.0, "bias_mean": 0.0}.get(metric)
@@ -377,7 +124,7 @@ def plot_comparison(data: pd.DataFrame, *, columns: int = 3) -> Figure:
             axes.spines[["top", "right", "left"]].set_visible(False)
         if studies:
             handles = [
-                Line2D([], [], color=_look(c)[0], marker=_look(c)[1], label=study)
+                Line2D([], [], color=series_look(c)[0], marker=series_look(c)[1], label=study)
                 for c, study in enumerate(studies)
             ]
             figure.legend(handles=handles, loc="lower center", ncols=columns)
@@ -436,7 +183,7 @@ def plot_tradeoff(data: pd.DataFrame, methods: Sequence[str], *, columns: int = 
                 if rows.empty:
                     continue
                 by_seed = rows.pivot_table(index="epoch", columns="seed", values=key)
-                colour, marker = _look(m)
+                colour, marker = series_look(m)
                 axes.plot(by_seed.index, by_seed, color=colour, linewidth=0.6, alpha=0.45)
                 mean = by_seed.dropna().mean(axis=1)
                 axes.plot(
@@ -517,7 +264,7 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
         figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.26, wspace=0.16)
         for axes, (key, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
             for m, (method, rows) in enumerate(data.groupby("method", sort=False)):
-                colour, marker = _look(m)
+                colour, marker = series_look(m)
                 best = rows.loc[[rows["nll"].idxmin()]]
                 look: dict[str, Any] = {"marker": marker, "edgecolors": colour, "linewidths": 0.8}
                 axes.scatter(rows["nll"], rows[key], s=18, facecolors="none", **look)
@@ -587,14 +334,17 @@ def style() -> Iterator[None]:
         yield
 
 
-def _look(number: int) -> tuple[str, str]:
-    """The colour and marker of a series; no two of the first hundred look alike."""
+def series_look(number: int) -> tuple[str, str]:
+    """Choose the colour and marker of a series; no two of the first hundred look alike.
+
+    Args:
+        number: The number of the series in its figure.
+
+    Returns:
+        The colour and the marker.
+    """
     turn, place = divmod(number, len(_COLOURS))
     return _COLOURS[place], _MARKERS[(place + turn) % len(_MARKERS)]
-
-
-def _wrapped(text: str, width: int, lines: int = 3) -> str:
-    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder="…")) or text
 
 
 def _short(text: str) -> str:

@@ -24,7 +24,7 @@ from mcstl.evaluation.tables import (
 )
 from mcstl.evaluation.verdict import ANSWERS
 from mcstl.groups.small_groups import left_out_words, not_shown
-from mcstl.reporting import plots
+from mcstl.reporting import calibration_plots, plots
 from mcstl.reporting.page import Picture, environment, headed, picture, slug
 from mcstl.studies import model_card as card
 from mcstl.studies.output import Output, read_output
@@ -196,13 +196,15 @@ def _comparison(table: ResultsTable, folder: Path) -> Picture | None:
 def _calibration(output: Output, folder: Path, method: str) -> Picture:
     results = output.results
     names, summary = group_names(results), results["summary"]
-    data = plots.calibration_data(output.predictions, names, results["data"]["classes"], method)
+    data = calibration_plots.calibration_data(
+        output.predictions, names, results["data"]["classes"], method
+    )
     slope, bias = (rounded(summary[method][key]["mean"], 2) for key in ("slope_mean", "bias_mean"))
     is_first = method == next(iter(summary))
     return picture(
         folder / "figures" / ("calibration" if is_first else f"calibration-{slug(method)}"),
-        plots.plot_calibration(data),
-        plots.plot_calibration(data, columns=2),
+        calibration_plots.plot_calibration(data),
+        calibration_plots.plot_calibration(data, columns=2),
         f"Calibration of {method}, a panel per group ({len(names)}): mean slope {slope}, "
         f"mean bias {bias}."
         if names

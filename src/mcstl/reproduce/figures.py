@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from mcstl._support.errors import InputError
 from mcstl.evaluation.summaries import group_names
-from mcstl.reporting import plots
+from mcstl.reporting import calibration_plots, plots
 from mcstl.reproduce.leaks import leak_note
 from mcstl.reproduce.paper import FigureRow, PrintedFigure
 from mcstl.reproduce.runs import StudyRuns
@@ -43,17 +43,17 @@ def draw_figure(
         data = plots.tradeoff_data(trace[trace["method"] == printed.method])
         return plots.plot_epochs(data, titles[0]), notes
     panels = [_calibration(studies, key, printed.method, row.groups) for row, key in rows]
-    return plots.plot_calibration_small(list(zip(titles, panels, strict=True))), notes
+    return calibration_plots.plot_calibration_small(list(zip(titles, panels, strict=True))), notes
 
 
 def _calibration(
     studies: StudyRuns, key: str, method: str, n_groups: int | None
-) -> plots.CalibrationData:
+) -> calibration_plots.CalibrationData:
     """The calibration of the first `n_groups` groups of a study, or of all."""
     study = studies.results(key)
     names, classes = group_names(study.results), study.results["data"]["classes"]
     predictions = in_shown_groups(study.predictions, study.results)
-    data = plots.calibration_data(predictions, names, classes, method)
+    data = calibration_plots.calibration_data(predictions, names, classes, method)
     points, lines = (
         part[part["group"].isin(names[:n_groups])] for part in (data.points, data.lines)
     )
