@@ -239,6 +239,30 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
     assert not list(tmp_path.iterdir())
 
 
+def test_long_epochs_need_less_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gains next to nothing ends soon, unless patience is given; a stop changes nothing."""
+    slow: dict[str, Any] = {"hidden": 8, "batch_size": 10, "epochs": 60, "learning_rate": 1e-5}
+    assert fit_small(config=TrainingConfig(**slow)).epochs == 60  # a little lower each time
+    monkeypatch.setattr(training, "_STEPS_OF_LONG_EPOCH", 5)
+    monkeypatch.setattr(training, "_PATIENT_STEPS", 12)  # two epochs of six steps
+    monkeypatch.setattr(training, "_LEAST_GAIN", 0.05)
+    short = fit_small(config=TrainingConfig(**slow))
+    assert short.epochs == 3
+    assert fit_small(config=TrainingConfig(**slow, patience=10)).epochs == 60
+    monkeypatch.setattr(training, "_CHECKPOINT_EVERY_SECONDS", -1.0)
+    checkpoint = tmp_path / "run.checkpoint"
+
+    def stop_at(epoch: int, network: BaseNetwork) -> None:
+        if epoch == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit_small(config=TrainingConfig(**slow), checkpoint=checkpoint, on_epoch=stop_at)
+    resumed = fit_small(config=TrainingConfig(**slow), checkpoint=checkpoint)
+    assert same_bits(resumed, short)
+    assert resumed.epochs == short.epochs
+
+
 def test_a_checkpoint_is_written_only_now_and_then(tmp_path: Path) -> None:
     checkpoint = tmp_path / "run.checkpoint"
 

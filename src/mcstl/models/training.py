@@ -30,6 +30,10 @@ OnEpoch = Callable[[int, BaseNetwork], None]
 _CHECKPOINT_EVERY_SECONDS = 20.0
 #: The running average of the weights keeps this much at each step: it is over about a hundred.
 _AVERAGE_DECAY = 0.99
+#: Of more steps than these an epoch is long: the NLL falls by next to nothing for hundreds of
+#: epochs. Training then stops after so many steps without a gain, and a smaller gain is none.
+_STEPS_OF_LONG_EPOCH = 200
+_PATIENT_STEPS, _LEAST_GAIN = 2_000, 1e-4
 
 
 class TrainingConfig(BaseModel):
@@ -44,7 +48,9 @@ class TrainingConfig(BaseModel):
         learning_rate: Adam's step size.
         batch_size: Annotations per step.
         epochs: The most epochs.
-        patience: Training stops after this many epochs without a lower validation NLL.
+        patience: Training stops after this many epochs without a lower validation NLL. Where it is
+            not given and an epoch has more than 200 steps (400,000 rows in batches of 2,048), as
+            many epochs as have 2,000 steps are enough, and the NLL has to be lower by 0.0001.
         lambda_1: The weight of the KL term (A.2), ``paper`` for 1 / (7.4 T m) with m, the mean
             annotations per item of the data set, or ``per-item`` for each group's mean of
             1 / (7.4 T m_i).
@@ -349,8 +355,8 @@ class _State:
         self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
-        self.epoch = self.best_epoch = 0
-        self.best_nll = math.inf
+        self.epoch = self.best_epoch = self.gain_epoch = 0
+        self.best_nll = self.gain_nll = math.inf
         self.best_weights = _copied(self.average)
         for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
@@ -383,7 +389,7 @@ class _State:
         for average, parameter in zip(self.average.parameters(), self.parameters, strict=True):
             average.lerp_(parameter, share)
 
-    def validated(self, nll: float) -> None:
+    def validated(self, nll: float, least_gain: float) -> None:
         """Note the average's NLL after an epoch. Raises InputError if it is no finite number."""
         if not math.isfinite(nll):
             raise InputError(
@@ -393,10 +399,12 @@ class _State:
         if nll < self.best_nll:
             self.best_nll, self.best_epoch = nll, self.epoch
             self.best_weights = _copied(self.average)
+        if nll < self.gain_nll - least_gain:
+            self.gain_nll, self.gain_epoch = nll, self.epoch
 
-    def ended(self, config: TrainingConfig) -> bool:
-        """Say whether there are epochs enough, or too many since the best."""
-        return self.epoch >= config.epochs or self.epoch - self.best_epoch >= config.patience
+    def ended(self, config: TrainingConfig, patience: int) -> bool:
+        """Say whether there are epochs enough, or too many since the last gain."""
+        return self.epoch >= config.epochs or self.epoch - self.gain_epoch >= patience
 
     def save(self, checkpoint: Path) -> None:
         """Write all that training needs to go on."""
@@ -406,6 +414,7 @@ class _State:
             "adam": [self.means, self.squares, self.steps],
             "best_weights": self.best_weights,
             "best": (self.best_nll, self.best_epoch, self.epoch),
+            "gain": (self.gain_nll, self.gain_epoch),
         }
         with files.replacing(checkpoint) as temporary, files.writing(checkpoint):
             torch.save(state, temporary)
@@ -414,13 +423,14 @@ class _State:
         """Go on from what `save` wrote; the checkpoint of an older version is begun anew."""
         device = self.steps[0].device
         saved: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location=device)
-        if "adam" not in saved:
+        if "gain" not in saved:
             return
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
         self.means, self.squares, self.steps = saved["adam"]
         self.best_weights = saved["best_weights"]
         self.best_nll, self.best_epoch, self.epoch = saved["best"]
+        self.gain_nll, self.gain_epoch = saved["gain"]
 
     def fitted(self) -> Fitted:
         """Return the network of the best epoch."""
@@ -444,7 +454,8 @@ def _descend(
     if checkpoint and checkpoint.exists():
         state.resume(checkpoint)
     saved_at = time.monotonic()
-    while not state.ended(config):
+    patience, least_gain = _patience(config, -int(-loss.total // config.batch_size))
+    while not state.ended(config, patience):
         state.epoch += 1
         # Order and dropout depend on seed and epoch alone, so a resumed run goes the same way.
         torch.manual_seed(seed * 1_000_003 + state.epoch)
@@ -452,17 +463,24 @@ def _descend(
         for numbers in examples.shuffled(config.batch_size):
             loss(state.network, examples, numbers).backward()
             state.step()
-        state.validated(validation_nll(state.average, validation))
+        state.validated(validation_nll(state.average, validation), least_gain)
         if session.on_epoch:
             session.on_epoch(state.epoch, state.average)
         session.progress("training", state.epoch, config.epochs)
         is_due = time.monotonic() - saved_at > _CHECKPOINT_EVERY_SECONDS
-        if checkpoint and (is_due or (session.keep and state.ended(config))):
+        if checkpoint and (is_due or (session.keep and state.ended(config, patience))):
             saved_at = time.monotonic()
             state.save(checkpoint)
     session.progress("training", config.epochs, config.epochs)
     if checkpoint and not session.keep:
         checkpoint.unlink(missing_ok=True)
+
+
+def _patience(config: TrainingConfig, steps: int) -> tuple[int, float]:
+    """Return after how many epochs of so many steps without a gain to stop, and the least gain."""
+    if steps <= _STEPS_OF_LONG_EPOCH or "patience" in config.model_fields_set:
+        return config.patience, 0.0
+    return min(config.patience, -(-_PATIENT_STEPS // steps)), _LEAST_GAIN
 
 
 @contextmanager
