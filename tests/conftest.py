@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from mcstl.data.labels import Task
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # What is printed fits the terminal: a width that the caller's shell exports is not the test's.
 os.environ.pop("COLUMNS", None)
+# How long an example takes is no law: on a busy machine it is ten times as long.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

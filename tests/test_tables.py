@@ -110,7 +110,7 @@ def test_parquet_files_of_a_folder_are_one_table(
 
 
 def test_a_folder_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a folder without Parquet files; expected a table, or"):
+    with pytest.raises(InputError, match=r"a folder without Parquet files; is it the right one\?"):
         read_table(tmp_path)
     write(tmp_path / "a.parquet", pd.DataFrame({"text": ["a"], "label": [1]}))
     write(tmp_path / "b.parquet", pd.DataFrame({"text": ["a"], "rating": [1]}))

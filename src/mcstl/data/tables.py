@@ -90,8 +90,8 @@ def shards_of(folder: Path) -> list[Path]:
 
 def _no_shards(folder: Path) -> NoReturn:
     raise InputError(
-        f"{folder} is a folder without Parquet files; expected a table, or a folder of .parquet "
-        "files that are one table"
+        f"{folder} is a folder without Parquet files; is it the right one? Expected a table, or a "
+        "folder of .parquet files that are one table"
     )
 
 
