@@ -15,7 +15,6 @@ annotations of a million items.
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from phases import peak_gib
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
@@ -94,11 +94,6 @@ def rows_of(size: Size, vectors: Float32Array) -> tuple[Examples, Examples]:
         S = csr_matrix(patterns, dtype=np.float32)[pattern]
         found.append(Examples(vectors, positions[:, None], S, y, counts.astype(np.float32)))
     return found[0], found[1]
-
-
-def peak_gib() -> float:
-    """Return the most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def measure(size: Size, epochs: int, batch_size: int) -> dict[str, float]:

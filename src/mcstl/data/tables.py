@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, NoReturn, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,12 @@ def table_format(path: Path) -> str:
         InputError: The name has another ending.
     """
     if path.is_dir():
-        return "parquet" if shards_of(path) else _no_shards(path)
+        if not shards_of(path):
+            raise InputError(
+                f"{path} is a folder without Parquet files; is it the right one? Expected a table, "
+                "or a folder of .parquet files that are one table"
+            )
+        return "parquet"
     ending = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
     ending = "jsonl" if ending == "ndjson" else ending
     if ending not in (*WRITTEN, "json", "xlsx"):
@@ -86,13 +91,6 @@ def shards_of(folder: Path) -> list[Path]:
         The files, in the order of their names, which is that of the table's rows.
     """
     return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
-
-
-def _no_shards(folder: Path) -> NoReturn:
-    raise InputError(
-        f"{folder} is a folder without Parquet files; is it the right one? Expected a table, or a "
-        "folder of .parquet files that are one table"
-    )
 
 
 def is_table(path: Path) -> bool:

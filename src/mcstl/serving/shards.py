@@ -17,6 +17,7 @@ import pandas as pd
 
 from mcstl._support import files
 from mcstl._support.errors import InputError, listed, need_extra, need_names
+from mcstl.data.tables import shards_of
 from mcstl.encoding.encoders import load_encoder
 from mcstl.groups.small_groups import FEW_PEOPLE
 from mcstl.models.model import Model
@@ -215,7 +216,7 @@ def _shards(source: Path, columns: Sequence[str]) -> list[Path]:
     """List the Parquet files of a folder, after a check that each has the columns."""
     from pyarrow import parquet
 
-    shards = sorted(path.absolute() for path in source.glob("*.parquet"))
+    shards = [path.absolute() for path in shards_of(source)]
     if not shards:
         raise InputError(f"{source} holds no Parquet files (*.parquet)")
     for path in shards:
