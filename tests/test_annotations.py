@@ -674,7 +674,6 @@ CELLS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_table_is_annotated_or_refused_with_one_line(data: st.DataObject) -> None:
     texts = st.sampled_from([("text",), ("text_a", "text_b"), ("chosen", "rejected")])
@@ -802,7 +801,7 @@ def test_a_tie_is_the_average_over_which_label_is_called_the_majority() -> None:
     assert found["n_minority"] == 3
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.booleans()), max_size=20))
 def test_the_majority_of_a_pair_is_the_same_text_in_any_order_of_rows(
     votes: list[tuple[int, bool, bool]],

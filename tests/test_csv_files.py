@@ -22,7 +22,7 @@ TABLES = st.integers(1, 4).flatmap(
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=TABLES)
 def test_a_table_of_texts_is_read_back_as_it_was_written(
     tmp_path: Path, kind: str, rows: list[list[str | None]]
@@ -37,7 +37,7 @@ def test_a_table_of_texts_is_read_back_as_it_was_written(
     assert cells == rows
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=TABLES)
 def test_what_people_open_is_guarded_and_the_guard_can_be_undone(
     tmp_path: Path, rows: list[list[str | None]]

@@ -14,7 +14,7 @@ from mcstl.evaluation import decisions
 from mcstl.evaluation.decisions import Mistake
 from mcstl.evaluation.predictions import Predictions
 
-law = settings(deadline=None, max_examples=25)
+law = settings(max_examples=25)
 NAMES = ["A", "B"]
 
 

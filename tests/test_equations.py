@@ -24,7 +24,7 @@ from mcstl import equations
 from mcstl.equations import GroupTargets, KLForm
 
 #: A slow machine is no failure.
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 seeds = st.integers(0, 10_000)
 numbers = st.floats(-1e4, 1e4, width=32)
 

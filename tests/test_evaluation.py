@@ -28,7 +28,7 @@ from mcstl.evaluation.audit import _baseline, _marks, _measures_of_others
 from mcstl.evaluation.tables import Column
 from mcstl.evaluation.uncertainty import bounded
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 
 
 def make_rows(

@@ -15,7 +15,7 @@ from mcstl.models import examples as rows_module
 from mcstl.models.examples import Examples, WeightedExamples, distinct_rows
 from test_training import TASKS, simulated
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 CPU = torch.device("cpu")
 
 

@@ -546,7 +546,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_table_is_drafted_or_refused_with_one_line(tmp_path: Path, data: st.DataObject) -> None:
     words = st.lists(st.one_of(st.sampled_from(WORDS), st.text()), min_size=1, max_size=2)

@@ -122,7 +122,7 @@ def test_few_people_are_warned_about() -> None:
     assert {(group.annotators, group.warning) for group in unnamed.groups} == {(None, "")}
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(["Woman", "Man", "Another"]), min_size=12, max_size=12))
 def test_a_group_has_a_size_only_if_it_is_of_five_people_or_more(genders: list[str]) -> None:
     frame = pd.DataFrame(
@@ -259,7 +259,7 @@ CONFIGS: list[GroupsConfig] = [
 ]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(order=st.permutations(range(len(PEOPLE))), config=st.sampled_from(CONFIGS))
 def test_the_order_of_the_rows_changes_nothing(order: list[int], config: GroupsConfig) -> None:
     data, turned = table(), table().take(order)
@@ -270,7 +270,7 @@ def test_the_order_of_the_rows_changes_nothing(order: list[int], config: GroupsC
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=st.lists(st.integers(0, 7), min_size=1), config=st.sampled_from(CONFIGS))
 def test_membership_is_of_each_row_alone_and_sizes_are_its_sums(
     rows: list[int], config: GroupsConfig
@@ -429,7 +429,7 @@ def test_new_rationales_go_to_the_nearest_centroid_and_move_nothing(encoder: Enc
     np.testing.assert_array_equal(scheme.state()[1]["centroids"], before)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(order=st.permutations(range(12)))
 def test_the_order_of_rationales_changes_nothing(encoder: Encoder, order: list[int]) -> None:
     data = explained(*CHESS, *COOKS, *SAILORS)

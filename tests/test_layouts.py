@@ -165,9 +165,7 @@ def annotations(data: Annotations, *columns: str) -> list[tuple[str, ...]]:
     return sorted(named[[*columns]].itertuples(index=False, name=None))
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(long_tables(), st.sampled_from([*LAYOUTS]), st.sampled_from([*CONTAINERS]), st.booleans())
 def test_one_table_in_every_layout_and_container(
     tmp_path: Path, long: pd.DataFrame, layout: str, container: str, packed: bool
@@ -181,9 +179,7 @@ def test_one_table_in_every_layout_and_container(
     check(path, long, layout)
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), long_tables(), st.sampled_from([*LAYOUTS]))
 def test_rows_without_text_are_dropped_and_named_as_the_file_counts_them(
     tmp_path: Path, data: st.DataObject, long: pd.DataFrame, layout: str

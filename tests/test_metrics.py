@@ -43,7 +43,7 @@ class Sample:
 
 
 #: A slow machine is no failure.
-law = settings(deadline=None, max_examples=50)
+law = settings(max_examples=50)
 
 samples = st.builds(
     Sample,

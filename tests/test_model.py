@@ -34,7 +34,7 @@ from mcstl.models.model_directory import FILES
 from mcstl.models.networks import BaseNetwork, Form, Layer, Network
 from mcstl.models.prediction import predict_rows
 
-law = settings(deadline=None, max_examples=30)
+law = settings(max_examples=30)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 TEXTS = [

@@ -85,7 +85,7 @@ def results(folder: Path) -> Results:
 
 @pytest.mark.parametrize("form", ["lists", "json", "objects"])
 @given(st.lists(st.sets(st.sampled_from([*WORDS])), min_size=2, max_size=8))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_answers_are_the_same_however_they_are_written(form: str, answers: list[set[str]]) -> None:
     if not any(answers):  # nothing that could be a question
         return

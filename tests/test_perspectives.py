@@ -12,7 +12,7 @@ from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
 from mcstl.models.perspectives import Views, check_weights, disagreement, mean_level, parse
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 
 
 def drawn(seed: int, n: int = 3, P: int = 4, L: int = 3) -> FloatArray:

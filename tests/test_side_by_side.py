@@ -74,7 +74,7 @@ def test_taking_a_rationale_off_undoes_putting_it_on(a: str, b: str, rationale: 
 
 
 @pytest.mark.parametrize("name", NGRAMS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(texts=st.lists(_TEXT, max_size=5))
 def test_a_view_of_ngrams_is_of_length_one_or_zero(name: str, texts: list[str]) -> None:
     encoder = NgramEncoder.fit(name, [f"{a} {b}" for a in WORDS for b in WORDS])

@@ -79,7 +79,7 @@ def test_a_seed_gives_the_same_table_everywhere(task: Task) -> None:
     assert hashlib.sha256(table.encode()).hexdigest()[:12] == expected[task]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     task=st.sampled_from(FORMS),
     n=st.integers(1, 300),

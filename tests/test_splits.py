@@ -70,7 +70,7 @@ def split_or_none(data: Annotations, by: SplitBy, seed: int) -> Split | None:
         return None
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tables(), st.sampled_from(["annotation", "item", "annotator"]), st.integers(0, 99))
 def test_parts_are_disjoint_cover_all_rows_and_repeat(
     data: Annotations, by: SplitBy, seed: int
@@ -87,7 +87,7 @@ def test_parts_are_disjoint_cover_all_rows_and_repeat(
     assert set(data.labels[parts.train]) == {0, 1, 2}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tables(), st.integers(0, 99))
 def test_annotation_split_is_stratified_within_rounding(data: Annotations, seed: int) -> None:
     parts = split_or_none(data, "annotation", seed)
@@ -101,7 +101,7 @@ def test_annotation_split_is_stratified_within_rounding(data: Annotations, seed:
     assert (np.abs(held_out - 0.2 * (whole - test)) <= 0.5 + 1e-9).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tables(), st.sampled_from(["item", "annotator"]), st.integers(0, 99))
 def test_nothing_is_on_two_sides_and_shares_are_met_within_half_a_unit(
     data: Annotations, by: SplitBy, seed: int
@@ -119,7 +119,7 @@ def test_nothing_is_on_two_sides_and_shares_are_met_within_half_a_unit(
     assert abs(len(parts.validation) - 0.2 * (len(data) - len(parts.test))) <= largest / 2
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tables(), st.sampled_from(["item", "annotator"]), st.randoms(use_true_random=False))
 def test_assignment_depends_on_who_and_what_not_on_the_order_of_rows(
     data: Annotations, by: SplitBy, random: Any
@@ -138,7 +138,7 @@ def test_assignment_depends_on_who_and_what_not_on_the_order_of_rows(
     assert majority_rows(shuffled).tolist() == majority_rows(data)[order].tolist()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 25), st.integers(0, 25)), min_size=20, max_size=40))
 def test_item_split_of_pairs_keeps_connected_texts_together(drawn: list[tuple[int, int]]) -> None:
     shown = [(f"t{a}", f"t{b}", i % 2) for i, (a, b) in enumerate(drawn)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mcstl._support.errors import InputError
@@ -335,7 +335,6 @@ keys = st.text(CHARACTERS, max_size=8)
 
 
 @example({"??": ["- a", ":0"], "\x85": "a\n"})  # what ruamel writes bare and cannot read
-@settings(deadline=None)
 @given(
     st.dictionaries(
         keys,

@@ -264,9 +264,7 @@ def test_unicode_of_every_kind(finished: Callable[[Task], Finished], tmp_path: P
 
 
 ROWS = simulated.table("binary", 40).assign(values=lambda t: t["values"].map("|".join))
-many = settings(
-    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+many = settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CHANGES = st.lists(
     st.tuples(st.integers(0, 10**7), st.integers(0, 40), st.binary(max_size=6)),
     min_size=1,

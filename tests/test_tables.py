@@ -92,7 +92,7 @@ def test_parquet_that_says_it_holds_endless_cells_is_refused_unread(tmp_path: Pa
         read_table(tmp_path / "a.parquet")
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, 30), max_size=4))
 def test_parquet_files_of_a_folder_are_one_table(
     cuts: list[int], tmp_path_factory: pytest.TempPathFactory
@@ -135,7 +135,7 @@ def test_csv_that_would_be_guessed_at_is_refused(tmp_path: Path, content: str, w
 TABLE = pd.DataFrame({"text": ["one, 'two'", 'say "x"', "漢字\nline"], "label": ["1", "2", ""]})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(KINDS),
     st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=3)), min_size=1, max_size=4),

@@ -40,7 +40,7 @@ from mcstl.models.training import (
 from mcstl.studies.preparation import make_examples
 from tiny import weighted_table
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 TASKS: tuple[Task, ...] = ("binary", "ordinal", "preference")
 #: Few rows and few units: for laws, not for learning anything.
 SMALL = TrainingConfig(hidden=8, epochs=4, batch_size=20)
