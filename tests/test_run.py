@@ -28,9 +28,10 @@ from mcstl.encoding import encoders
 from mcstl.encoding.encoders import load_encoder
 from mcstl.methods.base import MethodConfig, Prepared
 from mcstl.methods.fitting import fit_method
+from mcstl.methods.network import NetworkMethod
 from mcstl.models.model import Model
 from mcstl.models.multilevel import MultilevelNetwork
-from mcstl.models.training import predict
+from mcstl.models.training import predict, validation_nll
 from mcstl.studies import preparation, results
 from mcstl.studies.build_model import build_model
 from mcstl.studies.describe import describe
@@ -269,6 +270,23 @@ def test_majority_learns_from_majority_labels_alone(cache: Path) -> None:
         first, *_ = fit_method(prepared, settings)
         second, *_ = fit_method(other, settings)
         assert np.array_equal(first, second) == same, name
+
+
+@pytest.mark.parametrize("name", ["majority", "dawid-skene"])
+def test_a_label_that_items_share_is_validated_on_other_items(name: str, cache: Path) -> None:
+    """Or the label has been learnt, and the validation NLL falls until the last epoch."""
+    study = tiny(methods=[name])
+    prepared = prepare(study, study.load(), load_encoder(), seed=0)
+    settings = study.settings_of(MethodConfig(name=name), 0)
+    method = methods.find(name)
+    assert isinstance(method, NetworkMethod)
+    train, validation = method.training_examples(prepared, seed=0)
+    assert not np.intersect1d(train.positions, validation.positions).size
+    share = len(prepared.parts.validation) / len(prepared.parts.train)
+    assert share / 3 < validation.w.sum() / train.w.sum() < share * 3
+    _, network, _ = fit_method(prepared, settings)
+    assert network is not None
+    assert validation_nll(network, train) > 0.3  # it has not learnt them by heart
 
 
 def test_annotations_per_item_are_the_papers_m_in_the_whole_data_set(cache: Path) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from mcstl._support.arrays import FloatArray, IntArray
 from mcstl.data.annotations import Annotations, items_and_labels
+from mcstl.data.splits import items_apart
 from mcstl.methods.base import Prepared
 from mcstl.methods.none import TextAlone
 from mcstl.models.examples import Examples
@@ -60,7 +61,8 @@ class DawidSkene(TextAlone):
     def training_examples(self, prepared: Prepared, seed: int) -> tuple[Examples, Examples]:
         """Make of each row one per class, weighted by the estimated probability of the class.
 
-        The estimate is made of all rows but the test rows.
+        The estimate is made of all rows but the test rows. Items that are validated on are not
+        trained on (`mcstl.data.splits.items_apart`).
 
         Args:
             prepared: The seed's data.
@@ -72,13 +74,13 @@ class DawidSkene(TextAlone):
         Raises:
             InputError: If there are no annotators.
         """
-        examples = self.examples(prepared, seed)
+        examples, data = self.examples(prepared, seed), prepared.annotations
         train, validation, _ = prepared.parts
-        p = label_probabilities(prepared.annotations.take(np.concatenate([train, validation])))
-        return (
-            _weighted(examples, train, p[: len(train)]),
-            _weighted(examples, validation, p[len(train) :]),
-        )
+        known = np.concatenate([train, validation])
+        p = np.zeros((len(data), len(data.classes)))
+        p[known] = label_probabilities(data.take(known))
+        train, validation, _ = items_apart(data, prepared.parts, seed)
+        return _weighted(examples, train, p[train]), _weighted(examples, validation, p[validation])
 
 
 def _weighted(examples: Examples, rows: IntArray, p: FloatArray) -> Examples:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mcstl.data.annotations import majority_rows
+from mcstl.data.splits import items_apart
 from mcstl.methods.base import Prepared
 from mcstl.methods.none import TextAlone
 from mcstl.models.examples import Examples
@@ -16,6 +17,8 @@ class Majority(TextAlone):
     def training_examples(self, prepared: Prepared, seed: int) -> tuple[Examples, Examples]:
         """Keep the rows that carry their item's majority label over all rows but the test rows.
 
+        Items that are validated on are not trained on (`mcstl.data.splits.items_apart`).
+
         Args:
             prepared: The seed's data.
             seed: The seed.
@@ -23,13 +26,13 @@ class Majority(TextAlone):
         Returns:
             Examples to train on and examples to validate on, without groups.
         """
-        train, validation, _ = prepared.parts
-        kept = majority_rows(prepared.annotations.take(np.concatenate([train, validation])))
+        data, (train, validation, _) = prepared.annotations, prepared.parts
+        known = np.concatenate([train, validation])
+        kept = np.zeros(len(data), dtype=bool)
+        kept[known] = majority_rows(data.take(known))
         examples = self.examples(prepared, seed)
-        return (
-            examples.take(train[kept[: len(train)]]),
-            examples.take(validation[kept[len(train) :]]),
-        )
+        train, validation, _ = items_apart(data, prepared.parts, seed)
+        return examples.take(train[kept[train]]), examples.take(validation[kept[validation]])
 
 
 METHOD = Majority()
