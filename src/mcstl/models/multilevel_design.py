@@ -63,7 +63,8 @@ class _Wide:
     """A term of many units: what each effect adds to each row, as a sparse matrix (n, U d)."""
 
     def __init__(self, term: Term, cell: IntArray) -> None:
-        self.matrix = explicit(term, cell, np.arange(len(cell)))
+        is_level = term.features.shape[1] == 1 and bool((term.features == 1).all())
+        self.matrix = term.units if is_level else explicit(term, cell, np.arange(len(cell)))
 
     def times(self, effects: FloatArray) -> FloatArray:
         return np.asarray(self.matrix @ effects)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from mcstl._support.arrays import FloatArray, IntArray
+from mcstl._support.arrays import Float32Array, FloatArray, IntArray
 from mcstl._support.progress import Progress, silent
 from mcstl.models.multilevel_design import Design, Matrix, explicit, unit_blocks
 
@@ -44,8 +44,8 @@ _PRIOR_EFFECTS, _PRIOR_VARIANCE = 2.0, 0.1
 _ROWS_OF_BLOCKS = 10_000
 #: A term of more effects than this has a block per unit, one of fewer a block for all.
 _LARGEST_BLOCK = 1000
-#: Numbers of scores that are held at once, 256 MiB.
-_NUMBERS_AT_ONCE = 2**25
+#: Numbers of scores that are held at once, 256 MiB, and rows whose random numbers are.
+_NUMBERS_AT_ONCE, _ROWS_AT_ONCE = 2**25, 2**18
 
 #: What solves a system for right-hand sides (size, R), from a start of the same shape.
 _Solve = Callable[[FloatArray, FloatArray], FloatArray]
@@ -124,20 +124,30 @@ def fit(
         if done > 5 and changes.max(initial=0) < _CHANGE:
             break
     progress("fitting", rounds, rounds)
+    del noise  # before the other, which is as large
     noise = _Noise.drawn(random, len(design.y), X.size, draws)
     deviations, _ = noise.solved(X, weight, precision, solve, np.zeros((X.size, draws)))
     return _posterior(design, X, effects, deviations, variances[bands], cuts)
 
 
 class _Noise(NamedTuple):
-    """The random numbers of draws, the same in all rounds so that EM settles."""
+    """The random numbers of draws, the same in all rounds so that EM settles.
 
-    of_rows: FloatArray
+    Attributes:
+        of_rows: Those of the rows, (n, R), in single precision since they are many.
+        of_effects: Those of the effects, (size, R).
+    """
+
+    of_rows: Float32Array
     of_effects: FloatArray
 
     @classmethod
     def drawn(cls, random: np.random.Generator, n: int, size: int, draws: int) -> "_Noise":
-        return cls(random.standard_normal((n, draws)), random.standard_normal((size, draws)))
+        of_rows = np.empty((n, draws), dtype=np.float32)
+        for start in range(0, n, _ROWS_AT_ONCE):
+            some = of_rows[start : start + _ROWS_AT_ONCE]
+            some[:] = random.standard_normal(some.shape)
+        return cls(of_rows, random.standard_normal((size, draws)))
 
     def solved(
         self,
@@ -156,10 +166,12 @@ class _Noise(NamedTuple):
         width = max(1, _NUMBERS_AT_ONCE // len(weight))
         for first in range(0, start.shape[1], width):
             some = slice(first, first + width)
-            rows = np.sqrt(weight)[:, None] * self.of_rows[:, some]
-            b = X.transposed_times(rows) + np.sqrt(precision)[:, None] * self.of_effects[:, some]
+            b = X.transposed_times(np.sqrt(weight)[:, None] * self.of_rows[:, some])
+            b += np.sqrt(precision)[:, None] * self.of_effects[:, some]
             draws[:, some] = solve(b, start[:, some])
-            spread += (X.times(draws[:, some]) ** 2).sum(axis=1)
+            scores = X.times(draws[:, some])
+            spread += np.einsum("nr,nr->n", scores, scores)
+            del scores  # before the next ones
         return draws, spread / start.shape[1]
 
 
@@ -301,7 +313,9 @@ def _solver(
     """Return what solves (X' W X + Lambda) x = b by conjugate gradients, from a start."""
 
     def matrix(v: FloatArray) -> FloatArray:
-        return X.transposed_times(weight[:, None] * X.times(v)) + precision[:, None] * v
+        rows = X.times(v)
+        rows *= weight[:, None]
+        return X.transposed_times(rows) + precision[:, None] * v
 
     def solve(b: FloatArray, x: FloatArray) -> FloatArray:
         residual = b - matrix(x)
