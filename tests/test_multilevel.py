@@ -25,6 +25,7 @@ from mcstl.models.known_texts import codes, hashes
 from mcstl.models.model import Model
 from mcstl.models.multilevel import MultilevelNetwork
 from mcstl.models.multilevel_design import Design, Term, explicit
+from mcstl.models.prediction import Respondents, predict_draws
 from mcstl.serving.api import create_app
 from mcstl.serving.prediction import predict_file
 
@@ -183,9 +184,12 @@ def test_intervals_hold_the_truth_of_new_people() -> None:
         network = MultilevelNetwork.fitted(rows, 2)
         person = rows.annotators
         assert person is not None
-        nobody = replace(rows, annotators=None)
-        p = np.stack([training.predict(draw, nobody)[:, 1] for draw in network.posterior()])
-        z = np.log(p / (1 - p))
+        memberships, place = rows.patterns
+        alone = csr_matrix(np.eye(memberships.shape[0]))
+        nobody = Respondents(memberships, np.full(memberships.shape[0], -1), alone)
+        every = np.arange(len(rows.vectors))[:, None]
+        p = predict_draws(network, rows.vectors, every, nobody, 2, rows.known)
+        z = np.log(p[..., 1] / p[..., 0])[:, rows.positions[:, 0], place]
         low, high = z.mean(0) - 1.96 * z.std(0), z.mean(0) + 1.96 * z.std(0)
         # The score without the person's own level, which the text and the group have.
         shared = score - levels_of_people(seed)[person]

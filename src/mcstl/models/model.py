@@ -45,7 +45,7 @@ from mcstl.models.model_directory import (
     without_left_out,
     write_directory,
 )
-from mcstl.models.networks import BaseNetwork
+from mcstl.models.networks import NOT_SURE, BaseNetwork
 from mcstl.models.perspectives import (
     Groups,
     Person,
@@ -56,7 +56,7 @@ from mcstl.models.perspectives import (
     post_stratify,
 )
 from mcstl.models.populations import Population, cells_of
-from mcstl.models.prediction import Respondents, predict_grid, predict_rows
+from mcstl.models.prediction import Respondents, predict_draws, predict_grid, predict_rows
 from mcstl.models.texts import Texts
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ class _Encoded(NamedTuple):
     positions: IntArray
     known: IntArray
     cut: BoolArray
+
+
+#: Numbers of draws that are held at once, 128 MiB.
+_NUMBERS_AT_ONCE = 2**24
 
 
 @dataclass(repr=False)
@@ -214,7 +218,7 @@ class Model(EverydayModel, OnTheHub):
                     [0.42, 0.58]]])
         """
         respondents = self.respondents(perspectives, exactly=exactly)
-        return self._predict(self.network, self._encoded(texts, progress), respondents)
+        return self._predict(self._encoded(texts, progress), respondents)
 
     def predict_interval(
         self,
@@ -247,6 +251,7 @@ class Model(EverydayModel, OnTheHub):
             InputError: As `predict_proba`, for a model that is not of `multilevel` or `best`, and
                 for a level outside 0 to 1.
         """
+        self.check_level(level)
         respondents = self.respondents(perspectives, exactly=exactly)
         return self._interval(self._encoded(texts, progress), respondents, level, progress)
 
@@ -254,16 +259,33 @@ class Model(EverydayModel, OnTheHub):
         self, encoded: "_Encoded", respondents: Respondents, level: float, progress: Progress
     ) -> tuple[FloatArray, FloatArray]:
         """Return the ends of the posterior's interval, (n, P, L) each."""
+        vectors, positions, known, _ = encoded
+        n, L, P = len(positions), len(self.classes), respondents.shares.shape[0]
+        n_texts = max(1, _NUMBERS_AT_ONCE // max(1, self.network.n_draws * P * L))
+        center, width = np.empty((n, P, L)), np.empty((n, P, L))
+        for start in range(0, n, n_texts):
+            texts = slice(start, start + n_texts)
+            p = predict_draws(self.network, vectors, positions[texts], respondents, L, known)
+            z = logit(p)
+            center[texts], width[texts] = z.mean(axis=0), z.std(axis=0)
+            progress("drawing from the posterior", start, n)
+        progress("drawing from the posterior", n, n)
+        half = ndtri((1 + level) / 2) * width
+        return expit(center - half), expit(center + half)
+
+    def check_level(self, level: float) -> None:
+        """Check that intervals can be had.
+
+        Args:
+            level: The probability that they are to hold.
+
+        Raises:
+            InputError: If the model does not know how sure it is, or if there is no such level.
+        """
+        if not self.network.n_draws:
+            raise InputError(NOT_SURE)
         if not 0 < level < 1:
             raise InputError(f"a level is between 0 and 1, as 0.95; got {level}")
-        count = self.network.n_draws
-        mean = square = np.zeros(())
-        for done, network in enumerate(self.network.posterior(), start=1):
-            z = logit(self._predict(network, encoded, respondents))
-            mean, square = mean + z / count, square + z**2 / count
-            progress("drawing from the posterior", done, count)
-        half = ndtri((1 + level) / 2) * np.sqrt(np.maximum(square - mean**2, 0.0))
-        return np.asarray(expit(mean - half)), np.asarray(expit(mean + half))
 
     def views(
         self,
@@ -291,10 +313,12 @@ class Model(EverydayModel, OnTheHub):
         Raises:
             InputError: As `predict_proba`, and with a level as `predict_interval`.
         """
+        if level is not None:
+            self.check_level(level)
         perspectives = self._each_group() if perspectives is None else perspectives
         respondents = self.respondents([*perspectives, ()], exactly=exactly)
         encoded = self._encoded(texts, progress)
-        p = self._predict(self.network, encoded, respondents)
+        p = self._predict(encoded, respondents)
         names = tuple(map(" + ".join, perspectives))
         unseen = tuple(names[i] for i in respondents.unseen)
         views = Views(names, self.classes, p[:, :-1], p[:, -1], unseen, encoded.cut)
@@ -442,11 +466,10 @@ class Model(EverydayModel, OnTheHub):
             )
         return self.people.index(code)
 
-    def _predict(
-        self, network: BaseNetwork, texts: "_Encoded", respondents: Respondents
-    ) -> FloatArray:
+    def _predict(self, texts: "_Encoded", respondents: Respondents) -> FloatArray:
         vectors, positions, known, _ = texts
-        return predict_grid(network, vectors, positions, respondents, len(self.classes), known)
+        L = len(self.classes)
+        return predict_grid(self.network, vectors, positions, respondents, L, known)
 
     def _encoded(self, texts: Texts, progress: Progress) -> "_Encoded":
         form = self.text_form

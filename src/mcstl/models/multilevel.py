@@ -6,7 +6,7 @@ say of this very text. All effects are normal, each kind with a variance of its 
 (Gelman and Hill, 2007). What is not known of whoever is asked is integrated out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -248,21 +248,6 @@ class MultilevelNetwork(BaseNetwork):
         sds = dict(zip(self.SOURCES.values(), self.sds.tolist(), strict=True))
         return {source: sd for source, sd in sds.items() if sd > 0}
 
-    def at_its_mean(self) -> Self:
-        """See `BaseNetwork.at_its_mean`."""
-        return self._copy_with((tensor, tensor[:1]) for tensor in self._effects())
-
-    def posterior(self) -> Iterator[Self]:
-        """See `BaseNetwork.posterior`."""
-        for r in range(1, len(self.text)):
-            for sign in (1, -1):  # in pairs around the mean, which they keep
-                yield self._copy_with(
-                    (t, t[:1] + sign * (t[r : r + 1] - t[:1])) for t in self._effects()
-                )
-
-    def _effects(self) -> tuple[Tensor, ...]:
-        return self.text, self.group, self.person, self.text_level, self.text_group
-
     def probabilities(self, batch: Batch) -> Tensor:
         """See `BaseNetwork.probabilities`."""
         z, n = self._features(batch.vectors), len(batch.S)
@@ -291,6 +276,21 @@ class MultilevelNetwork(BaseNetwork):
         self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None = None
     ) -> Tensor:
         """See `BaseNetwork.grid_probabilities`."""
+        return self._integrated(*self._grid_scores(e, S, annotators, known))
+
+    def grid_draws(
+        self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None = None
+    ) -> Tensor:
+        """See `BaseNetwork.grid_draws`; draws are in pairs around the mean, which they keep."""
+        scores, variance = self._grid_scores(e, S, annotators, known)
+        mean, away = scores[..., :1], scores[..., 1:] - scores[..., :1]
+        each = torch.cat([mean, mean + away, mean - away], -1).permute(2, 0, 1)
+        return self._integrated(each[..., None], variance)
+
+    def _grid_scores(
+        self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return a grid's scores, (n, P, 1 + R), and the variance over people of each, (n, P)."""
         n, sides, _ = e.shape
         P, draws = len(S), len(self.text)
         z = self._features(e)  # (n, sides, D)
@@ -312,7 +312,7 @@ class MultilevelNetwork(BaseNetwork):
             )
             scores = scores + torch.where(is_known[:, None], of_person, 0.0)
             variance = torch.where(is_known, 0.0, variance)
-        return self._integrated(scores, variance)
+        return scores, variance
 
     def rewards(self, e: Tensor, S: Tensor) -> Tensor:
         """See `BaseNetwork.rewards`."""

@@ -6,7 +6,7 @@ All fulfil `BaseNetwork`, so that training, prediction and saving never ask whic
 
 import abc
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict, Unpack, get_args
 
 import numpy as np
@@ -70,6 +70,13 @@ class Dropout(nn.Module):
         drawn = words.random_(-(2**63), None).view(torch.uint8)[: x.numel()].view(x.shape)
         mask = drawn.to(x.dtype).ge_(self.dropped)
         return x * mask.mul_(256 / (256 - self.dropped))
+
+
+#: What is said where a network without draws is asked how sure it is.
+NOT_SURE = (
+    "only models of the methods multilevel and best know how sure they are; fit one of them, or "
+    "ask for no intervals"
+)
 
 
 class Effects(NamedTuple):
@@ -196,7 +203,7 @@ class BaseNetwork(nn.Module, abc.ABC):
 
     @property
     def n_draws(self) -> int:
-        """How many draws `posterior` makes; 0 for a network that does not know how sure it is."""
+        """How many draws `grid_draws` makes; 0 for a network that does not know how sure it is."""
         return 0
 
     def sources(self) -> dict[str, float]:
@@ -208,27 +215,25 @@ class BaseNetwork(nn.Module, abc.ABC):
         """
         return {}
 
-    def at_its_mean(self) -> "BaseNetwork":
-        """Leave out how sure the network is.
+    def grid_draws(
+        self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None = None
+    ) -> Tensor:
+        """Predict a grid by each draw of what the network is not sure of, given the training rows.
+
+        Args:
+            e: As in `grid_probabilities`, and so are the others.
+            S: The membership of each perspective, (P, K).
+            annotators: The code of each perspective's annotator, (P,).
+            known: The code of each text, (n, 1 or 2).
 
         Returns:
-            A network that answers by what is most likely alone.
-        """
-        return self
-
-    def posterior(self) -> Iterator["BaseNetwork"]:
-        """Draw from what the network is not sure of, given the training rows.
-
-        Yields:
-            Networks, each of which is one draw.
+            The class probabilities by what is most likely, then by each of D draws,
+            (1 + D, n, P, L).
 
         Raises:
             InputError: If the network does not know how sure it is.
         """
-        raise InputError(
-            "only models of the methods multilevel and best know how sure they are; fit one of "
-            "them, or ask for no intervals"
-        )
+        raise InputError(NOT_SURE)
 
     def _copy_with(self, replacements: Replacements) -> Self:
         # deepcopy takes the copy of whatever the memo has from there.

@@ -114,28 +114,77 @@ def predict_grid(
     Returns:
         The class probabilities, (n, P, L).
     """
+    answers = _mixed(network, vectors, positions, respondents, n_classes, known, draws=False)
+    return np.asarray(answers[0])
+
+
+def predict_draws(
+    network: BaseNetwork,
+    vectors: Float32Array,
+    positions: IntArray,
+    respondents: Respondents,
+    n_classes: int,
+    known: IntArray | None = None,
+) -> FloatArray:
+    """Predict every text under every perspective by each draw of what the network is not sure of.
+
+    Args:
+        network: The network; it is set to evaluation.
+        vectors: As in `predict_grid`, and so are the others.
+        positions: The texts, or pairs, (n, 1 or 2).
+        respondents: Whom the perspectives are made of.
+        n_classes: The number of classes, L.
+        known: As in `predict_rows`.
+
+    Returns:
+        The class probabilities, (D, n, P, L), of the network's `n_draws` draws.
+
+    Raises:
+        InputError: If the network does not know how sure it is.
+    """
+    return _mixed(network, vectors, positions, respondents, n_classes, known, draws=True)[1:]
+
+
+def _mixed(
+    network: BaseNetwork,
+    vectors: Float32Array,
+    positions: IntArray,
+    respondents: Respondents,
+    n_classes: int,
+    known: IntArray | None,
+    *,
+    draws: bool,
+) -> FloatArray:
+    """Return what the network says by what is most likely, then by draws, (1 + D, n, P, L)."""
     S, network = _groups_in_use(respondents.S, network)
     device, shares = _device(network), respondents.shares.tocsc()
     all_vectors = torch.from_numpy(vectors)
-    n_perspectives = shares.shape[0]
-    out = np.zeros((len(positions), n_perspectives, n_classes))
+    n_perspectives, n_answers = shares.shape[0], 1 + draws * network.n_draws
+    out = np.zeros((n_answers, len(positions), n_perspectives, n_classes))
+    numbers = max(network.hidden, draws * n_answers * n_classes)
     # Blocks of respondents, and of texts within them: a membership is dense in a block only.
-    block_size = max(1, _NUMBERS_AT_ONCE // max(network.hidden, S.shape[1]) // 16)
+    block_size = max(1, _NUMBERS_AT_ONCE // max(numbers, S.shape[1]) // 16)
     with torch.inference_mode():
         for first in range(0, S.shape[0], block_size):
             block = slice(first, first + block_size)
             membership = _dense(S[block], device)
             annotators = torch.from_numpy(respondents.annotators[block]).to(device)
-            n_texts = max(1, _NUMBERS_AT_ONCE // (len(membership) * network.hidden))
+            n_texts = max(1, _NUMBERS_AT_ONCE // (len(membership) * numbers))
             for start in range(0, len(positions), n_texts):
                 texts = slice(start, start + n_texts)
                 e = all_vectors[torch.from_numpy(positions[texts])].to(device)
                 codes = None if known is None else torch.from_numpy(known[positions[texts]])
                 codes = None if codes is None else codes.to(device)
-                grid = network.grid_probabilities(e, membership, annotators, codes)
-                p = never_certain(grid.double().cpu().numpy())
-                mixed = shares[:, block] @ p.swapaxes(0, 1).reshape(len(membership), -1)
-                out[texts] += mixed.reshape(n_perspectives, -1, n_classes).swapaxes(0, 1)
+                asked = (e, membership, annotators, codes)
+                if draws:
+                    grids = network.grid_draws(*asked)
+                else:
+                    grids = network.grid_probabilities(*asked)[None]
+                p = never_certain(grids.double().cpu().numpy())  # (answers, texts, block, L)
+                by_respondent = p.transpose(2, 0, 1, 3).reshape(len(membership), -1)
+                mixed = shares[:, block] @ by_respondent
+                mixed = mixed.reshape(n_perspectives, n_answers, -1, n_classes)
+                out[:, texts] += mixed.transpose(1, 2, 0, 3)
     return out
 
 

@@ -1,6 +1,6 @@
 """Networks that answer as one: the weighted sum of their logits, recalibrated."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -98,43 +98,37 @@ class StackNetwork(BaseNetwork):
 
     def without_annotators(self) -> "StackNetwork":
         """See `BaseNetwork.without_annotators`."""
-        return self._with([member.without_annotators() for member in self.members])
-
-    def posterior(self) -> Iterator["StackNetwork"]:
-        """Draw from what a member is not sure of, around the answer of all.
-
-        Yields:
-            Networks, each of which is one draw: the sum of all members, and how far the draw is
-            from the mean of the member that it is of.
-
-        Raises:
-            InputError: If no member knows how sure it is.
-        """
-        unsure = max(self.members, key=lambda member: member.n_draws)
-        draws = list(unsure.posterior())
-        mean = unsure.at_its_mean()
-        for draw in draws:
-            moved = self._with([*self.members, draw, mean], (1.0, -1.0))
-            yield moved
+        members = [member.without_annotators() for member in self.members]
+        stack = StackNetwork(members, len(self.offsets)).to(self.slope.device)
+        stack.weights, stack.slope, stack.offsets = self.weights, self.slope, self.offsets
+        return stack.eval()
 
     def probabilities(self, batch: Batch) -> Tensor:
         """See `BaseNetwork.probabilities`."""
         text = _all_known(None if batch.known is None else batch.known[batch.positions])
         known = batch.annotators_or_unknown() >= 0
         status = known.long() if text is None else 2 * text.long() + known.long()
-        return self._answer(self.weights[status], lambda member: member.probabilities(batch))
+        z = self._logits(self.weights[status], lambda member: member.probabilities(batch))
+        return self._recalibrated(z)
 
     def grid_probabilities(
         self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None = None
     ) -> Tensor:
         """See `BaseNetwork.grid_probabilities`."""
-        text = _all_known(known)
-        person = (annotators >= 0).long()
-        of_text = e.new_zeros(len(e), dtype=torch.long) if text is None else 2 * text.long()
-        return self._answer(
-            self.weights[of_text[:, None] + person],
-            lambda member: member.grid_probabilities(e, S, annotators, known),
-        )
+        return self._recalibrated(self._grid_logits(e, S, annotators, known))
+
+    def grid_draws(
+        self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None = None
+    ) -> Tensor:
+        """See `BaseNetwork.grid_draws`.
+
+        A draw is the answer of all, moved by how far a draw of the member that knows how sure it
+        is, is from that member's mean.
+        """
+        z = self._grid_logits(e, S, annotators, known)
+        unsure = max(self.members, key=lambda member: member.n_draws)
+        draws = level_logits(unsure.grid_draws(e, S, annotators, known))
+        return self._recalibrated(z + draws - draws[:1])
 
     def rewards(self, e: Tensor, S: Tensor) -> Tensor:
         """Compute the members' rewards r = o(e + V) / t (§2.4), weighted as for a new text.
@@ -149,19 +143,27 @@ class StackNetwork(BaseNetwork):
         rewards = torch.stack([member.rewards(e, S) for member in self.members], -1)
         return self.slope * (rewards * self.weights[0]).sum(-1)
 
-    def _with(self, members: Sequence[BaseNetwork], more: Sequence[float] = ()) -> "StackNetwork":
-        """Return a stack of other members with these weights, and more for those at the end."""
-        stack = StackNetwork(members, len(self.offsets)).to(self.slope.device)
-        extra = self.weights.new_tensor(more).expand(4, -1)
-        stack.weights = torch.cat([self.weights, extra], 1)
-        stack.slope, stack.offsets = self.slope, self.offsets
-        return stack.eval()
+    def _grid_logits(
+        self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None
+    ) -> Tensor:
+        text = _all_known(known)
+        person = (annotators >= 0).long()
+        of_text = e.new_zeros(len(e), dtype=torch.long) if text is None else 2 * text.long()
+        return self._logits(
+            self.weights[of_text[:, None] + person],
+            lambda member: member.grid_probabilities(e, S, annotators, known),
+        )
 
-    def _answer(self, weights: Tensor, probabilities: Callable[[BaseNetwork], Tensor]) -> Tensor:
-        """Return the recalibrated probabilities (..., L) of rows with weights (..., members)."""
-        z: Tensor | float = 0.0
-        for i, member in enumerate(self.members):
+    def _logits(self, weights: Tensor, probabilities: Callable[[BaseNetwork], Tensor]) -> Tensor:
+        """Return the weighted sum of the members' level logits, (..., T), of weights (..., M)."""
+        of_first, *of_others = self.members
+        z = weights[..., 0, None].double() * level_logits(probabilities(of_first))
+        for i, member in enumerate(of_others, start=1):
             z = z + weights[..., i, None].double() * level_logits(probabilities(member))
+        return z
+
+    def _recalibrated(self, z: Tensor) -> Tensor:
+        """Return the class probabilities (..., L) of summed level logits (..., T)."""
         above = torch.sigmoid(self.slope.double() * z + self.offsets.double())
         # Weighted sums of ordered levels stay in order; what is added to them may not.
         above = torch.cummin(above, -1).values

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from mcstl import __version__
@@ -232,11 +232,7 @@ def create_app(
     async def predict(question: Question) -> Predictions:
         """Return what each perspective, the population and a mix of your own say of texts."""
         texts, query = batcher.check(question.texts, question.perspectives, question.mix)
-        views = await batcher.views(texts, query.perspectives)
-        if question.interval is not None:
-            shown: list[list[str]] = [[], *query.perspectives[: query.n_shown]]
-            ends = await batcher.intervals(texts, shown, question.interval)
-            views = replace(views, ends=ends)
+        views = await batcher.views(texts, query.perspectives, question.interval)
         metrics.texts.inc(len(texts))
         return _predictions(views, query)
 

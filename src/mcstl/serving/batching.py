@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError, listed
 from mcstl.models.model import Model
 from mcstl.models.perspectives import Views
@@ -47,14 +44,20 @@ class _Request:
 
     texts: Sequence[Any]
     perspectives: tuple[tuple[str, ...], ...]
+    level: float | None
     answer: "asyncio.Future[Views]"
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """What requests that are answered together have in common."""
+        return self.perspectives, self.level
 
 
 class Batcher:
     """A model in a thread of its own that answers waiting requests together.
 
-    Requests for the same perspectives share a batch, since texts that are encoded together take
-    far less time than one after the other.
+    Requests for the same perspectives and intervals share a batch, since texts that are encoded
+    together take far less time than one after the other.
 
     Args:
         model: The model that answers.
@@ -118,24 +121,30 @@ class Batcher:
             raise InputError(f"text {number} is longer than {self.limits.letters:,} letters")
         return item if len(item) == 2 else item[0]
 
-    async def views(self, texts: Sequence[Any], perspectives: Sequence[Sequence[str]]) -> Views:
+    async def views(
+        self,
+        texts: Sequence[Any],
+        perspectives: Sequence[Sequence[str]],
+        level: float | None = None,
+    ) -> Views:
         """Predict texts under perspectives once it is their turn.
 
         Args:
             texts: n texts, or pairs of texts, as `check` returns them.
             perspectives: P lists of group names.
+            level: The probability that intervals are to hold, None for no intervals.
 
         Returns:
             The class probabilities of the n texts under the P perspectives.
 
         Raises:
+            InputError: If intervals are asked of a model that does not know how sure it is.
             BusyError: If too many requests wait, or if it takes too long.
         """
         if self.waiting >= self.limits.waiting:
             raise BusyError("too many requests wait; come back in a moment")
-        request = _Request(
-            texts, tuple(map(tuple, perspectives)), asyncio.get_running_loop().create_future()
-        )
+        answer: asyncio.Future[Views] = asyncio.get_running_loop().create_future()
+        request = _Request(texts, tuple(map(tuple, perspectives)), level, answer)
         self._queue.append(request)
         if self._loop_over_queue is None or self._loop_over_queue.done():
             self._loop_over_queue = asyncio.create_task(self._answer_queue())
@@ -148,34 +157,13 @@ class Batcher:
         finally:
             self.waiting -= 1
 
-    async def intervals(
-        self,
-        texts: Sequence[Any],
-        perspectives: Sequence[Sequence[str]],
-        level: float = 0.95,
-    ) -> FloatArray:
-        """Compute how sure the model is of what perspectives say.
-
-        Args:
-            texts: n texts, or pairs of texts, as `check` returns them.
-            perspectives: P lists of group names, one at least.
-            level: The probability that the intervals are to hold.
-
-        Returns:
-            The lower and the upper ends of the intervals, (2, n, P, L).
-
-        Raises:
-            InputError: If the model does not know how sure it is.
-        """
-        work = partial(self.model.predict_interval, texts, perspectives, level=level)
-        return np.stack(await asyncio.get_running_loop().run_in_executor(self._worker, work))
-
     async def _answer_queue(self) -> None:
         """Answer batch after batch until nobody waits."""
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
             texts = [text for request in batch for text in request.texts]
-            work = partial(self.model.views, texts, batch[0].perspectives)
+            first = batch[0]
+            work = partial(self.model.views, texts, first.perspectives, level=first.level)
             try:
                 views = await loop.run_in_executor(self._worker, work)
             except Exception as error:  # every request of the batch gets it
@@ -191,14 +179,14 @@ class Batcher:
                     request.answer.set_result(views.of_texts(positions))
 
     def _next_batch(self) -> list[_Request]:
-        """Take from the queue the first request and those for the same perspectives that fit."""
+        """Take from the queue the first request and those that ask the same and fit."""
         batch: list[_Request] = []
         later: list[_Request] = []
         size = 0
         for request in self._queue:
             if request.answer.done():  # given up
                 continue
-            same = not batch or request.perspectives == batch[0].perspectives
+            same = not batch or request.asked == batch[0].asked
             fits = not batch or size + len(request.texts) <= self.limits.batch
             if same and fits:
                 batch.append(request)

@@ -29,9 +29,11 @@ _WARNING = (
     "what any one person thinks, and no reason to treat anybody in a certain way.</p>"
 )
 _GAP = "From the population: how much further up a group's mean answer is, on a scale from {scale}."
+#: The probability that the intervals are to hold.
+_LEVEL = 0.95
 _ENDS = (
-    " In brackets: the 95% interval of what the group would say. The fewer of its members the "
-    "model knows, the wider."
+    f" In brackets: the {100 * _LEVEL:.0f}% interval of what the group would say. The fewer of its "
+    "members the model knows, the wider."
 )
 _CUT = "This text is longer than the model reads: its end was not looked at."
 _CSS = """
@@ -59,14 +61,12 @@ class Seen(NamedTuple):
 
     Attributes:
         titles: The beginning of each text; none where there is one text.
-        views: What each group and the population say of each text.
-        ends: The ends of the intervals of what groups say, (2, n, P, L); None for a model that does
-            not know how sure it is.
+        views: What each group and the population say of each text; with intervals, if the model
+            knows how sure it is.
     """
 
     titles: list[str]
     views: Views
-    ends: FloatArray | None
 
     @property
     def order(self) -> list[int]:
@@ -124,11 +124,10 @@ def _page(gr: Any, batcher: Batcher) -> Any:
             sets = sets[: 1 + any(sets[1])]
             asked = [form.of_boxes(each) for each in sets]
             items, _ = batcher.check(asked, [])
-            views = await batcher.views(items, perspectives)
-            is_sure = bool(perspectives) and batcher.model.network.n_draws > 0
-            ends = await batcher.intervals(items, perspectives) if is_sure else None
+            level = _LEVEL if batcher.model.network.n_draws else None
+            views = await batcher.views(items, perspectives, level)
             titles = [brief(" / ".join(each), 80) for each in sets] if len(sets) > 1 else []
-            seen = Seen(titles, views, ends)
+            seen = Seen(titles, views)
         except (InputError, BusyError) as error:
             return None, f"<p class='problem'>{escape(str(error))}</p>"
         return seen, chart(seen, *weights)
@@ -220,7 +219,7 @@ def _chart(
     if any(jury.values()):
         jurors = ", ".join(f"{weight:g} {name}" for name, weight in jury.items() if weight)
         lines.append(_line("Your jury", jurors, views.mixture(jury)[n], colours))
-    gaps, has_ends, by_heading = views.gaps[n], seen.ends is not None, dict[str, list[int]]()
+    gaps, has_ends, by_heading = views.gaps[n], views.ends is not None, dict[str, list[int]]()
     for k in seen.order:
         by_heading.setdefault(_heading(views.names[k]), []).append(k)
     for heading, numbers in by_heading.items():
@@ -228,7 +227,7 @@ def _chart(
         for k in numbers:
             gap = round(float(gaps[k]), 2) + 0.0  # never -0.00
             note = f"{gap:+.2f} from the population; ".replace("-", "−") + notes[views.names[k]]
-            ends = None if seen.ends is None else seen.ends[:, n, k]
+            ends = None if views.ends is None else views.ends[:, n, 1 + k]
             lines.append(_line(views.names[k], note, views.p[n, k], colours, ends))
     if views.names:
         scale = f"0, {classes[0]}, to 1, {classes[-1]}"

@@ -188,8 +188,8 @@ class _Job:
         if out.exists() and source.exists() and out.samefile(source):
             raise InputError(f"{out} is the table to predict; name another file to write")
         model.membership(query.perspectives)  # refuses unknown groups
-        if model.level is not None and not model.network.n_draws:
-            next(iter(model.network.posterior()))  # says that it does not know how sure it is
+        if model.level is not None:
+            model.check_level(model.level)
         if (3 * query.n_shown + 2) * len(model.classes) > _MAX_COLUMNS:
             raise InputError(
                 f"{query.n_shown:,} perspectives make more columns than a table is read with; "
