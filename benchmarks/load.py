@@ -1,13 +1,29 @@
 """Clients that ask a server all at once: how many answers, errors, and how long they take.
 
-python benchmarks/load.py http://127.0.0.1:8000 --clients 50 --seconds 120
+    python benchmarks/load.py --model FOLDER                 # serves it, with its intervals
+    python benchmarks/load.py --url http://127.0.0.1:8000    # a server that runs
+
+Without either a `best` of the simulation is trained and served. Server and clients share the
+machine. The memory of a server that is started here is read after a quarter of the time and at the
+end.
 """
 
 import argparse
-import asyncio
+import contextlib
+import json
+import os
 import random
+import socket
+import subprocess
+import sys
+import tempfile
 import time
-from typing import NamedTuple
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -27,46 +43,115 @@ class Load(NamedTuple):
         return float(np.quantile(self.seconds, q))
 
 
-async def press(url: str, clients: int, seconds: float, pairs: bool = False) -> Load:
+def press(
+    url: str, clients: int, seconds: float, pairs: bool = False, interval: float | None = None
+) -> Load:
     """Let `clients` ask for one text after the other, each another one, for `seconds`."""
     took: list[float] = []
     errors: dict[str, int] = {}
     end = time.monotonic() + seconds
+    address = urlsplit(url)
 
-    async def ask(client: httpx.AsyncClient, seed: int) -> None:
+    def ask(seed: int) -> None:
         chooser = random.Random(seed)
+        # A plain connection: with a comfortable client the clients are slower than the server.
+        client = HTTPConnection(address.hostname or "", address.port, timeout=60)
         while time.monotonic() < end:
             words = f"{chooser.choice(_SUBJECTS)} {chooser.choice(_ENDS)}, {chooser.random()}."
+            question: dict[str, Any] = {"texts": [[words, "Nothing."]] if pairs else [words]}
+            if interval is not None:
+                question["interval"] = interval
             start = time.monotonic()
             try:
-                texts = [[words, "Nothing."]] if pairs else [words]
-                answer = await client.post(f"{url}/predict", json={"texts": texts})
-                what = "" if answer.status_code == 200 else str(answer.status_code)
-            except httpx.HTTPError as error:
+                headers = {"Content-Type": "application/json"}
+                client.request("POST", f"{address.path}/predict", json.dumps(question), headers)
+                answer = client.getresponse()
+                answer.read()
+                what = "" if answer.status == 200 else str(answer.status)
+            except (OSError, HTTPException) as error:
                 what = type(error).__name__
+                client.close()
             if what:
                 errors[what] = errors.get(what, 0) + 1
             else:
                 took.append(time.monotonic() - start)
+        client.close()
 
-    limits = httpx.Limits(max_connections=clients)
-    async with httpx.AsyncClient(timeout=60, limits=limits, trust_env=False) as client:
-        await asyncio.gather(*(ask(client, seed) for seed in range(clients)))
+    with ThreadPoolExecutor(clients) as threads:
+        list(threads.map(ask, range(clients)))
     return Load(took, errors)
+
+
+def example(folder: Path) -> Path:
+    """Train a `best` of the simulation; return the folder of its model."""
+    import mcstl
+
+    data = mcstl.datasets.load("simulated")
+    groups = {"by": "attributes", "attributes": ["gender", "age"]}
+    mcstl.fit(data, method="best", groups=groups).save(folder / "model")
+    return folder / "model"
+
+
+@contextlib.contextmanager
+def serving(model: Path) -> Iterator[tuple[str, int]]:
+    """Serve a model on a free port; give its address and process once it is up."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = "from mcstl.cli import main; main()"
+    options = ["serve", str(model), "--port", str(port)]
+    process = subprocess.Popen([sys.executable, "-c", command, *options], stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.get(f"{url}/health", trust_env=False)
+                break
+            time.sleep(0.5)
+        yield url, process.pid
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def resident_mib(process: int) -> float:
+    """Return the memory that a process has, as Linux says it."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:
     """Press a server and print what came back."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--url", help="a server that runs")
+    asked.add_argument("--model", type=Path, help="the folder of a model to serve")
     parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--no-interval", action="store_true", help="for models without intervals")
     given = parser.parse_args()
-    load = asyncio.run(press(given.url, given.clients, given.seconds))
-    print(f"{len(load.seconds):,} answers, errors: {load.errors or 'none'}")
-    print(f"{len(load.seconds) / given.seconds:.1f} per second")
-    for q in (0.5, 0.95, 0.99):
-        print(f"p{100 * q:.0f} {load.quantile(q):.3f} s")
+    interval = None if given.no_interval else 0.95
+
+    def pressed(url: str, seconds: float) -> Load:
+        return press(url, given.clients, seconds, interval=interval)
+
+    memory = ""
+    with contextlib.ExitStack() as stack:
+        if given.url:
+            load = pressed(given.url, given.seconds)
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            url, process = stack.enter_context(serving(given.model or example(folder)))
+            pressed(url, given.seconds / 4)
+            first = resident_mib(process)
+            load = pressed(url, given.seconds)
+            memory = f", memory {first:,.0f} MiB, then {resident_mib(process):,.0f} MiB"
+    rate = len(load.seconds) / given.seconds
+    print(
+        f"{given.clients} clients for {given.seconds:g} s: {len(load.seconds):,} answers ", end=""
+    )
+    print(f"({rate:.0f} a second), errors: {load.errors or 'none'}{memory}")
+    print(", ".join(f"p{100 * q:.0f} {load.quantile(q):.3f} s" for q in (0.5, 0.95, 0.99)))
 
 
 if __name__ == "__main__":

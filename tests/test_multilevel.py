@@ -1,5 +1,6 @@
 """The multilevel model: its posterior against dense algebra, recovery of a known truth, answers."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from mcstl.models.known_texts import codes, hashes
 from mcstl.models.model import Model
 from mcstl.models.multilevel import MultilevelNetwork
 from mcstl.models.multilevel_design import Design, Term, explicit
+from mcstl.models.perspectives import Views
 from mcstl.models.prediction import Respondents, predict_draws
 from mcstl.serving.api import create_app
+from mcstl.serving.batching import Batcher, Limits
 from mcstl.serving.prediction import predict_file
 
 LEVELS = np.array([-1.0, 1.0])
@@ -383,6 +386,37 @@ def test_a_table_and_the_service_have_the_intervals(town: Model, tmp_path: Path)
         for answer, of_text in zip(answers, ends, strict=True):
             np.testing.assert_allclose(answer[f"population_{end}"], of_text[0], atol=1e-6)
             np.testing.assert_allclose(answer[end], of_text[1:], atol=1e-6)
+
+
+def test_intervals_of_those_who_wait_are_made_together(
+    town: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [[name] for name in town.group_names]
+    sizes: list[int] = []
+    views_of = Model.views
+
+    def counted(self: Model, texts: Any, *arguments: Any, **options: Any) -> Views:
+        sizes.append(len(texts))
+        return views_of(self, texts, *arguments, **options)
+
+    monkeypatch.setattr(Model, "views", counted)
+
+    async def main() -> list[Views]:
+        batcher = Batcher(town, Limits())
+        levels = [0.9, None, 0.9, 0.9, None]
+        answers = [batcher.views([f"text {i}"], asked, level) for i, level in enumerate(levels * 2)]
+        found = await asyncio.gather(*answers)
+        batcher.close()
+        return found
+
+    found = asyncio.run(main())
+    assert sorted(sizes) == [4, 6]
+    for i, views in enumerate(found):
+        alone = views_of(town, [f"text {i}"], asked, level=0.9)
+        assert (views.ends is None) == (i % 5 in (1, 4))
+        np.testing.assert_allclose(views.p, alone.p, atol=1e-5)
+        if views.ends is not None and alone.ends is not None:
+            np.testing.assert_allclose(views.ends, alone.ends, atol=1e-5)
 
 
 def test_a_population_of_ones_own(town: Model) -> None:

@@ -1,6 +1,5 @@
 """A served model from outside: a real browser, many clients, malformed requests, SIGTERM."""
 
-import asyncio
 import json
 import os
 import random
@@ -242,7 +241,7 @@ def test_the_page_in_a_browser(served: Served, width: int, height: int, tmp_path
 
 def test_many_clients_for_two_minutes(served: Served) -> None:
     pairs = served.model.task == "preference"
-    load = asyncio.run(press(served.url, 50, SECONDS, pairs))
+    load = press(served.url, 50, SECONDS, pairs)
     assert not load.errors
     assert len(load.seconds) > 50
     logged = [json.loads(line) for line in served.log.read_text().splitlines()]

@@ -33,9 +33,8 @@ _NUMBERS_OF_DRAWS = 2**24
 _ROWS_OF_VARIANCES = 200_000
 #: With more pairs of a text and a group, what a group says of a single text is not learnt.
 _MOST_PAIRS = 2**22
-#: Nodes and weights by which a normal score is integrated out.
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+#: Nodes at which a normal score is integrated out; of draws, which are many, at fewer.
+_NODES, _NODES_OF_DRAWS = 15, 7
 
 
 class MultilevelNetwork(BaseNetwork):
@@ -285,7 +284,7 @@ class MultilevelNetwork(BaseNetwork):
         scores, variance = self._grid_scores(e, S, annotators, known)
         mean, away = scores[..., :1], scores[..., 1:] - scores[..., :1]
         each = torch.cat([mean, mean + away, mean - away], -1).permute(2, 0, 1)
-        return self._integrated(each[..., None], variance)
+        return self._averaged(each, variance.sqrt(), _NODES_OF_DRAWS)
 
     def _grid_scores(
         self, e: Tensor, S: Tensor, annotators: Tensor, known: Tensor | None
@@ -340,10 +339,15 @@ class MultilevelNetwork(BaseNetwork):
         spread = variance.double()
         if scores.shape[-1] > 1:
             spread = spread + (scores[..., 1:].double() - mean[..., None]).square().mean(-1)
-        sd, above = spread.sqrt()[..., None], mean.new_zeros(*mean.shape, len(self.cuts))
-        for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-            at = mean[..., None] + node * sd - self.cuts.double()
-            above = above + weight * torch.sigmoid(at)
+        return self._averaged(mean, spread.sqrt(), _NODES)
+
+    def _averaged(self, mean: Tensor, sd: Tensor, n_nodes: int) -> Tensor:
+        """Return class probabilities (..., L), averaged over normal scores."""
+        cuts, above = self.cuts.to(mean), mean.new_zeros(*mean.shape, len(self.cuts))
+        nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
+        for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+            at = mean[..., None] + (node * sd[..., None] - cuts)
+            above += weight * torch.sigmoid_(at)
         ends = torch.ones_like(above[..., :1])
         edges = torch.cat([ends, above, torch.zeros_like(ends)], -1)
         return edges[..., :-1] - edges[..., 1:]

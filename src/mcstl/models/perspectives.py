@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import csr_matrix
 
 from mcstl._support.arrays import BoolArray, FloatArray
 from mcstl._support.errors import InputError, Notice, brief, did_you_mean, listed
@@ -169,18 +169,20 @@ def post_stratify(
                [0.67, 0.33, 0.  ]]), array([ True,  True,  True]))
     """
     memberships, counts = population
-    by_group = memberships.T.tocsr().astype(np.float64)
-    everybody = csr_matrix(np.asarray(counts, dtype=np.float64)[None, :])
-    each = []
-    for row in range(groups.shape[0]):
-        weights = everybody
+    by_group, counts = memberships.tocsc(), np.asarray(counts, dtype=np.float64)
+    (J, _), P = memberships.shape, groups.shape[0]
+    where, shares = [], []
+    for row in range(P):
+        weights = counts
         for k in groups.indices[groups.indptr[row] : groups.indptr[row + 1]]:
-            weights = weights.multiply(by_group[k])
-        total = weights.sum()
-        each.append(csr_matrix(weights / total if total > 0 else weights * 0.0))
-    shares = vstack(each, format="csr") if each else csr_matrix((0, memberships.shape[0]))
-    shares.eliminate_zeros()
-    return shares, shares.getnnz(axis=1) > 0
+            of_group, inside = np.zeros(J), slice(by_group.indptr[k], by_group.indptr[k + 1])
+            of_group[by_group.indices[inside]] = by_group.data[inside]
+            weights = weights * of_group
+        where.append(np.flatnonzero(weights))
+        shares.append(weights[where[-1]] / weights.sum() if len(where[-1]) else np.zeros(0))
+    ends = np.cumsum([0, *map(len, where)])
+    each = csr_matrix((np.concatenate([[], *shares]), np.concatenate([[], *where]), ends), (P, J))
+    return each, each.getnnz(axis=1) > 0
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class StackNetwork(BaseNetwork):
         z = self._grid_logits(e, S, annotators, known)
         unsure = max(self.members, key=lambda member: member.n_draws)
         draws = level_logits(unsure.grid_draws(e, S, annotators, known))
-        return self._recalibrated(z + draws - draws[:1])
+        return self._recalibrated(draws + (z - draws[0]))
 
     def rewards(self, e: Tensor, S: Tensor) -> Tensor:
         """Compute the members' rewards r = o(e + V) / t (§2.4), weighted as for a new text.

@@ -12,6 +12,9 @@ from mcstl.models.model import Model
 from mcstl.models.perspectives import Views
 from mcstl.serving.query import Query
 
+#: How long is waited for more requests after a batch, as a share of what the batch took.
+_SHARE_OF_WAITING = 0.5
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -70,6 +73,7 @@ class Batcher:
         self.form = model.text_form
         self.waiting = 0
         self._queue: list[_Request] = []
+        self._last = 0, 0.0  # how many were answered together, until when more are waited for
         self._loop_over_queue: asyncio.Task[None] | None = None
         # The model uses all cores for one batch; more threads would only share them.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="mcstl-model")
@@ -160,7 +164,11 @@ class Batcher:
     async def _answer_queue(self) -> None:
         """Answer batch after batch until nobody waits."""
         loop = asyncio.get_running_loop()
-        while batch := self._next_batch():
+        while self._queue:
+            await self._gathered()
+            if not (batch := self._next_batch()):
+                continue
+            started = loop.time()
             texts = [text for request in batch for text in request.texts]
             first = batch[0]
             work = partial(self.model.views, texts, first.perspectives, level=first.level)
@@ -177,6 +185,17 @@ class Batcher:
                 start = positions.stop
                 if not request.answer.done():
                     request.answer.set_result(views.of_texts(positions))
+            self._last = len(batch), loop.time() + (loop.time() - started) * _SHARE_OF_WAITING
+
+    async def _gathered(self) -> None:
+        """Wait until as many ask as were answered last, or for a moment after those.
+
+        Whoever was answered with others asks again with them: without waiting, the first would be
+        answered alone, in the same time, while the answers of the others are still being written.
+        """
+        count, until = self._last
+        while len(self._queue) < count and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.002)
 
     def _next_batch(self) -> list[_Request]:
         """Take from the queue the first request and those that ask the same and fit."""
