@@ -31,7 +31,7 @@ from mcstl.methods.fitting import fit_method
 from mcstl.methods.network import NetworkMethod
 from mcstl.models.model import Model
 from mcstl.models.multilevel import MultilevelNetwork
-from mcstl.models.training import predict, validation_nll
+from mcstl.models.training import predict
 from mcstl.studies import preparation, results
 from mcstl.studies.build_model import build_model
 from mcstl.studies.describe import describe
@@ -249,17 +249,17 @@ def test_majority_learns_from_majority_labels_alone(cache: Path) -> None:
     study = tiny(methods=["none", "majority"])
     data, encoder = study.load(), load_encoder()
     prepared = prepare(study, data, encoder, seed=0)
-    train, validation, _ = prepared.parts
-    known = data.take(np.concatenate([train, validation]))
+    train = prepared.parts.train
+    known = data.take(train)
     votes = np.zeros((known.frame["item"].nunique(), 3), dtype=int)
     items = pd.factorize(known.frame["item"])[0]
     np.add.at(votes, (items, known.labels), 1)
     few = votes.max(axis=1) - np.median(votes, axis=1) > 1  # one vote more changes no majority
-    minority = ~majority_rows(known)[: len(train)] & few[items[: len(train)]]
+    minority = ~majority_rows(known) & few[items]
     assert minority.sum() > 20
     frame = data.frame.copy()
     rows = train[minority]
-    top = votes.argmax(axis=1)[items[: len(train)][minority]]
+    top = votes.argmax(axis=1)[items[minority]]
     frame.loc[rows, "label"] = 3 - top - frame.loc[rows, "label"].to_numpy()  # the third label
     altered = replace(data, frame=frame)
     other = replace(
@@ -273,20 +273,21 @@ def test_majority_learns_from_majority_labels_alone(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["majority", "dawid-skene"])
-def test_a_label_that_items_share_is_validated_on_other_items(name: str, cache: Path) -> None:
-    """Or the label has been learnt, and the validation NLL falls until the last epoch."""
-    study = tiny(methods=[name])
+def test_one_label_per_item_is_stopped_by_labels_as_they_are(name: str, cache: Path) -> None:
+    """Where an item is on both sides, its one label would be validated until it is known by heart.
+
+    So the network comes nearer to what people say than one that learnt its rows by heart.
+    """
+    study = tiny(methods=[name], training={"epochs": 200, "patience": 200})
     prepared = prepare(study, study.load(), load_encoder(), seed=0)
-    settings = study.settings_of(MethodConfig(name=name), 0)
     method = methods.find(name)
     assert isinstance(method, NetworkMethod)
-    train, validation = method.training_examples(prepared, seed=0)
-    assert not np.intersect1d(train.positions, validation.positions).size
-    share = len(prepared.parts.validation) / len(prepared.parts.train)
-    assert share / 3 < validation.w.sum() / train.w.sum() < share * 3
-    _, network, _ = fit_method(prepared, settings)
+    _, validation = method.training_examples(prepared, seed=0)
+    assert np.array_equal(validation.y, prepared.annotations.labels[prepared.parts.validation])
+    p, network, _ = fit_method(prepared, study.settings_of(MethodConfig(name=name), 0))
     assert network is not None
-    assert validation_nll(network, train) > 0.3  # it has not learnt them by heart
+    truth = prepared.annotations.labels[prepared.parts.test]
+    assert -np.log(p[np.arange(len(p)), truth]).mean() < 1.5  # 1.1; by heart 2.3 and more
 
 
 def test_annotations_per_item_are_the_papers_m_in_the_whole_data_set(cache: Path) -> None:

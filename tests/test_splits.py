@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcstl._support.errors import InputError
 from mcstl.data.annotations import Annotations, majority_rows, minority_weights
-from mcstl.data.splits import Split, SplitBy, items_apart, official_split, split
+from mcstl.data.splits import Split, SplitBy, official_split, split
 from test_annotations import complaint, pairs, rows
 
 
@@ -85,31 +85,6 @@ def test_parts_are_disjoint_cover_all_rows_and_repeat(
         assert (np.diff(part) > 0).all()
         assert part.tolist() == again.tolist()
     assert set(data.labels[parts.train]) == {0, 1, 2}
-
-
-@settings(max_examples=40)
-@given(tables(), st.sampled_from(["annotation", "item", "annotator"]), st.integers(0, 99))
-def test_items_apart_share_nothing_and_train_on_nothing_that_was_held_out(
-    data: Annotations, by: SplitBy, seed: int
-) -> None:
-    parts = split_or_none(data, by, seed)
-    if parts is None:
-        return
-    train, held_out, test = items_apart(data, parts, seed)
-    items = data.frame["item"].to_numpy()
-    assert not np.intersect1d(items[train], items[held_out]).size
-    assert np.isin(train, parts.train).all()
-    assert np.isin(held_out, np.concatenate([parts.train, parts.validation])).all()
-    assert test.tolist() == parts.test.tolist()
-    largest = data.frame["item"].value_counts().max()
-    assert abs(len(held_out) - len(parts.validation)) <= largest / 2
-    if by == "item":
-        assert train.tolist() == parts.train.tolist()
-
-
-def test_items_apart_leave_the_parts_where_there_is_one_item() -> None:
-    parts = Split(np.arange(4), np.arange(4, 6), np.arange(6, 8))
-    assert items_apart(small(1, 8), parts, seed=0) == parts
 
 
 @settings(max_examples=40)

@@ -230,35 +230,6 @@ def whole_items(annotations: Annotations) -> IntArray:
     return first[component][items].astype(np.int64)
 
 
-def items_apart(annotations: Annotations, parts: Split, seed: int) -> Split:
-    """Draw validation rows of items that are not trained on, for a label that an item's rows share.
-
-    Where a split by annotation or by annotator has an item on both sides, its shared label (the
-    majority's, say) has been learnt, and the validation rows ask for it again: the loss falls as
-    long as anybody trains. So some items are held out, about as many rows as there were, from
-    either part. Validation rows of the other items are left out, since no row that is validated on
-    elsewhere may be trained on. Parts without a common item stay as they are, as do those of too
-    few items.
-
-    Args:
-        annotations: The annotations that were split.
-        parts: Their split.
-        seed: Decides which items are held out.
-
-    Returns:
-        The split with the new training and validation rows.
-    """
-    train, validation, test = parts
-    items = _sorted_codes(annotations.frame["item"])
-    if not np.isin(items[validation], items[train]).any():
-        return parts
-    rows = np.sort(np.concatenate([train, validation]))
-    share = len(validation) / len(rows)
-    rest, held_out = _part(items, annotations.strata, rows, share, [seed, 2])
-    rest = np.intersect1d(rest, train)
-    return Split(rest, held_out, test) if len(rest) and len(held_out) else parts
-
-
 def _part(
     units: IntArray | None, labels: IntArray, rows: IntArray, share: float, seed: list[int]
 ) -> tuple[IntArray, IntArray]:

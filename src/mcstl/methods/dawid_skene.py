@@ -7,7 +7,6 @@ import pandas as pd
 
 from mcstl._support.arrays import FloatArray, IntArray
 from mcstl.data.annotations import Annotations, items_and_labels
-from mcstl.data.splits import items_apart
 from mcstl.methods.base import Prepared
 from mcstl.methods.none import TextAlone
 from mcstl.models.examples import Examples
@@ -59,10 +58,10 @@ class DawidSkene(TextAlone):
     needs = "annotator"
 
     def training_examples(self, prepared: Prepared, seed: int) -> tuple[Examples, Examples]:
-        """Make of each row one per class, weighted by the estimated probability of the class.
+        """Make of each training row one per class, weighted by the estimated probability.
 
-        The estimate is made of all rows but the test rows. Items that are validated on are not
-        trained on (`mcstl.data.splits.items_apart`).
+        The estimate is made of the training rows. Validation rows keep their own labels, as in
+        `mcstl.methods.majority`.
 
         Args:
             prepared: The seed's data.
@@ -74,13 +73,9 @@ class DawidSkene(TextAlone):
         Raises:
             InputError: If there are no annotators.
         """
-        examples, data = self.examples(prepared, seed), prepared.annotations
-        train, validation, _ = prepared.parts
-        known = np.concatenate([train, validation])
-        p = np.zeros((len(data), len(data.classes)))
-        p[known] = label_probabilities(data.take(known))
-        train, validation, _ = items_apart(data, prepared.parts, seed)
-        return _weighted(examples, train, p[train]), _weighted(examples, validation, p[validation])
+        examples, train = self.examples(prepared, seed), prepared.parts.train
+        p = label_probabilities(prepared.annotations.take(train))
+        return _weighted(examples, train, p), examples.take(prepared.parts.validation)
 
 
 def _weighted(examples: Examples, rows: IntArray, p: FloatArray) -> Examples:

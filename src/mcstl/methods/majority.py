@@ -1,9 +1,6 @@
 """The majority's label of each item as if it were the truth: Maj(Y) (§3.3)."""
 
-import numpy as np
-
 from mcstl.data.annotations import majority_rows
-from mcstl.data.splits import items_apart
 from mcstl.methods.base import Prepared
 from mcstl.methods.none import TextAlone
 from mcstl.models.examples import Examples
@@ -15,9 +12,10 @@ class Majority(TextAlone):
     name = "majority"
 
     def training_examples(self, prepared: Prepared, seed: int) -> tuple[Examples, Examples]:
-        """Keep the rows that carry their item's majority label over all rows but the test rows.
+        """Keep the training rows that carry their item's majority label over the training rows.
 
-        Items that are validated on are not trained on (`mcstl.data.splits.items_apart`).
+        Validation rows keep their own labels: all methods are stopped by the same rows. With the
+        majority's label they would ask for what has been learnt where items are on both sides.
 
         Args:
             prepared: The seed's data.
@@ -26,13 +24,10 @@ class Majority(TextAlone):
         Returns:
             Examples to train on and examples to validate on, without groups.
         """
-        data, (train, validation, _) = prepared.annotations, prepared.parts
-        known = np.concatenate([train, validation])
-        kept = np.zeros(len(data), dtype=bool)
-        kept[known] = majority_rows(data.take(known))
+        train = prepared.parts.train
+        kept = train[majority_rows(prepared.annotations.take(train))]
         examples = self.examples(prepared, seed)
-        train, validation, _ = items_apart(data, prepared.parts, seed)
-        return examples.take(train[kept[train]]), examples.take(validation[kept[validation]])
+        return examples.take(kept), examples.take(prepared.parts.validation)
 
 
 METHOD = Majority()
