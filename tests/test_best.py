@@ -11,13 +11,14 @@ import torch
 from scipy.sparse import csr_matrix
 
 import mcstl
+from mcstl._support.arrays import FloatArray
 from mcstl._support.errors import InputError
 from mcstl.data.labels import Task
 from mcstl.data.splits import whole_items
 from mcstl.datasets.simulated import simulate
 from mcstl.encoding.encoders import Encoder, load_encoder
 from mcstl.methods import best
-from mcstl.methods.base import Prepared
+from mcstl.methods.base import MethodConfig, Prepared
 from mcstl.methods.fitting import fit_method
 from mcstl.models import training
 from mcstl.models.examples import Examples, WeightedExamples
@@ -25,6 +26,7 @@ from mcstl.models.model import Model
 from mcstl.models.multilevel import MultilevelNetwork
 from mcstl.models.networks import Network
 from mcstl.models.stack import StackNetwork, level_logits
+from mcstl.models.training import TrainingConfig
 from mcstl.rewards import RewardFunction
 from mcstl.rewards.classifier import as_classifier
 from mcstl.studies.preparation import prepare
@@ -204,8 +206,9 @@ def test_best_goes_on_where_it_was_stopped(
     town: tuple[Study, Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks that were fitted are not fitted again; the result is the same to the last bit."""
-    study, prepared = town
+    study, prepared = town[0], replace(town[1], trained={})
     whole, *_ = fit_method(prepared, study.settings_of(study.methods[0], 0))
+    prepared.trained.clear()
     plain, begun = training.fit, list[int]()
 
     def stopped(*rows: Any, **options: Any) -> training.Fitted:
@@ -228,10 +231,41 @@ def test_best_goes_on_where_it_was_stopped(
         return shuffled(self, batch_size)
 
     monkeypatch.setattr(WeightedExamples, "shuffled", counted)
+    prepared.trained.clear()  # as in a new process
     again, *_ = fit_method(prepared, study.settings_of(study.methods[0], 0, session))
     assert len(steps) == 3 * 3  # epochs of three networks
     assert (again == whole).all()
     assert not list(tmp_path.iterdir())
+
+
+def test_best_and_mc_stl_train_one_network_between_them(
+    town: tuple[Study, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever comes first, each predicts what it predicts alone, to the last bit."""
+    study = town[0].model_copy(update={"training": TrainingConfig(hidden=16, epochs=3)})
+    plain, fits = training.fit, list[int]()
+
+    def counted(*rows: Any, **options: Any) -> training.Fitted:
+        fits.append(1)
+        return plain(*rows, **options)
+
+    monkeypatch.setattr(training, "fit", counted)
+
+    def predicted(*names: str) -> tuple[dict[str, FloatArray], int]:
+        prepared = replace(town[1], trained={})
+        fits.clear()
+        p = {
+            name: fit_method(prepared, study.settings_of(MethodConfig(name=name), 0)).p
+            for name in names
+        }
+        return p, len(fits)
+
+    alone = {name: predicted(name) for name in ("best", "mc-stl")}
+    assert alone["mc-stl"][1] == 2  # recipes
+    for order in (("best", "mc-stl"), ("mc-stl", "best")):
+        p, count = predicted(*order)
+        assert count == alone["best"][1]
+        assert all((p[name] == alone[name][0][name]).all() for name in order)
 
 
 @pytest.mark.parametrize("task", TASKS)

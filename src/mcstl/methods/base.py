@@ -20,7 +20,7 @@ from mcstl.groups.base import need_column
 from mcstl.models.examples import Examples
 from mcstl.models.known_texts import codes, hashes
 from mcstl.models.networks import BaseNetwork
-from mcstl.models.training import Problem, Session, TrainingConfig
+from mcstl.models.training import Fitted, Problem, Session, TrainingConfig
 
 Part = Literal["train", "validation", "test"]
 Recalibration = Literal["temperature", "platt", "isotonic", "mcgrad"]
@@ -81,6 +81,7 @@ class Prepared:
         encoder: The encoder of the texts, the seed's own where it is trained further.
         predicted: What methods without recalibration predicted, by their configuration, for the
             methods that recalibrate them.
+        trained: The networks of mc-stl, by how they were trained, for the method that builds on it.
     """
 
     annotations: Annotations
@@ -90,6 +91,7 @@ class Prepared:
     examples: Examples
     encoder: Encoder
     predicted: dict[str, dict[Part, FloatArray]] = field(default_factory=dict, compare=False)
+    trained: dict[str, Fitted] = field(default_factory=dict, compare=False)
 
     def part(self, part: Part) -> Examples:
         """Take the examples of one part.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mcstl._support.arrays import BoolArray, FloatArray, IntArray
 from mcstl.data.splits import whole_items
+from mcstl.methods import mc_stl
 from mcstl.methods.base import FittedMethod, Prepared, RunSettings
 from mcstl.methods.multilevel import Multilevel, fitted, only_known
 from mcstl.models import recipes, training
@@ -24,9 +25,9 @@ from mcstl.models.examples import Examples
 from mcstl.models.networks import BaseNetwork
 from mcstl.models.stack import STATUSES, StackNetwork, level_logits
 
-#: How many folds there are; of many rows two of them are measured.
+#: How many folds there are; of many rows two of them are measured, which hold out as many rows.
 _FOLDS, _FOLDS_OF_MANY = 5, 2
-_MANY_ROWS = 20_000
+_MANY_ROWS = 10_000
 #: With fewer rows held out, the weights of what is known are those of all rows.
 _LEAST_ROWS = 100
 
@@ -53,14 +54,7 @@ class Best(Multilevel):
         items = whole_items(prepared.annotations)
         n_folds = _FOLDS if len(rows) <= _MANY_ROWS else _FOLDS_OF_MANY
         sessions = [session.part(i, 1 + n_folds) for i in range(1 + n_folds)]
-        of_all = recipes.fit(
-            examples.take(parts.train),
-            examples.take(parts.validation),
-            prepared.problem,
-            settings.training,
-            seed=seed,
-            session=sessions[0],
-        )
+        of_all = mc_stl.METHOD.trained(prepared, settings._replace(session=sessions[0]))
         multilevel = fitted(examples.take(rows), prepared, settings)
         folds = []
         for fold, each in enumerate(sessions[1:]):
@@ -71,17 +65,17 @@ class Best(Multilevel):
             )
             if not is_out.any() or not len(train) or not len(stop):
                 continue
-            mc_stl = training.fit(
-                kept.take(train),
-                kept.take(stop),
+            of_kept = training.fit(
+                prepared.examples.take(train),
+                prepared.examples.take(stop),
                 prepared.problem,
                 of_all.config,
                 seed=seed,
                 session=each,
-            )
+            ).network
             regression = fitted(kept.take(rows[~is_out]), prepared, settings, multilevel)
             out = rows[is_out]
-            folds.append(_Fold.of((regression, mc_stl.network), kept.take(out), items[out]))
+            folds.append(_Fold.of((regression, of_kept), kept.take(out), items[out]))
         members: list[BaseNetwork] = [multilevel, of_all.network]
         weights = _weights_by_status(folds)
         if not weights[:, 1].any():

@@ -6,7 +6,7 @@ from mcstl.methods.base import FittedMethod, Method, Prepared, RunSettings
 from mcstl.models import recipes, training
 from mcstl.models.examples import Examples
 from mcstl.models.networks import Network
-from mcstl.models.training import TrainingConfig
+from mcstl.models.training import Fitted, TrainingConfig
 
 
 class NetworkMethod(Method):
@@ -44,9 +44,20 @@ class NetworkMethod(Method):
         """
         return config
 
-    def fit(self, prepared: Prepared, settings: RunSettings) -> FittedMethod:
-        """See `Method.fit`."""
-        fitted = recipes.fit(
+    def trained(self, prepared: Prepared, settings: RunSettings) -> Fitted:
+        """Train the network.
+
+        Args:
+            prepared: The seed's data.
+            settings: The training, its seed and how it is followed.
+
+        Returns:
+            The network and how its training went.
+
+        Raises:
+            InputError: If it cannot be trained.
+        """
+        return recipes.fit(
             *self.training_examples(prepared, settings.seed),
             prepared.problem,
             self.training_config(settings.training),
@@ -54,6 +65,10 @@ class NetworkMethod(Method):
             seed=settings.seed,
             session=settings.session,
         )
+
+    def fit(self, prepared: Prepared, settings: RunSettings) -> FittedMethod:
+        """See `Method.fit`."""
+        fitted = self.trained(prepared, settings)
         network = fitted.network
         return FittedMethod(
             lambda examples: training.predict(network, examples),
