@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -92,26 +92,29 @@ def example(folder: Path) -> Path:
     return folder / "model"
 
 
-@contextlib.contextmanager
-def serving(model: Path) -> Iterator[tuple[str, int]]:
+def start(
+    model: Path, log: Path, environment: Mapping[str, str] = {}
+) -> tuple[str, "subprocess.Popen[str]"]:
     """Serve a model on a free port; give its address and process once it is up."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = "from mcstl.cli import main; main()"
-    options = ["serve", str(model), "--port", str(port)]
-    process = subprocess.Popen([sys.executable, "-c", command, *options], stderr=subprocess.DEVNULL)
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", command, "serve", str(model), "--port", str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            text=True,
+            env=os.environ | environment,
+        )
     url = f"http://127.0.0.1:{port}"
-    try:
-        while process.poll() is None:
-            with contextlib.suppress(httpx.HTTPError):
-                httpx.get(f"{url}/health", trust_env=False)
-                break
-            time.sleep(0.5)
-        yield url, process.pid
-    finally:
-        process.terminate()
-        process.wait(60)
+    while process.poll() is None:
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"{url}/health", trust_env=False).raise_for_status()
+            return url, process
+        time.sleep(0.5)
+    raise RuntimeError(f"mcstl serve ended with {process.returncode}: {log.read_text()}")
 
 
 def resident_mib(process: int) -> float:
@@ -141,11 +144,13 @@ def main() -> None:
             load = pressed(given.url, given.seconds)
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            url, process = stack.enter_context(serving(given.model or example(folder)))
+            url, process = start(given.model or example(folder), folder / "log")
+            stack.callback(process.wait, 60)
+            stack.callback(process.terminate)
             pressed(url, given.seconds / 4)
-            first = resident_mib(process)
+            first = resident_mib(process.pid)
             load = pressed(url, given.seconds)
-            memory = f", memory {first:,.0f} MiB, then {resident_mib(process):,.0f} MiB"
+            memory = f", memory {first:,.0f} MiB, then {resident_mib(process.pid):,.0f} MiB"
     rate = len(load.seconds) / given.seconds
     print(
         f"{given.clients} clients for {given.seconds:g} s: {len(load.seconds):,} answers ", end=""

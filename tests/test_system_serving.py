@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,14 +25,15 @@ from mcstl.models.model import Model
 from tiny import Finished
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from load import press
+from load import press, start
 
 pytestmark = pytest.mark.system
 
 TEXT = "We should build a new library, soon."
 #: The seconds that many clients press; the requirement is two minutes.
 SECONDS = 120
-MAIN = "from mcstl.cli import main; main()"
+#: What servers run with: one core, so that requests are in flight for a while.
+ONE_CORE = {"OMP_NUM_THREADS": "1"}
 
 
 class Served(NamedTuple):
@@ -41,31 +41,6 @@ class Served(NamedTuple):
     process: "subprocess.Popen[str]"
     log: Path
     model: Model
-
-
-def start(model: Path, log: Path) -> tuple[str, "subprocess.Popen[str]"]:
-    """Start `mcstl serve` on a free port and wait until it is up."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, "serve", str(model), "--port", str(port)],
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        if process.poll() is not None:
-            raise RuntimeError(log.read_text())
-        try:
-            if httpx.get(f"{url}/health", trust_env=False).status_code == 200:
-                return url, process
-        except httpx.HTTPError:
-            time.sleep(0.5)
-    raise RuntimeError("the server did not come up")
 
 
 @pytest.fixture(scope="module", params=["binary", "preference"])
@@ -76,7 +51,7 @@ def served(
 ) -> Iterator[Served]:
     folder = finished(request.param).folder / "model"
     log = tmp_path_factory.mktemp("served") / "log"
-    url, process = start(folder, log)
+    url, process = start(folder, log, ONE_CORE)
     yield Served(url, process, log, Model.load(folder))
     process.terminate()
     assert process.wait(60) == 0
@@ -317,7 +292,7 @@ def test_raw_bytes_never_hang_it(served: Served) -> None:
 def test_sigterm_finishes_what_is_in_flight(
     finished: Callable[[Task], Finished], tmp_path: Path
 ) -> None:
-    url, process = start(finished("binary").folder / "model", tmp_path / "log")
+    url, process = start(finished("binary").folder / "model", tmp_path / "log", ONE_CORE)
     texts = [f"{TEXT} {i} " + "and so on " * 200 for i in range(64)]
     answers: list[int] = []
 
