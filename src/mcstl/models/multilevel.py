@@ -239,7 +239,7 @@ class MultilevelNetwork(BaseNetwork):
 
     @property
     def n_draws(self) -> int:
-        """How many draws `posterior` makes."""
+        """How many draws `grid_draws` makes."""
         return 2 * (len(self.text) - 1)
 
     def sources(self) -> dict[str, float]:

@@ -69,7 +69,7 @@ class StackNetwork(BaseNetwork):
 
     @property
     def n_draws(self) -> int:
-        """How many draws `posterior` makes."""
+        """How many draws `grid_draws` makes."""
         return max(member.n_draws for member in self.members)
 
     def sources(self) -> dict[str, float]:
