@@ -1,5 +1,6 @@
 """The study file: what is read, what is refused, and in which words."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -412,3 +413,15 @@ def test_a_layout_and_official_parts_stand_in_the_file(tmp_path: Path) -> None:
     study.write_text(study.read_text().replace("wide", "wid"))
     with pytest.raises(InputError, match="Did you mean 'wide'"):
         Study.read(study)
+
+
+def test_a_copy_of_a_study_leaves_open_what_the_study_does() -> None:
+    """What is chosen for the data is not fixed by changing something else of a study."""
+    study = Study(data={"dataset": "simulated"}, training={"dropout": 0.2, "hidden": 8})
+    copied = Study(**{**study.model_dump(), "seeds": 1})
+    again = Study.model_validate(json.loads(study.model_dump_json()))
+    for each in (study, copied, again):
+        training = each.training_of(each.methods[0])
+        assert [training.leaves_open(key) for key in ("dropout", "hidden")] == [False, False]
+        assert all(map(training.leaves_open, ("learning_rate", "batch_size", "patience")))
+        assert training.model_dump() == study.training_of(study.methods[0]).model_dump()

@@ -12,8 +12,7 @@ class McStl(NetworkMethod):
 
     def trained(self, prepared: Prepared, settings: RunSettings) -> Fitted:
         """See `NetworkMethod.trained`; `best` and mc-stl itself train it once between them."""
-        recipe = settings.training.model_dump_json(exclude_unset=True)
-        key = f"{recipe} {settings.seed}"
+        key = f"{settings.training.model_dump_json()} {settings.seed}"
         if key not in prepared.trained or settings.session.on_epoch is not None:
             prepared.trained[key] = super().trained(prepared, settings)
         return prepared.trained[key]

@@ -117,7 +117,7 @@ def chosen(config: TrainingConfig) -> dict[str, Any]:
 
 def _open_recipes(config: TrainingConfig, n_rows: int) -> list[TrainingConfig]:
     """List the recipes that agree with what was given, each once."""
-    given = config.model_dump(include=config.model_fields_set)
+    given = config.model_dump(exclude_unset=True)
     recipes = []
     for recipe in _RECIPES:
         values = dict(recipe)

@@ -11,7 +11,13 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
@@ -34,6 +40,8 @@ _AVERAGE_DECAY = 0.99
 #: epochs. Training then stops after so many steps without a gain, and a smaller gain is none.
 _STEPS_OF_LONG_EPOCH = 200
 _PATIENT_STEPS, _LEAST_GAIN = 2_000, 1e-4
+#: What is chosen for the data where it is not given: `mcstl.models.recipes`, and the patience here.
+_OPEN = ("learning_rate", "dropout", "batch_size", "patience")
 
 
 class TrainingConfig(BaseModel):
@@ -72,6 +80,22 @@ class TrainingConfig(BaseModel):
     lambda_2: Annotated[float, Field(ge=0)] = 0.0001
     kl: KLForm = "paper"
     sharpness: Annotated[float, Field(gt=0)] = 10_000
+
+    @model_serializer(mode="wrap")
+    def _without_open(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A copy of a study leaves open what the study does.
+        return {key: value for key, value in write(self).items() if not self.leaves_open(key)}
+
+    def leaves_open(self, key: str) -> bool:
+        """Say whether a value is chosen for the data, since it was not given.
+
+        Args:
+            key: The name of the value.
+
+        Returns:
+            Whether it is.
+        """
+        return key in _OPEN and key not in self.model_fields_set
 
 
 @dataclass(frozen=True)
@@ -478,7 +502,7 @@ def _descend(
 
 def _patience(config: TrainingConfig, steps: int) -> tuple[int, float]:
     """Return after how many epochs of so many steps without a gain to stop, and the least gain."""
-    if steps <= _STEPS_OF_LONG_EPOCH or "patience" in config.model_fields_set:
+    if steps <= _STEPS_OF_LONG_EPOCH or not config.leaves_open("patience"):
         return config.patience, 0.0
     return min(config.patience, -(-_PATIENT_STEPS // steps)), _LEAST_GAIN
 

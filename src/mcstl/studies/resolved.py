@@ -14,7 +14,6 @@ from mcstl.data.parts import number_of_parts
 from mcstl.data.splits import Split
 from mcstl.encoding.encoders import Encoder
 from mcstl.groups.base import LeftOut
-from mcstl.models import recipes
 from mcstl.studies.study_file import Study, with_paths
 
 _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "transformers")
@@ -57,9 +56,7 @@ def resolve(study: Study, annotations: Annotations, encoder: Encoder, out: Path)
     fields["methods"] = [
         {key: value for key, value in method.items() if value} for method in fields["methods"]
     ]
-    # What is left open is chosen anew, run by run, and noted in `made_with` at the end.
-    is_open = set(recipes.CHOSEN) - study.training.model_fields_set
-    fields["training"] = {k: v for k, v in fields["training"].items() if k not in is_open}
+    # What training leaves open is chosen anew, run by run, and noted here at the end.
     fields["made_with"] = {
         "mcstl": __version__,
         "python": platform.python_version(),

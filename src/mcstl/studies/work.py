@@ -223,8 +223,8 @@ def differences(held: dict[str, Any], resolved: dict[str, Any]) -> list[str]:
     if isinstance(training := held.get("training"), dict):
         # One that an older version wrote lacks what had no choice then: the default holds. What is
         # left open stands in neither.
-        defaults = TrainingConfig().model_dump(mode="json")
-        stated = {key: defaults[key] for key in resolved["training"]}
+        fields = TrainingConfig.model_fields
+        stated = {key: fields[key].default for key in resolved["training"]}
         held = {**held, "training": stated | training}
     keys = [key for key in dict.fromkeys([*resolved, *held]) if key not in ("made_with", "name")]
     different = [key for key in keys if held.get(key) != resolved.get(key)]
