@@ -8,13 +8,13 @@ from mcstl.evaluation.verdict import verdict
 
 
 def cell(
-    group: str | None, p: float = 0.5, detectable: float = 0.05, n: int = 400
+    group: str | None, p: float = 0.5, detectable: float = 0.05, n: int = 400, ecce: float = 0.12
 ) -> dict[str, Any]:
     return {
         "group": group,
         "threshold": 0,
         "n": n,
-        "ecce": 0.12,
+        "ecce": ecce,
         "p_adjusted": p,
         "detectable": detectable,
     }
@@ -62,6 +62,20 @@ def test_a_group_that_is_off_is_named() -> None:
     assert found.answer == "with care"
     assert any("Not for A (up to 0.12)" in sentence for sentence in found.sentences)
     assert any("new people (--split annotator)" in sentence for sentence in found.sentences)
+
+
+def test_an_error_that_only_many_annotations_show_is_no_reason_against() -> None:
+    cells = [cell(None, p=0.001, ecce=0.008), cell("A", p=0.001, ecce=0.015), cell("B")]
+    view = {"group": "A", "difference": -0.004, "low": -0.006, "high": -0.002}
+    found = verdict(results(cells, use={"method": "m", "views": [view]}), "m")
+    assert found.answer == "yes"
+    text = " ".join(found.sentences)
+    assert "below 0.02, too small to matter, is seen for everyone together, A." in text
+    assert "In 1 of 2 groups no error was seen" in text
+    # Of several thresholds the one that is furthest off speaks for a group.
+    several = [cell(None), cell("A", p=0.001, ecce=0.008), cell("A", p=0.04, ecce=0.06)]
+    found = verdict(results([*several, cell("A", p=0.03, ecce=0.05)]), "m")
+    assert any("Not for A (up to 0.06)" in sentence for sentence in found.sentences)
 
 
 def test_a_small_group_says_what_to_collect() -> None:

@@ -11,6 +11,8 @@ from mcstl.groups.small_groups import FEW_PEOPLE
 ANSWERS = {"yes": "Yes", "with care": "With care", "no": "Not as they are"}
 #: An error of this size, on a scale from 0 to 1, matters to who uses a probability.
 MATTERS = 0.1
+#: Nobody who uses a probability notices an error below this; many annotations show even those.
+SLIGHT = 0.02
 #: Within these ends the interval of a mean slope says that nothing is far off.
 _SLOPES = (0.8, 1.25)
 #: The measures of ranking, of which a task has one, and what guessing reaches in each.
@@ -60,6 +62,7 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
     data, tested = results["data"], results["audit"]["methods"][method]["multicalibration"]
     worst = _worst_by_group(tested["cells"])
     off = [group for group, cell in worst.items() if _is_off(cell)]
+    slight = [group for group, cell in worst.items() if _is_seen(cell) and group not in off]
     fired = [check for check in results.get("controls", []) if check["fires"]]
     leaks = [check for check in fired if check["check"] in LABEL_LEAKS]
     # Groups may tell the label because their people do answer alike; with a second sign, no.
@@ -69,7 +72,8 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
     unsure = {
         group: cell
         for group, cell in worst.items()
-        if group not in off and (cell["detectable"] is None or cell["detectable"] > MATTERS)
+        if group not in [*off, *slight]
+        and (cell["detectable"] is None or cell["detectable"] > MATTERS)
     }
     guessing = _no_better_than_guessing(results["summary"][method])
     hidden = len(data.get("groups_not_shown", ()))
@@ -95,6 +99,11 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
         sentences.append(f"For everyone together they are off by up to {_error(worst[None])}.")
     if groups := [f"{_quoted(group)} (up to {_error(worst[group])})" for group in off if group]:
         sentences.append(f"Not for {_listed(groups)}: what is predicted is not what happens.")
+    if slight:
+        names = [_quoted(group) if group else "everyone together" for group in slight]
+        sentences.append(
+            f"An error below {SLIGHT}, too small to matter, is seen for {_listed(names)}."
+        )
     sentences += views
     if hidden:
         sentences.append(
@@ -103,9 +112,9 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
         )
     if split in _NOT_FOR:
         sentences.append(f"Nothing is known about {_NOT_FOR[split]}.")
-    if seen := sum(1 for group in worst if group and group not in off and group not in unsure):
+    if unseen := sum(1 for group in worst if group and group not in [*off, *slight, *unsure]):
         sentences.append(
-            f"In {seen} of {len([group for group in worst if group])} groups no error was seen, "
+            f"In {unseen} of {len([group for group in worst if group])} groups no error was seen, "
             f"and one of {MATTERS} would most likely have been."
         )
     if named := [_quoted(group) for group in unsure if group]:
@@ -118,11 +127,11 @@ def verdict(results: Mapping[str, Any], method: str) -> Verdict:
 
 
 def _worst_by_group(cells: list[Mapping[str, Any]]) -> dict[str | None, Mapping[str, Any]]:
-    """Per group (None for everyone) the threshold that stands out most."""
+    """Per group (None for everyone) the threshold that is furthest off or stands out most."""
     worst: dict[str | None, Mapping[str, Any]] = {}
     for cell in cells:
         known = worst.get(cell["group"])
-        if known is None or _p(cell) < _p(known):
+        if known is None or _rank(cell) < _rank(known):
             worst[cell["group"]] = cell
     return worst
 
@@ -131,8 +140,17 @@ def _p(cell: Mapping[str, Any]) -> float:
     return 1.0 if cell["p_adjusted"] is None else float(cell["p_adjusted"])
 
 
-def _is_off(cell: Mapping[str, Any]) -> bool:
+def _rank(cell: Mapping[str, Any]) -> tuple[bool, float]:
+    """Order what is off by how far, before the others by how sure they are."""
+    return (False, -cell["ecce"]) if _is_off(cell) else (True, _p(cell))
+
+
+def _is_seen(cell: Mapping[str, Any]) -> bool:
     return _p(cell) < ALARM_LEVEL
+
+
+def _is_off(cell: Mapping[str, Any]) -> bool:
+    return _is_seen(cell) and bool(cell["ecce"] >= SLIGHT)
 
 
 def _is_far_off(slope: Mapping[str, Any]) -> bool:
@@ -172,7 +190,9 @@ def _views_off(use: Mapping[str, Any] | None, method: str) -> list[str]:
         f"{_quoted(row['group'])} "
         f"({row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}])"
         for row in sorted(use["views"], key=lambda row: -abs(row["difference"] or 0))
-        if row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
+        if row["low"] is not None
+        and (row["low"] > 0 or row["high"] < 0)
+        and abs(row["difference"]) >= SLIGHT
     ]
     if not off:
         return []
