@@ -347,7 +347,7 @@ class MultilevelNetwork(BaseNetwork):
         nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
         for node, weight in zip(nodes, weights / weights.sum(), strict=True):
             at = mean[..., None] + (node * sd[..., None] - cuts)
-            above += weight * torch.sigmoid_(at)
+            above.add_(torch.sigmoid_(at), alpha=weight)
         ends = torch.ones_like(above[..., :1])
         edges = torch.cat([ends, above, torch.zeros_like(ends)], -1)
         return edges[..., :-1] - edges[..., 1:]

@@ -1,6 +1,7 @@
 """Networks that answer as one: the weighted sum of their logits, recalibrated."""
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -166,7 +167,7 @@ class StackNetwork(BaseNetwork):
         """Return the class probabilities (..., L) of summed level logits (..., T)."""
         above = torch.sigmoid(self.slope.double() * z + self.offsets.double())
         # Weighted sums of ordered levels stay in order; what is added to them may not.
-        above = torch.cummin(above, -1).values
+        above = torch.stack(list(accumulate(above.unbind(-1), torch.minimum)), -1)
         ends = torch.ones_like(above[..., :1])
         edges = torch.cat([ends, above, torch.zeros_like(ends)], -1)
         return edges[..., :-1] - edges[..., 1:]
@@ -181,8 +182,9 @@ def level_logits(p: Tensor) -> Tensor:
     Returns:
         The logits, (..., T), float64.
     """
-    above = p.double().flip(-1).cumsum(-1).flip(-1)[..., 1:]
-    return torch.logit(above, _MARGIN)
+    # Classes are few: sums of whole tensors take a fraction of what cumsum takes along a short side.
+    above = list(accumulate(p.double().unbind(-1)[:0:-1]))[::-1]
+    return torch.logit(torch.stack(above, -1), _MARGIN)
 
 
 def _all_known(known: Tensor | None) -> Tensor | None:
