@@ -182,7 +182,7 @@ def level_logits(p: Tensor) -> Tensor:
     Returns:
         The logits, (..., T), float64.
     """
-    # Classes are few: sums of whole tensors take a fraction of what cumsum takes along a short side.
+    # Classes are few: sums of whole tensors take far less than cumsum does along a short side.
     above = list(accumulate(p.double().unbind(-1)[:0:-1]))[::-1]
     return torch.logit(torch.stack(above, -1), _MARGIN)
 
