@@ -88,8 +88,8 @@ def never_certain(p: FloatArray) -> FloatArray:
     Returns:
         The same, each class with 1e-7 at least.
     """
-    p = np.maximum(p, _LEAST)
-    moved: FloatArray = p / p.sum(axis=-1, keepdims=True)
+    moved: FloatArray = np.maximum(p, _LEAST)
+    moved /= moved.sum(axis=-1, keepdims=True)
     return moved
 
 
