@@ -277,8 +277,11 @@ class Network(BaseNetwork):
         super().__init__()
         self.dimension, self.hidden = dimension, hidden
         self.preference, self.layer = preference, layer
-        # Small: a start far from zero drowns the text, and costs AUC (LOG.md).
-        self.v = nn.Parameter(0.01 * torch.randn(n_groups, dimension))
+        v = torch.empty(n_groups, dimension)
+        if not v.is_meta:  # where weights are loaded; drawing there would import torch's compiler
+            # Small: a start far from zero drowns the text, and costs AUC (LOG.md).
+            v = 0.01 * torch.randn(n_groups, dimension)
+        self.v = nn.Parameter(v)
         self.first = nn.Linear(dimension, hidden)
         active = [nn.LayerNorm(hidden), nn.ReLU(inplace=True)] if layer == "normed" else [nn.GELU()]
         self.rest = nn.Sequential(*active, Dropout(dropout), nn.Linear(hidden, 1, bias=False))
