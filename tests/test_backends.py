@@ -1,5 +1,8 @@
 """Backends: the same vectors whatever computes them, each kept apart, and none chosen silently."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cosines(a: Float32Array, b: Float32Array) -> Float32Array:
     found: Float32Array = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     return found
+
+
+def test_openvino_reports_nothing_to_anybody(tmp_path: Path) -> None:
+    """The number by which it would know this machine is not drawn."""
+    pytest.importorskip("openvino")
+    code = "from mcstl.encoding.backends import import_openvino; import_openvino()"
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    for name in ("CI", "TF_BUILD", "JENKINS_URL"):  # there it never does
+        environment.pop(name, None)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ class Dying(sharded.Predictor):
 sharded.Predictor = Dying
 rows = sharded.predict_shards(model, folder / "in", folder / "out", workers=2)
 (folder / "rows").write_text(str(rows))  # Ray's own lines are in the standard output
+from ray._common.usage.usage_lib import usage_stats_enabled
+assert not usage_stats_enabled(), "Ray would report its use over the internet"
 """
 
 

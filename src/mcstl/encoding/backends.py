@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import sys
 import tempfile
 import threading
 import warnings
@@ -209,8 +210,7 @@ class _OpenVINO:
 
     def _load(self) -> "_Converted":
         if self._loaded is None:
-            with need_extra("fast"):
-                import openvino  # noqa: F401 (a missing package is an error before any work)
+            import_openvino()  # a missing package is an error before any work
             self._loaded = self._read_or_convert()
         return self._loaded
 
@@ -236,7 +236,6 @@ class _Converted(NamedTuple):
     @classmethod
     def read(cls, folder: Path, precision: str) -> Self:
         """Read what `_convert` wrote."""
-        import openvino
         from joblib import cpu_count
         from tokenizers import Tokenizer
 
@@ -246,7 +245,7 @@ class _Converted(NamedTuple):
         try:
             facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            network = openvino.compile_model(folder / "model.xml", "CPU", settings)
+            network = import_openvino().compile_model(folder / "model.xml", "CPU", settings)
         except Exception as error:  # tokenizers have no exception of their own
             raise InputError(
                 f"the converted encoder in {folder} cannot be read ({first_line(error)}); "
@@ -290,6 +289,23 @@ class _Converted(NamedTuple):
             yield finished()
 
 
+def import_openvino() -> Any:
+    """Import OpenVINO without the package by which it reports its use over the internet.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    # It does without a package that cannot be imported. Reports are sent by processes of their own,
+    # which also take seconds of the cores.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    with need_extra("fast"):
+        import openvino
+    return openvino
+
+
 def batches_by_length(lengths: IntArray, budget: int) -> Iterator[IntArray]:
     """Put texts of similar length into batches, so that little is computed for padding.
 
@@ -312,10 +328,10 @@ def batches_by_length(lengths: IntArray, budget: int) -> Iterator[IntArray]:
 
 def _convert(name: str, folder: Path, converted: Path) -> None:
     """Write the network of sentence-transformers, in OpenVINO's form, and its tokenizer."""
-    import openvino
     import torch
     from tokenizers import Tokenizer
 
+    openvino = import_openvino()
     original = load_sentence_transformer(name, folder, "cpu").eval().requires_grad_(False)
 
     class SentenceVector(torch.nn.Module):

@@ -199,6 +199,7 @@ def _spread(
     todo = [{"path": str(path)} for path in shards if not (out / path.name).exists()]
     if not todo:
         return 0
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report its use
     with need_extra("ray"):
         import ray
     if not ray.is_initialized() and "RAY_ADDRESS" not in os.environ:
