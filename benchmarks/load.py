@@ -109,12 +109,14 @@ def start(
             env=os.environ | environment,
         )
     url = f"http://127.0.0.1:{port}"
-    while process.poll() is None:
+    for _ in range(600):
+        if process.poll() is not None:
+            raise RuntimeError(f"mcstl serve ended with {process.returncode}: {log.read_text()}")
         with contextlib.suppress(httpx.HTTPError):
             httpx.get(f"{url}/health", trust_env=False).raise_for_status()
             return url, process
         time.sleep(0.5)
-    raise RuntimeError(f"mcstl serve ended with {process.returncode}: {log.read_text()}")
+    raise RuntimeError("mcstl serve did not come up")
 
 
 def resident_mib(process: int) -> float:
