@@ -145,7 +145,7 @@ class MCSTLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows = Examples(rows.vectors, rows.positions, rows.S, codes.astype(np.int64), w)
         random = check_random_state(self.random_state)
         train, held_out = _split(codes, w, self.validation_fraction, random)
-        recipe = {key: getattr(self, key) for key in recipes.CHOSEN}
+        recipe = {key: getattr(self, key) for key in training.CHOSEN}
         given = {key: value for key, value in recipe.items() if value is not None}
         config = TrainingConfig(
             hidden=self.hidden, epochs=self.epochs, patience=self.patience, kl=self.kl, **given

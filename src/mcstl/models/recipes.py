@@ -23,8 +23,6 @@ _RECIPES: tuple[Mapping[str, Any], ...] = (
 _MANY_ROWS = 20_000
 #: How much memory the networks of a training's epochs may take until the recipe is chosen.
 _BYTES_OF_HISTORY = 2**28
-#: The keys of `TrainingConfig` that are chosen where they are not given.
-CHOSEN = ("learning_rate", "dropout", "batch_size")
 
 
 def fit(
@@ -110,9 +108,9 @@ def chosen(config: TrainingConfig) -> dict[str, Any]:
         config: The recipe of a fitted network.
 
     Returns:
-        Its values by the keys of `CHOSEN`.
+        Its values by the keys of `mcstl.models.training.CHOSEN`.
     """
-    return config.model_dump(include=set(CHOSEN))
+    return config.model_dump(include=set(training.CHOSEN))
 
 
 def _open_recipes(config: TrainingConfig, n_rows: int) -> list[TrainingConfig]:

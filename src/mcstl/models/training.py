@@ -40,8 +40,10 @@ _AVERAGE_DECAY = 0.99
 #: epochs. Training then stops after so many steps without a gain, and a smaller gain is none.
 _STEPS_OF_LONG_EPOCH = 200
 _PATIENT_STEPS, _LEAST_GAIN = 2_000, 1e-4
-#: What is chosen for the data where it is not given: `mcstl.models.recipes`, and the patience here.
-_OPEN = ("learning_rate", "dropout", "batch_size", "patience")
+#: The keys of `TrainingConfig` that `mcstl.models.recipes` chooses where they are not given.
+CHOSEN = ("learning_rate", "dropout", "batch_size")
+#: What is chosen for the data where it is not given: these, and the patience here.
+_OPEN = (*CHOSEN, "patience")
 
 
 class TrainingConfig(BaseModel):
